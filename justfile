@@ -1,0 +1,44 @@
+# The common commands; `just` lists them. None of them needs just.
+
+default:
+    @just --list
+
+# The demo: three backends, sessions, checks and metrics in one process.
+demo:
+    cargo run --release -- demo
+
+# All tests, also those against real programs.
+test:
+    ./tests/run
+
+# Quick tests only: the pure parts and the house rules.
+quick:
+    cargo test --lib --test architecture
+
+# One story of the black-box tests, by a part of its name.
+story NAME:
+    cargo test --test it {{NAME}}
+
+# What must hold before a change is taken.
+ci:
+    ./.ci/run
+
+# Format everything.
+format:
+    cargo fmt
+
+# Lints, with warnings as errors.
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+# Load: Ostler before two nginx, with and without a cookie, plain and TLS, HTTP/1.1 and HTTP/2.
+load *ARGS:
+    ./benches/load/run {{ARGS}}
+
+# Serve a file; see config/ for examples.
+run FILE="config/minimal.toml":
+    cargo run --release -- run -c {{FILE}}
+
+# Everything a reload would do but the swap.
+check FILE:
+    cargo run -- check -c {{FILE}}

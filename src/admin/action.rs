@@ -1,0 +1,180 @@
+//! Changes that are asked for over the API, each an event with an answer.
+
+use std::time::SystemTime;
+
+use bytes::Buf as _;
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::{Body, Incoming};
+use jiff::Timestamp;
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use super::answer::{self, Answer, refusal};
+use super::view;
+use crate::config::defaults::MAX_WEIGHT;
+use crate::config::model::AdminState;
+use crate::event::{self, Actor, Event, MarkAction, MarkChange, MarkTarget, Refusal, Reply};
+
+/// Bytes of a request's body: a mark with the longest of reasons.
+const MAX_BODY: usize = 64 << 10;
+/// Characters of a reason: it stands in one line of the status and of the audit log.
+const MAX_REASON: usize = 500;
+
+/// Reads the file again.
+pub(super) async fn reload(events: &event::Sender, actor: Actor) -> Answer {
+    ask(events, |reply| Event::Reload { actor, reply: Some(reply) }).await
+}
+
+/// Drains and ends.
+pub(super) async fn stop(events: &event::Sender, actor: Actor) -> Answer {
+    ask(events, |reply| Event::Stop { actor, reply: Some(reply) }).await
+}
+
+/// Sets or lifts a mark: of the backend whose page was asked for, else of an address.
+pub(super) async fn mark(
+    events: &event::Sender,
+    actor: Actor,
+    target: Option<MarkTarget>,
+    body: Incoming,
+) -> Answer {
+    let change = match read(body).await {
+        Ok(asked) => asked.change(target, SystemTime::now()),
+        Err(refused) => Err(refused),
+    };
+    match change {
+        Ok(change) => ask(events, |reply| Event::Mark { change, actor, reply }).await,
+        Err(refused) => answer::problem(&refused),
+    }
+}
+
+/// What a mark's page takes. One of `state`, `weight` and `unmark`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Asked {
+    state: Option<AdminState>,
+    weight: Option<u32>,
+    unmark: Option<bool>,
+    reason: Option<String>,
+    r#for: Option<String>,
+    until: Option<Timestamp>,
+    address: Option<String>,
+    force: bool,
+}
+
+impl Asked {
+    fn change(self, page: Option<MarkTarget>, now: SystemTime) -> Result<MarkChange, Refusal> {
+        let target = match (page, self.address) {
+            (Some(target), None) => target,
+            (None, Some(address)) => MarkTarget::Address(address),
+            (Some(_), Some(_)) => return Err(refusal(422, "`address` belongs to /api/v1/marks")),
+            (None, None) => return Err(refusal(422, "`address` is missing")),
+        };
+        let action = match (self.state, self.weight, self.unmark) {
+            (Some(AdminState::Up), None, None) => MarkAction::Ready,
+            (Some(AdminState::Drain), None, None) => MarkAction::Drain,
+            (Some(AdminState::Maint), None, None) => MarkAction::Maint,
+            (None, Some(weight), None) if i64::from(weight) <= MAX_WEIGHT => {
+                MarkAction::Weight(weight)
+            }
+            (None, Some(_), None) => {
+                return Err(refusal(422, format!("`weight` is at most {MAX_WEIGHT}")));
+            }
+            (None, None, Some(true)) => MarkAction::Unmark,
+            _ => {
+                let text = "write one of `state`: \"up\", \"drain\" or \"maint\", `weight`: a \
+                            number, and `unmark`: true";
+                return Err(refusal(422, text));
+            }
+        };
+        if self.reason.as_ref().is_some_and(|text| text.chars().count() > MAX_REASON) {
+            return Err(refusal(422, format!("`reason` has at most {MAX_REASON} characters")));
+        }
+        let until = match (self.r#for, self.until) {
+            (None, None) => None,
+            (None, Some(until)) => {
+                let until = SystemTime::try_from(until);
+                Some(until.map_err(|_| refusal(422, "`until` is no time of this system"))?)
+            }
+            (Some(text), None) => {
+                let time = view::mark_time(&text);
+                let time = time.map_err(|error| refusal(422, format!("`for`: {error}")))?;
+                now.checked_add(time)
+            }
+            (Some(_), Some(_)) => return Err(refusal(422, "write one of `for` and `until`")),
+        };
+        if action == MarkAction::Unmark && until.is_some() {
+            return Err(refusal(422, "lifting a mark has no end: leave out `for` and `until`"));
+        }
+        Ok(MarkChange { target, action, reason: self.reason, until, force: self.force })
+    }
+}
+
+async fn read<B>(body: B) -> Result<Asked, Refusal>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let collected = Limited::new(body, MAX_BODY).collect().await;
+    let body = collected
+        .map_err(|error| refusal(413, format!("the body cannot be read whole: {error}")))?;
+    serde_json::from_reader(body.aggregate().reader())
+        .map_err(|error| refusal(400, format!("the body is no mark: {error}")))
+}
+
+/// Sends an event and waits for what comes of it.
+async fn ask(events: &event::Sender, event: impl FnOnce(Reply) -> Event) -> Answer {
+    let (reply, answered) = oneshot::channel();
+    let sent = events.send(event(reply)).await.is_ok();
+    match answered.await {
+        Ok(Ok(value)) if sent => answer::json(&value),
+        Ok(Err(refused)) => answer::problem(&refused),
+        Ok(Ok(_)) | Err(_) => answer::problem(&refusal(503, "the process is ending")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn change(text: &str, page: bool) -> Result<MarkChange, u16> {
+        let target =
+            page.then(|| MarkTarget::Backend { pool: "shop".to_owned(), backend: "a".to_owned() });
+        let asked: Asked = serde_json::from_str(text).map_err(|_| 400_u16)?;
+        asked.change(target, SystemTime::UNIX_EPOCH).map_err(|refused| refused.status)
+    }
+
+    #[test]
+    fn a_mark_says_one_thing_about_one_backend_or_address() {
+        let drain = change(r#"{"state": "drain", "reason": "rack 7", "for": "2h"}"#, true).unwrap();
+        assert_eq!(drain.action, MarkAction::Drain);
+        assert_eq!(drain.until, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(7_200)));
+        let weight =
+            change(r#"{"weight": 0, "address": "10.0.0.1", "force": true}"#, false).unwrap();
+        assert_eq!(weight.action, MarkAction::Weight(0));
+        assert_eq!(weight.target, MarkTarget::Address("10.0.0.1".to_owned()));
+        assert!(weight.force);
+        assert_eq!(change(r#"{"unmark": true}"#, true).unwrap().action, MarkAction::Unmark);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for text in [
+            "{}",
+            r#"{"state": "up", "weight": 1}"#,
+            r#"{"weight": 65536}"#,
+            r#"{"unmark": false}"#,
+            r#"{"state": "up", "address": "10.0.0.1"}"#,
+            r#"{"state": "up", "for": "none"}"#,
+            r#"{"state": "up", "for": "1h", "until": "2030-01-01T00:00:00Z"}"#,
+            r#"{"unmark": true, "for": "1h"}"#,
+        ] {
+            assert_eq!(change(text, true), Err(422), "{text}");
+        }
+        assert_eq!(change(r#"{"state": "up"}"#, false), Err(422));
+        for text in [r#"{"state": "ghost"}"#, r#"{"colour": 1}"#, "[]", "{"] {
+            assert_eq!(change(text, true), Err(400), "{text}");
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The `prometheus` Collector over the worker's counters and the live snapshot.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Registry, TextEncoder};
+
+use super::answer::{self, Answer, refusal};
+use super::facts::{Facts, Mark, MarkWord, lock};
+use super::status::state_word;
+use crate::backend::Verdict;
+use crate::config::model::AdminState;
+use crate::snapshot::{self, Pool, Snapshot};
+use crate::task;
+use crate::telemetry::counters::{
+    BackendCounters, Class, ClientProtocol, HandshakeResult, HandshakeVersion, ListenerCounters,
+    MoveCause, PerWorker, Phase, PoolCounters, RefuseCause, RouteCounters, StickyOutcome,
+    StickyToken,
+};
+use crate::telemetry::metrics::FAMILIES;
+use crate::telemetry::{Families, Family, Reason, process};
+
+/// States a backend can be in, in this version.
+const STATES: [&str; 5] = ["up", "drain", "maint", "down", "starting"];
+
+/// `/metrics`: what is asked for is read then, and nothing is kept beside it.
+#[derive(Debug)]
+pub(super) struct Exposition {
+    registry: Registry,
+}
+
+impl Exposition {
+    /// Over these facts.
+    pub(super) fn new(facts: Arc<Facts>) -> Self {
+        let registry = Registry::new();
+        if let Err(error) = registry.register(Box::new(Walk::new(facts))) {
+            tracing::error!(%error, "metrics cannot be registered");
+        }
+        Self { registry }
+    }
+
+    /// The page in Prometheus' text format 0.0.4.
+    pub(super) fn page(&self) -> Answer {
+        match TextEncoder::new().encode_to_string(&self.registry.gather()) {
+            Ok(text) => answer::answer(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                text.into_bytes(),
+            ),
+            Err(error) => answer::problem(&refusal(500, format!("metrics: {error}"))),
+        }
+    }
+}
+
+/// Walks facts, registry and snapshot at every scrape.
+struct Walk {
+    facts: Arc<Facts>,
+    descriptions: Vec<Desc>,
+}
+
+impl Walk {
+    fn new(facts: Arc<Facts>) -> Self {
+        let describe = |one: &crate::telemetry::metrics::Description| {
+            let labels = one.labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(one.name.to_owned(), one.help.to_owned(), labels, Default::default()).ok()
+        };
+        Self { facts, descriptions: FAMILIES.iter().filter_map(describe).collect() }
+    }
+}
+
+impl Collector for Walk {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let facts = &self.facts;
+        let snapshot = facts.current.load();
+        let mut page = Page(Families::default());
+        let registry = lock(&facts.registry);
+        for (name, counters) in registry.route_series() {
+            page.route(name, counters);
+        }
+        for (name, counters) in registry.listener_series() {
+            page.listener(name, counters);
+        }
+        for ((pool, id), counters) in registry.backend_series() {
+            page.backend_counters(pool, id, counters);
+        }
+        for (name, counters) in registry.pool_series() {
+            let sticky = snapshot.pool(name).is_some_and(|pool| pool.sticky.is_some());
+            page.pool_counters(name, counters, sticky);
+        }
+        drop(registry);
+        for listener in &snapshot.listeners {
+            page.certificates(listener);
+        }
+        for pool in &snapshot.pools {
+            page.pool(pool);
+        }
+        page.marks(&facts.marks());
+        page.checks(facts, &snapshot);
+        page.process(facts, &snapshot);
+        page.0.finish()
+    }
+}
+
+/// The page while it is written.
+struct Page(Families);
+
+impl Page {
+    fn route(&mut self, name: &str, counters: &PerWorker<RouteCounters>) {
+        for (key, count) in counters.sum_requests() {
+            let code = key.code.map_or_else(|| "other".to_owned(), |code| code.to_string());
+            let labels = [name, key.method.as_str(), &code, key.reason.as_str()];
+            self.0.counter(Family::Requests, &labels, count);
+        }
+        for class in Class::ALL {
+            if let Some(sum) = counters.sum_histogram(|counters| counters.durations(class)) {
+                self.0.histogram(Family::RequestDuration, &[name, class.as_str()], &sum);
+            }
+        }
+        let bytes = counters.sum(|counters| counters.request_bytes.get());
+        self.0.counter(Family::RequestBytes, &[name], bytes);
+        let bytes = counters.sum(|counters| counters.response_bytes.get());
+        self.0.counter(Family::ResponseBytes, &[name], bytes);
+    }
+
+    fn listener(&mut self, name: &str, counters: &PerWorker<ListenerCounters>) {
+        for protocol in ClientProtocol::ALL {
+            let labels = [name, protocol.as_str()];
+            let open = counters.sum_gauge(|counters| counters.connections_open(protocol));
+            self.0.gauge(Family::ConnectionsOpen, &labels, open);
+            let total = counters.sum(|counters| counters.connections(protocol));
+            self.0.counter(Family::Connections, &labels, total);
+        }
+        for cause in RefuseCause::ALL {
+            let refused = counters.sum(|counters| counters.connections_refused(cause));
+            self.0.counter(Family::ConnectionsRefused, &[name, cause.as_str()], refused);
+        }
+        for version in HandshakeVersion::ALL {
+            for result in HandshakeResult::ALL {
+                for (resumed, word) in [(false, "false"), (true, "true")] {
+                    let count = counters.sum(|one| one.handshakes(version, result, resumed));
+                    let labels = [name, version.as_str(), result.as_str(), word];
+                    self.counted(Family::TlsHandshakes, &labels, count);
+                }
+            }
+        }
+    }
+
+    /// Of a combination among many: only once it has happened.
+    fn counted(&mut self, family: Family, labels: &[&str], count: u64) {
+        if count > 0 {
+            self.0.counter(family, labels, count);
+        }
+    }
+
+    fn backend_counters(&mut self, pool: &str, id: &str, counters: &PerWorker<BackendCounters>) {
+        for class in Class::ALL {
+            let attempts = counters.sum(|counters| counters.attempts(class));
+            let labels = [pool, id, class.as_str()];
+            // Alerts are made of these three: their first event must show as an increase.
+            if matches!(class, Class::Success | Class::ServerError | Class::Error) {
+                self.0.counter(Family::BackendAttempts, &labels, attempts);
+            } else {
+                self.counted(Family::BackendAttempts, &labels, attempts);
+            }
+        }
+        for phase in Phase::ALL {
+            if let Some(sum) = counters.sum_histogram(|counters| counters.durations(phase)) {
+                self.0.histogram(Family::BackendDuration, &[pool, id, phase.as_str()], &sum);
+            }
+        }
+        let reused = counters.sum(|counters| counters.reused.get());
+        self.0.counter(Family::BackendConnectionsReused, &[pool, id], reused);
+        let opened = counters.sum(|counters| counters.opened.get());
+        self.0.counter(Family::BackendConnectionsOpened, &[pool, id], opened);
+    }
+
+    fn pool_counters(&mut self, name: &str, counters: &PerWorker<PoolCounters>, sticky: bool) {
+        let issued = counters.sum(|counters| counters.sessions_issued.get());
+        if sticky || issued > 0 {
+            self.0.counter(Family::SessionsIssued, &[name], issued);
+        }
+        for token in StickyToken::ALL {
+            for outcome in StickyOutcome::ALL {
+                let count = counters.sum(|one| one.sticky_requests(token, outcome));
+                let labels = [name, token.as_str(), outcome.as_str()];
+                self.counted(Family::StickyRequests, &labels, count);
+            }
+        }
+        for cause in MoveCause::ALL {
+            let moved = counters.sum(|counters| counters.sessions_moved(cause));
+            self.counted(Family::SessionsMoved, &[name, cause.as_str()], moved);
+        }
+        for reason in Reason::ALL {
+            let retries = counters.sum(|counters| counters.retries(reason));
+            self.counted(Family::Retries, &[name, reason.as_str()], retries);
+        }
+        let exhausted = counters.sum(|counters| counters.retry_budget_exhausted.get());
+        self.0.counter(Family::RetryBudgetExhausted, &[name], exhausted);
+    }
+
+    /// Of certificates with one name, as of two kinds of key, the first to end counts.
+    fn certificates(&mut self, listener: &snapshot::Listener) {
+        let Some(tls) = &listener.tls else { return };
+        let table = tls.store.load();
+        let mut ends: BTreeMap<&str, i64> = BTreeMap::new();
+        for certificate in table.certificates() {
+            let name = certificate.names.first().map_or("", String::as_str);
+            let end = ends.entry(name).or_insert(certificate.not_after);
+            *end = certificate.not_after.min(*end);
+        }
+        for (name, end) in ends {
+            self.0.gauge(Family::CertificateExpiry, &[&listener.name, name], end);
+        }
+    }
+
+    fn pool(&mut self, pool: &Pool) {
+        self.0.gauge(Family::PoolUsableBackends, &[&pool.name], pool.usable());
+        for member in &pool.members {
+            let backend = &member.backend;
+            let labels = [&*pool.name, &*backend.id];
+            let [name, id] = labels;
+            if backend.checked {
+                let up = backend.state.verdict() == Verdict::Up;
+                self.0.gauge(Family::BackendUp, &labels, up);
+            }
+            let holds = match state_word(backend) {
+                "unchecked" => "starting",
+                word => word,
+            };
+            for state in STATES {
+                self.0.gauge(Family::BackendState, &[name, id, state], state == holds);
+            }
+            self.0.gauge(Family::BackendWeight, &labels, backend.effective_weight());
+            self.0.gauge(Family::BackendInFlight, &labels, backend.state.in_flight());
+            let idle = member.counters.sum_gauge(|counters| counters.idle.get());
+            self.0.gauge(Family::BackendConnections, &[name, id, "idle"], idle);
+            let active = member.counters.sum_gauge(|counters| counters.active.get());
+            self.0.gauge(Family::BackendConnections, &[name, id, "active"], active);
+        }
+    }
+
+    /// Marks of backends in the file; one that is lifted is gone at once.
+    fn marks(&mut self, marks: &[Mark]) {
+        for mark in marks.iter().filter(|mark| mark.in_file) {
+            let word = match mark.says {
+                MarkWord::State(AdminState::Up) => "up",
+                MarkWord::State(AdminState::Drain) => "drain",
+                MarkWord::State(AdminState::Maint) => "maint",
+                MarkWord::Weight(_) => "weight",
+            };
+            self.0.gauge(Family::BackendMark, &[&mark.pool, &mark.backend, word], true);
+        }
+    }
+
+    fn checks(&mut self, facts: &Facts, snapshot: &Snapshot) {
+        facts.checks.visit(|pool, id, counts| {
+            if snapshot.pool(pool).is_none_or(|pool| pool.member(id).is_none()) {
+                return;
+            }
+            self.0.counter(Family::BackendChecks, &[pool, id, "pass"], counts.passed);
+            self.0.counter(Family::BackendChecks, &[pool, id, "fail"], counts.failed);
+            self.0.gauge(Family::BackendCheckDuration, &[pool, id], counts.last);
+        });
+    }
+
+    fn process(&mut self, facts: &Facts, snapshot: &Snapshot) {
+        let reloads = facts.reloads();
+        let families = &mut self.0;
+        families.gauge(Family::ConfigGeneration, &[], snapshot.generation);
+        families.gauge(Family::ConfigLastReloadSuccess, &[], reloads.last_success);
+        families.gauge(Family::ConfigLastReload, &[], reloads.applied_at.as_second());
+        families.counter(Family::ConfigReloads, &["success"], reloads.succeeded);
+        families.counter(Family::ConfigReloads, &["failure"], reloads.failed);
+        let differs = facts.file_differs().unwrap_or(false);
+        families.gauge(Family::ConfigFileDiffers, &[], differs);
+        families.gauge(Family::SnapshotsLive, &[], snapshot::alive());
+        families.counter(Family::AccessLogDropped, &[], facts.access_log_dropped());
+        for (number, worker) in facts.workers.iter().enumerate() {
+            let number = number.to_string();
+            let connections = worker.connections.get();
+            families.gauge(Family::WorkerConnections, &[&number], connections);
+            families.counter(Family::WorkerExchanges, &[&number], worker.exchanges.get());
+        }
+        families.counter(Family::Panics, &[], task::panics());
+        families.gauge(Family::BuildInfo, &[env!("CARGO_PKG_VERSION")], 1_u64);
+        process::collect(families);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use http_body_util::BodyExt as _;
+
+    use super::super::tests::facts;
+    use super::*;
+
+    fn page(facts: &Arc<Facts>) -> String {
+        let answer = Exposition::new(Arc::clone(facts)).page();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let bytes = runtime.block_on(answer.into_body().collect()).unwrap().to_bytes();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn no_series_comes_twice() {
+        let facts = Arc::new(facts());
+        let text = page(&facts);
+        let series: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.rsplit_once(' ').unwrap().0)
+            .collect();
+        assert_eq!(series.iter().collect::<BTreeSet<_>>().len(), series.len());
+        assert!(text.contains("ostler_pool_usable_backends{pool=\"shop\"} 2\n"), "{text}");
+    }
+
+    #[test]
+    fn counts_of_all_workers_are_added_up() {
+        let facts = Arc::new(facts());
+        let snapshot = facts.current.load();
+        for (worker, bytes) in [(0, 5), (1, 7)] {
+            let counters = snapshot.routes[0].counters.get(worker);
+            counters.record(&http::Method::GET, 200, Reason::None);
+            counters.request_bytes.add(bytes);
+        }
+        let text = page(&facts);
+        let sum = "{code=\"200\",method=\"GET\",reason=\"none\",route=\"all\"} 2\n";
+        let ordered = text.lines().find(|line| line.starts_with("ostler_requests_total")).unwrap();
+        for label in ["code=\"200\"", "method=\"GET\"", "reason=\"none\"", "route=\"all\""] {
+            assert!(ordered.contains(label), "{ordered} against {sum}");
+        }
+        assert!(ordered.ends_with(" 2"), "{ordered}");
+        assert!(text.contains("ostler_request_bytes_total{route=\"all\"} 12\n"), "{text}");
+    }
+
+    #[test]
+    fn exactly_one_state_holds_of_a_backend() {
+        let facts = Arc::new(facts());
+        let state = Arc::clone(&facts.current.load().pools[0].members[0].backend.state);
+        state.set_mark(Some(AdminState::Maint), None);
+        let text = page(&facts);
+        let of_a = |line: &&str| {
+            line.starts_with("ostler_backend_state{") && line.contains("backend=\"a\"")
+        };
+        let holds: Vec<&str> =
+            text.lines().filter(of_a).filter(|line| line.ends_with(" 1")).collect();
+        assert_eq!(holds.len(), 1);
+        assert!(holds[0].contains("state=\"maint\""), "{holds:?}");
+        assert_eq!(text.lines().filter(of_a).count(), STATES.len());
+    }
+}

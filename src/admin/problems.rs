@@ -1,0 +1,202 @@
+//! What is not as it should be, the worst first: decided from the status alone.
+
+use crate::config::model::AdminState;
+
+use super::view::{Backend, Pool, Problem, Severity, Status, mark_line};
+
+/// Certificates that end sooner are a warning (days).
+const SOON: i64 = 30;
+/// Certificates that end sooner are critical (days).
+const VERY_SOON: i64 = 3;
+/// Fewer errors since the start are chance.
+const FEW_ERRORS: u64 = 10;
+
+/// Every problem, the worst first, else in the order of the file. `last_problem` is the rendered
+/// report of the last reload, if that failed.
+pub(super) fn find(status: &Status, last_problem: Option<&str>) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if status.phase == "stopping" {
+        found.push(warning("stopping: nothing new is accepted".to_owned()));
+    }
+    for pool in &status.pools {
+        found.extend(short_of_backends(pool, status));
+    }
+    if !status.last_reload_ok {
+        let why = last_problem.and_then(|text| text.lines().next()).unwrap_or("see the log");
+        found.push(warning(format!("the last reload failed, the old file is in force: {why}")));
+    }
+    if status.file_differs {
+        let text = "the file on disk is not what is in force: `ostler reload` applies it";
+        found.push(warning(text.to_owned()));
+    }
+    found.extend(certificates(status));
+    for route in &status.routes {
+        if route.errors > FEW_ERRORS && route.errors.saturating_mul(100) > route.requests {
+            found.push(warning(format!(
+                "route {}: {} of {} requests since the start failed",
+                route.name, route.errors, route.requests
+            )));
+        }
+    }
+    for mark in &status.marks {
+        found.push(Problem { severity: Severity::Info, text: mark_line(mark) });
+    }
+    found.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    found
+}
+
+fn warning(text: String) -> Problem {
+    Problem { severity: Severity::Warning, text }
+}
+
+/// What ails a pool. Backends that an operator took out are no problem while others are there.
+fn short_of_backends(pool: &Pool, status: &Status) -> Option<Problem> {
+    let name = &pool.name;
+    let routed = status.routes.iter().any(|route| route.pool.as_deref() == Some(name));
+    if pool.usable == 0 {
+        let severity = if routed { Severity::Critical } else { Severity::Warning };
+        let why: Vec<String> =
+            pool.backends.iter().map(|one| format!("{name}/{} {}", one.id, why(one))).collect();
+        let why = if why.is_empty() { "it is empty".to_owned() } else { why.join(", ") };
+        let text = format!("pool {name} has no usable backend: {why}");
+        return Some(Problem { severity, text });
+    }
+    let ailing: Vec<String> = pool
+        .backends
+        .iter()
+        .filter(|one| matches!(one.state.as_str(), "down" | "unchecked"))
+        .map(|one| format!("{name}/{} {}", one.id, why(one)))
+        .collect();
+    let (usable, all) = (pool.usable, pool.backends.len());
+    let text = || format!("pool {name} has {usable} of {all} backends: {}", ailing.join(", "));
+    (!ailing.is_empty()).then(|| warning(text()))
+}
+
+/// Why a backend takes nobody new.
+fn why(backend: &Backend) -> String {
+    let by = match backend.mark {
+        Some(_) => "by a mark",
+        None => "by the file",
+    };
+    match backend.state.as_str() {
+        "drain" | "maint" => format!("is in {} {by}", backend.state),
+        "unchecked" => "has passed no check yet".to_owned(),
+        "down" if backend.verdict.as_deref() != Some("down") => "does not resolve".to_owned(),
+        "down" => {
+            let check = backend.last_check.as_ref();
+            let saw = match check {
+                Some(check) if check.passed => "passes again, not often enough yet".to_owned(),
+                Some(check) => format!("{}, {} checks in a row", check.detail, check.in_a_row),
+                None => "by its checks".to_owned(),
+            };
+            let maint = backend.state_in_file == AdminState::Maint;
+            if maint { format!("is down ({saw}), marked up") } else { format!("is down ({saw})") }
+        }
+        _ if backend.weight == 0 => "has weight 0".to_owned(),
+        state => format!("is {state}"),
+    }
+}
+
+fn certificates(status: &Status) -> impl Iterator<Item = Problem> {
+    status.certificates.iter().filter(|one| one.days_left < SOON).map(|one| {
+        let name = one.names.first().map_or("(no name)", String::as_str);
+        let (listener, days) = (&one.listener, one.days_left);
+        let end = match days {
+            ..0 => format!("has ended on {}", one.not_after),
+            0 => "ends today".to_owned(),
+            1 => "ends in 1 day".to_owned(),
+            _ => format!("ends in {days} days"),
+        };
+        let severity = if days < VERY_SOON { Severity::Critical } else { Severity::Warning };
+        let text = format!("the certificate of {name} on listener {listener} {end}");
+        Problem { severity, text }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::status::gather;
+    use super::super::tests::facts;
+    use super::super::view::{Certificate, Route};
+    use super::*;
+
+    fn healthy() -> Status {
+        let mut status = gather(&facts());
+        status.problems.clear();
+        status
+    }
+
+    fn only(status: &Status) -> Problem {
+        let found = find(status, Some("error: unknown key\n --> ostler.toml:1:1"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    }
+
+    #[test]
+    fn nothing_is_wrong_with_what_is_right() {
+        assert_eq!(find(&healthy(), None), []);
+    }
+
+    #[test]
+    fn a_pool_with_fewer_backends_is_a_warning_with_the_checks_words() {
+        let mut status = healthy();
+        let check = json!({"at": "2026-11-24T10:00:00Z", "passed": false, "detail": "HTTP 503",
+            "took_ms": 1.0, "in_a_row": 4});
+        let backend = &mut status.pools[0].backends[0];
+        backend.state = "down".to_owned();
+        backend.verdict = Some("down".to_owned());
+        backend.last_check = serde_json::from_value(check).unwrap();
+        status.pools[0].usable = 1;
+        let problem = only(&status);
+        assert_eq!(problem.severity, Severity::Warning);
+        assert!(problem.text.contains("shop/a is down (HTTP 503, 4 checks in a row)"));
+        status.pools[0].usable = 0;
+        assert_eq!(only(&status).severity, Severity::Critical);
+    }
+
+    #[test]
+    fn what_an_operator_took_out_is_no_problem_until_nobody_is_left() {
+        let mut status = healthy();
+        status.pools[0].backends[0].state = "maint".to_owned();
+        status.pools[0].usable = 1;
+        assert_eq!(find(&status, None), []);
+        status.pools[0].usable = 0;
+        assert!(only(&status).text.contains("is in maint"));
+    }
+
+    #[test]
+    fn errors_count_above_one_in_a_hundred_and_ten_in_all() {
+        let mut status = healthy();
+        let route = |requests, errors| {
+            vec![Route { name: "shop".to_owned(), pool: None, requests, errors }]
+        };
+        for (requests, errors, told) in
+            [(10, 10, false), (1_100, 11, false), (1_099, 11, true), (11, 11, true)]
+        {
+            status.routes = route(requests, errors);
+            status.pools.clear();
+            assert_eq!(!find(&status, None).is_empty(), told, "{errors} of {requests}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_told_of_in_time_and_the_worst_comes_first() {
+        let mut status = healthy();
+        for days_left in [45, 29, 2, -1] {
+            status.certificates.push(Certificate {
+                listener: "web".to_owned(),
+                names: vec!["a.example".to_owned()],
+                not_after: "2026-11-24T10:00:00Z".parse().unwrap(),
+                days_left,
+            });
+        }
+        status.last_reload_ok = false;
+        let found = find(&status, Some("error: unknown key\n --> ostler.toml:1:1"));
+        let texts: Vec<&str> = found.iter().map(|problem| problem.text.as_str()).collect();
+        assert!(texts[0].contains("ends in 2 days") && texts[1].contains("has ended on"));
+        assert!(texts[2].contains("error: unknown key") && texts[3].contains("29 days"));
+        assert_eq!(found.len(), 4);
+    }
+}

@@ -1,0 +1,221 @@
+//! Reads what runs into the shape that is shown.
+
+use jiff::Timestamp;
+
+use super::facts::{Facts, Phase};
+use super::problems;
+use super::view::{Backend, Certificate, Check, Listener, Metrics, Pool, Route, Status};
+use crate::backend::{CheckReport, Standing, Verdict};
+use crate::balance::Policy;
+use crate::config::model::AdminState;
+use crate::snapshot::{self, Member};
+use crate::telemetry::counters::Class;
+use crate::telemetry::reason::Source;
+
+const DAY: i64 = 86_400;
+
+/// Everything.
+pub(super) fn gather(facts: &Facts) -> Status {
+    let reloads = facts.reloads();
+    let now = Timestamp::now();
+    let uptime = now.as_second().saturating_sub(facts.started.as_second());
+    let mut status = Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: facts.node.clone(),
+        pid: std::process::id(),
+        uptime_seconds: u64::try_from(uptime).unwrap_or(0),
+        phase: phase(facts.phase.get()).to_owned(),
+        generation: facts.current.load().generation,
+        loaded_at: reloads.applied_at,
+        loaded_by: reloads.applied_by,
+        file: facts.file.path().map(|path| path.display().to_string()),
+        file_differs: facts.file_differs().unwrap_or(false),
+        last_reload_ok: reloads.last_success,
+        problems: Vec::new(),
+        marks: facts.marks(),
+        listeners: listeners(facts),
+        metrics: Metrics { bound: facts.metrics_bound },
+        pools: pools(facts),
+        routes: routes(facts),
+        certificates: certificates(facts),
+    };
+    status.problems = problems::find(&status, reloads.last_problem.as_deref());
+    status
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "starting",
+        Phase::Serving => "serving",
+        Phase::Stopping => "stopping",
+    }
+}
+
+/// Listeners with the addresses they have.
+pub(super) fn listeners(facts: &Facts) -> Vec<Listener> {
+    let bound = facts.bound();
+    let of = |listener: &snapshot::Listener| {
+        let name = &*listener.name;
+        let mut protocols = Vec::new();
+        if listener.protocols.http2 {
+            protocols.push("h2".to_owned());
+        }
+        if listener.protocols.http1 {
+            protocols.push("http/1.1".to_owned());
+        }
+        Listener {
+            name: name.to_owned(),
+            bound: bound.iter().filter(|one| one.name == name).map(|one| one.address).collect(),
+            tls: listener.tls.is_some(),
+            protocols,
+        }
+    };
+    facts.current.load().listeners.iter().map(|listener| of(listener)).collect()
+}
+
+/// Pools with their backends.
+pub(super) fn pools(facts: &Facts) -> Vec<Pool> {
+    facts.current.load().pools.iter().map(|one| show_pool(one)).collect()
+}
+
+/// One pool.
+pub(super) fn pool(facts: &Facts, name: &str) -> Option<Pool> {
+    facts.current.load().pool(name).map(|pool| show_pool(pool))
+}
+
+fn show_pool(pool: &snapshot::Pool) -> Pool {
+    let policy = match pool.policy {
+        Policy::RoundRobin => "round-robin",
+        Policy::LeastRequest => "least-request",
+        Policy::Random => "random",
+    };
+    Pool {
+        name: pool.name.to_string(),
+        policy: policy.to_owned(),
+        usable: pool.usable(),
+        backends: pool.members.iter().map(backend).collect(),
+    }
+}
+
+fn backend(member: &Member) -> Backend {
+    let backend = &member.backend;
+    let verdict = match backend.state.verdict() {
+        Verdict::Unchecked => "unchecked",
+        Verdict::Up => "up",
+        Verdict::Down => "down",
+    };
+    let attempts = |class| member.counters.sum(|counters| counters.attempts(class));
+    Backend {
+        id: backend.id.to_string(),
+        address: backend.address.to_string(),
+        state: state_word(backend).to_owned(),
+        state_in_file: backend.state_in_file,
+        weight: backend.effective_weight(),
+        weight_in_file: backend.weight,
+        mark: backend.state.marked_state(),
+        verdict: backend.checked.then(|| verdict.to_owned()),
+        last_check: backend.state.last_check().filter(|_| backend.checked).map(check),
+        in_flight: backend.state.in_flight(),
+        requests: Class::ALL.into_iter().map(attempts).sum(),
+    }
+}
+
+/// What holds of a backend. Weight 0 is a weight, not a state.
+pub(super) fn state_word(backend: &crate::backend::Backend) -> &'static str {
+    match backend.standing() {
+        Standing::Open => "up",
+        Standing::BoundOnly if backend.admin_state() == AdminState::Drain => "drain",
+        Standing::BoundOnly => "up",
+        Standing::Maint => "maint",
+        Standing::Down => "down",
+        Standing::Unchecked => "unchecked",
+    }
+}
+
+fn check(report: CheckReport) -> Check {
+    Check {
+        at: Timestamp::try_from(report.at).unwrap_or(Timestamp::UNIX_EPOCH),
+        passed: report.passed,
+        detail: report.detail,
+        took_ms: report.took.as_secs_f64() * 1e3,
+        in_a_row: report.in_a_row,
+    }
+}
+
+/// Routes with what came of their exchanges since the start. A failure is one on our side or a
+/// backend's: what clients do wrong is no problem of ours.
+pub(super) fn routes(facts: &Facts) -> Vec<Route> {
+    let show = |route: &snapshot::Route| {
+        let (mut requests, mut errors) = (0_u64, 0_u64);
+        for (key, count) in route.counters.sum_requests() {
+            requests = requests.saturating_add(count);
+            if matches!(key.reason.source(), Source::Backend | Source::Ostler) {
+                errors = errors.saturating_add(count);
+            }
+        }
+        let pool = route.pool().map(|pool| pool.name.to_string());
+        Route { name: route.name.to_string(), pool, requests, errors }
+    };
+    facts.current.load().routes.iter().map(|route| show(route)).collect()
+}
+
+/// Certificates in force, and how long they still hold.
+pub(super) fn certificates(facts: &Facts) -> Vec<Certificate> {
+    let now = Timestamp::now().as_second();
+    let mut all = Vec::new();
+    for listener in &facts.current.load().listeners {
+        let Some(tls) = &listener.tls else { continue };
+        for certificate in tls.store.load().certificates() {
+            let ends = certificate.not_after;
+            all.push(Certificate {
+                listener: listener.name.to_string(),
+                names: certificate.names.clone(),
+                // A date beyond our calendar is as good as its end.
+                not_after: Timestamp::from_second(ends).unwrap_or(Timestamp::MAX),
+                days_left: ends.saturating_sub(now).div_euclid(DAY),
+            });
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::facts;
+    use super::super::view::Severity;
+    use super::*;
+
+    #[test]
+    fn the_status_shows_what_the_file_and_the_marks_say() {
+        let facts = facts();
+        let shop = &facts.current.load().pools[0].members[0].backend.state.clone();
+        shop.set_mark(Some(AdminState::Drain), Some(5));
+        let status = gather(&facts);
+        assert_eq!(status.phase, "serving");
+        assert_eq!(status.listeners[0].bound.len(), 1);
+        let backend = &status.pools[0].backends[0];
+        assert_eq!((backend.state.as_str(), backend.state_in_file), ("drain", AdminState::Up));
+        assert_eq!((backend.weight, backend.weight_in_file), (5, 1));
+        assert_eq!((backend.mark, &backend.verdict), (Some(AdminState::Drain), &None));
+        assert_eq!(status.pools[0].usable, 1);
+        // It travels as JSON and comes back as it was.
+        let text = serde_json::to_string(&status).unwrap();
+        let back: Status = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), text);
+    }
+
+    #[test]
+    fn errors_of_clients_are_not_errors_of_a_route() {
+        use crate::telemetry::Reason;
+        let facts = facts();
+        let route = facts.current.load().routes[0].clone();
+        for (status, reason) in
+            [(200, Reason::None), (400, Reason::BadRequest), (502, Reason::BackendReset)]
+        {
+            route.counters.get(0).record(&http::Method::GET, status, reason);
+        }
+        let shown = &routes(&facts)[0];
+        assert_eq!((shown.requests, shown.errors), (3, 1));
+        assert!(gather(&facts).problems.iter().all(|one| one.severity < Severity::Critical));
+    }
+}

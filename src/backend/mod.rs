@@ -1,0 +1,99 @@
+//! One origin server of a pool: who it is, where it is, and what it may be given.
+
+pub mod state;
+
+use std::sync::Arc;
+
+use crate::config::model::{Address, AdminState};
+pub use state::{BackendState, CheckReport, InFlight, Verdict};
+
+/// Seed of every name hash that leaves the process inside a token. It must never change: a token
+/// sealed by one version, node or configuration finds its backend by this hash in every other.
+const NAME_SEED: u64 = 0x6f73_746c_6572_0001;
+
+/// The fixed 64-bit hash by which a token names a backend's id or a pool.
+pub fn name_hash(name: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(name.as_bytes(), NAME_SEED)
+}
+
+/// One generation's view of one backend.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Configured name of its pool.
+    pub pool: Arc<str>,
+    /// Stable id within the pool.
+    pub id: Arc<str>,
+    /// `name_hash` of the id.
+    pub name: u64,
+    /// As configured.
+    pub address: Address,
+    /// Share of new sessions and requests, as the file has it.
+    pub weight: u32,
+    /// As the file has it.
+    pub state_in_file: AdminState,
+    /// Whether active checks decide about it.
+    pub checked: bool,
+    /// What changes about it, kept across generations.
+    pub state: Arc<BackendState>,
+}
+
+/// What a backend may be given now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Anyone.
+    Open,
+    /// Only those bound to it: draining, or weight 0.
+    BoundOnly,
+    /// Nobody, by an operator's word.
+    Maint,
+    /// Nobody: its checks failed, or its name does not resolve.
+    Down,
+    /// Nobody yet: no check has passed.
+    Unchecked,
+}
+
+impl Backend {
+    /// The mark where there is one, else the file's word.
+    pub fn admin_state(&self) -> AdminState {
+        self.state.marked_state().unwrap_or(self.state_in_file)
+    }
+
+    /// The mark where there is one, else the file's number.
+    pub fn effective_weight(&self) -> u32 {
+        self.state.marked_weight().unwrap_or(self.weight)
+    }
+
+    /// What it may be given now.
+    pub fn standing(&self) -> Standing {
+        let admin = self.admin_state();
+        if admin == AdminState::Maint {
+            return Standing::Maint;
+        }
+        if !self.state.resolved() {
+            return Standing::Down;
+        }
+        if self.checked {
+            match self.state.verdict() {
+                Verdict::Up => {}
+                Verdict::Down => return Standing::Down,
+                Verdict::Unchecked => return Standing::Unchecked,
+            }
+        }
+        if admin == AdminState::Drain || self.effective_weight() == 0 {
+            return Standing::BoundOnly;
+        }
+        Standing::Open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_hash_is_the_same_in_every_version() {
+        // Tokens in browsers depend on these two figures.
+        assert_eq!(name_hash("a"), xxhash_rust::xxh3::xxh3_64_with_seed(b"a", NAME_SEED));
+        assert_ne!(name_hash("a"), name_hash("b"));
+    }
+}

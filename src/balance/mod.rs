@@ -1,0 +1,155 @@
+//! How a pool picks a backend: one policy a file, over whatever can be counted and weighed.
+
+mod cursor;
+mod least_request;
+mod logarithm;
+mod random;
+mod rendezvous;
+mod round_robin;
+
+pub use cursor::Cursor;
+pub use rendezvous::rendezvous;
+
+use crate::config::model::PolicyKind;
+
+/// What a policy chooses from: the backends of one pool by index, as they are at this moment.
+pub trait Candidates {
+    /// Number of candidates, eligible or not.
+    fn len(&self) -> usize;
+    /// Share of requests; at least 1 where the candidate is eligible.
+    fn weight(&self, index: usize) -> u32;
+    /// Requests in flight over all workers.
+    fn in_flight(&self, index: usize) -> u32;
+    /// Whether it may be chosen: false for what is down, drained, of weight 0 or already tried.
+    fn eligible(&self, index: usize) -> bool;
+    /// Whether there is none at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How a pool picks a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Smooth weighted round-robin, a position a worker.
+    RoundRobin,
+    /// Fewest requests in flight for its weight, counted over all workers.
+    LeastRequest,
+    /// Weighted random.
+    Random,
+}
+
+impl From<PolicyKind> for Policy {
+    fn from(kind: PolicyKind) -> Self {
+        match kind {
+            PolicyKind::RoundRobin => Self::RoundRobin,
+            PolicyKind::LeastRequest => Self::LeastRequest,
+            PolicyKind::Random => Self::Random,
+        }
+    }
+}
+
+impl Policy {
+    /// The index of an eligible candidate; none only where no candidate is eligible.
+    pub fn pick(self, candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> {
+        match self {
+            Self::RoundRobin => round_robin::pick(candidates, cursor),
+            Self::LeastRequest => least_request::pick(candidates, cursor),
+            Self::Random => random::pick(candidates, cursor),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One candidate of a test.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Seat {
+        pub(crate) weight: u32,
+        pub(crate) in_flight: u32,
+        pub(crate) eligible: bool,
+    }
+
+    /// A test's candidates.
+    #[derive(Debug, Clone)]
+    pub(crate) struct Seats(pub(crate) Vec<Seat>);
+
+    impl Candidates for Seats {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn weight(&self, index: usize) -> u32 {
+            self.0[index].weight
+        }
+        fn in_flight(&self, index: usize) -> u32 {
+            self.0[index].in_flight
+        }
+        fn eligible(&self, index: usize) -> bool {
+            self.0[index].eligible
+        }
+    }
+
+    /// Idle candidates of these weights; weight 0 is not eligible.
+    pub(crate) fn seats(weights: &[u32]) -> Seats {
+        let seat = |&weight: &u32| Seat { weight, in_flight: 0, eligible: weight > 0 };
+        Seats(weights.iter().map(seat).collect())
+    }
+
+    /// How often each is picked in so many picks.
+    pub(crate) fn shares(policy: Policy, seats: &Seats, picks: u32) -> Vec<u32> {
+        let mut cursor = Cursor::new(7);
+        let mut counts = vec![0; seats.0.len()];
+        for _ in 0..picks {
+            counts[policy.pick(seats, &mut cursor).unwrap()] += 1;
+        }
+        counts
+    }
+
+    /// Whether counts follow weights within five standard deviations and a systematic hundredth.
+    pub(crate) fn follows(counts: &[u32], weights: &[u32]) -> bool {
+        let picks = f64::from(counts.iter().sum::<u32>());
+        let total = f64::from(weights.iter().sum::<u32>());
+        counts.iter().zip(weights).all(|(count, weight)| {
+            let share = f64::from(*weight) / total;
+            let deviation = (picks * share * (1.0 - share)).sqrt();
+            let off = (f64::from(*count) - picks * share).abs();
+            off <= 5.0 * deviation + 0.01 * picks
+        })
+    }
+
+    const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::LeastRequest, Policy::Random];
+
+    fn seat() -> impl Strategy<Value = Seat> {
+        let weight = prop_oneof![1u32..4, 1u32..2000];
+        (weight, 0u32..5, any::<bool>()).prop_map(|(weight, in_flight, eligible)| Seat {
+            weight,
+            in_flight,
+            eligible,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn only_an_eligible_one_is_picked_and_always_one_of_them(
+            rounds in proptest::collection::vec(proptest::collection::vec(seat(), 0..30), 1..8),
+            seed: u64,
+        ) {
+            for policy in POLICIES {
+                let mut cursor = Cursor::new(seed);
+                for round in &rounds {
+                    let seats = Seats(round.clone());
+                    let any = round.iter().any(|seat| seat.eligible);
+                    for _ in 0..5 {
+                        let picked = policy.pick(&seats, &mut cursor);
+                        prop_assert_eq!(picked.is_some(), any);
+                        prop_assert!(picked.is_none_or(|index| round[index].eligible));
+                    }
+                }
+            }
+        }
+    }
+}

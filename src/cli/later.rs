@@ -1,0 +1,100 @@
+//! Mistakes on the command line, and what belongs to a later version.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::fail::{DONE, NO_PROCESS, USAGE};
+
+/// Commands of later versions.
+const COMMANDS: &[&str] = &[
+    "sessions",
+    "probe",
+    "errors",
+    "tail",
+    "explain",
+    "token",
+    "plan",
+    "apply",
+    "rollback",
+    "upgrade",
+    "top",
+    "log-level",
+    "completions",
+    "man",
+];
+/// Options of later versions.
+const OPTIONS: &[&str] = &["--deadline", "--quiet", "--then", "--tunnels", "--wait", "--strict"];
+
+/// Says what is wrong with the command line, or what help was asked for.
+pub(super) fn report(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    match later(error) {
+        Some(word) => {
+            let _ = writeln!(io::stderr(), "error: `{word}` is not in this version");
+        }
+        // Where it cannot be written the exit code is all that can be told.
+        None => drop(error.print()),
+    }
+    ExitCode::from(code(error.use_stderr(), words))
+}
+
+/// A monitoring plug-in has a code of its own for this.
+fn code(wrong: bool, words: &[OsString]) -> u8 {
+    let has = |word: &str| words.iter().any(|it| it == word);
+    match wrong {
+        false => DONE,
+        true if has("status") && has("--check") => NO_PROCESS,
+        true => USAGE,
+    }
+}
+
+/// The command or option of a later version that was asked for.
+fn later(error: &clap::Error) -> Option<String> {
+    let (kind, known) = match error.kind() {
+        ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, COMMANDS),
+        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, OPTIONS),
+        _ => return None,
+    };
+    match error.get(kind) {
+        Some(ContextValue::String(word)) => {
+            let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
+            known.contains(&name).then(|| name.to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::args::Arguments;
+    use super::*;
+
+    fn later_of(words: &[&str]) -> Option<String> {
+        later(&Arguments::try_parse_from(words).unwrap_err())
+    }
+
+    #[test]
+    fn commands_and_options_of_later_versions_are_said_to_be_so() {
+        for command in COMMANDS {
+            assert_eq!(later_of(&["ostler", command]).as_deref(), Some(*command));
+        }
+        for option in ["--deadline=1h", "--wait", "--strict"] {
+            let name = option.split('=').next();
+            assert_eq!(later_of(&["ostler", "drain", "shop/a", option]).as_deref(), name);
+        }
+        assert_eq!(later_of(&["ostler", "dance"]), None);
+        assert_eq!(later_of(&["ostler", "drain", "shop/a", "--waltz"]), None);
+    }
+
+    #[test]
+    fn a_plug_in_called_wrongly_ends_as_plug_ins_do() {
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        assert_eq!(code(true, &words(&["ostler", "status", "--check", "-x"])), 3);
+        assert_eq!(code(true, &words(&["ostler", "status", "-x"])), 2);
+        assert_eq!(code(false, &words(&["ostler", "--help"])), 0);
+    }
+}

@@ -1,0 +1,89 @@
+//! Commands: what is typed, which room does it, what is printed, and the exit code.
+
+mod args;
+mod check;
+mod client;
+mod connect;
+mod fail;
+mod find;
+mod keygen;
+mod later;
+mod marks;
+mod out;
+mod ports;
+mod proxy;
+mod reload;
+mod run;
+mod status;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::event::MarkAction;
+use args::{Arguments, Command, Demo};
+use client::Places;
+use fail::Fail;
+
+/// Does what the command line says. Exit codes: 0 done, 1 refused or the file is wrong, 2 usage,
+/// 3 no running process.
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match Arguments::try_parse_from(&words) {
+        Ok(arguments) => dispatch(arguments).unwrap_or_else(|fail| fail.report()),
+        Err(error) => later::report(&error, &words),
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
+    let Arguments { command, config, socket } = arguments;
+    let file = config.as_deref();
+    let named = socket.clone();
+    let places = || {
+        let found = config.clone().or_else(find::found);
+        Places::new(named.as_deref(), found.as_deref())
+    };
+    let Some(command) = command else {
+        return if file.is_none() && find::found().is_none() && is_for_people() {
+            run::demo(&Demo { backends: 3, print: false }, socket, &places())
+        } else {
+            run::run(file, socket)
+        };
+    };
+    match command {
+        Command::Demo(demo) => run::demo(&demo, socket, &places()),
+        Command::Proxy(proxy) => proxy::proxy(&proxy, socket),
+        Command::Run => run::run(file, socket),
+        Command::Check(check) => check::check(&check, file, socket.as_deref()),
+        Command::Reload(table) => done(reload::reload(&places(), table.json)),
+        Command::Stop => done(reload::stop(&places())),
+        Command::Status(status) if status.check => Ok(status::check(&places())),
+        Command::Status(status) => done(status::status(&places(), status.json)),
+        Command::Drain(mark) => done(marks::mark(&places(), &mark, MarkAction::Drain)),
+        Command::Ready(mark) => done(marks::mark(&places(), &mark, MarkAction::Ready)),
+        Command::Maint(mark) => done(marks::mark(&places(), &mark, MarkAction::Maint)),
+        Command::Unmark(mark) => done(marks::mark(&places(), &mark, MarkAction::Unmark)),
+        Command::Weight(weight) => done(marks::weight(&places(), &weight)),
+        Command::Keygen => done(keygen::keygen()),
+        Command::Schema => done(out::json(&crate::config::schema())),
+    }
+}
+
+fn done(end: Result<(), Fail>) -> Result<ExitCode, Fail> {
+    end.map(|()| ExitCode::SUCCESS)
+}
+
+/// Somebody is looking, and no service manager started us.
+fn is_for_people() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_none()
+        && io::stdin().is_terminal()
+        && io::stdout().is_terminal()
+}
+
+/// The socket that was named, else the one of the environment: for a process that begins.
+fn own_socket(named: Option<PathBuf>) -> Option<PathBuf> {
+    named.or_else(crate::admin::socket::of_environment)
+}

@@ -1,0 +1,150 @@
+//! Pools and their backends, as they hold.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Located, Sticky};
+
+/// A named set of backends and the policy over them.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Configured name.
+    pub name: Located<Arc<str>>,
+    /// How a backend is picked.
+    pub policy: PolicyKind,
+    /// In file order; may be empty.
+    pub backends: Vec<Backend>,
+    /// Present: TLS to the backends.
+    pub tls: Option<PoolTls>,
+    /// Connections to each backend.
+    pub connections: PoolConnections,
+    /// Present: backends are checked and take nothing before their first pass.
+    pub health: Option<Health>,
+    /// Present: visitors are kept on their backend.
+    pub sticky: Option<Sticky>,
+}
+
+/// How a pool picks a backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyKind {
+    /// Smooth weighted round-robin.
+    RoundRobin,
+    /// Fewest requests in flight for its weight.
+    LeastRequest,
+    /// Weighted random.
+    Random,
+}
+
+/// One origin server of a pool.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Configured, or the address with `:` `/` `[` `]` folded to `-`; unique in its pool.
+    pub id: Located<Arc<str>>,
+    /// Whether the file gave the id.
+    pub id_given: bool,
+    /// Where it listens.
+    pub address: Located<Address>,
+    /// Share of new sessions and requests; 0: nobody new.
+    pub weight: u32,
+    /// What the file says about it.
+    pub state: AdminState,
+}
+
+/// Host and port of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Literal or name.
+    pub host: AddressHost,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// Host of a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AddressHost {
+    /// Needs no look-up.
+    Ip(IpAddr),
+    /// Resolved on the control thread, again by its TTL.
+    Name(Arc<str>),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.host {
+            AddressHost::Ip(ip) => write!(f, "{}", SocketAddr::new(*ip, self.port)),
+            AddressHost::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// What an operator says about a backend, in the file or by a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdminState {
+    /// Serves.
+    Up,
+    /// Serves who is bound to it, takes nobody new.
+    Drain,
+    /// Serves nobody.
+    Maint,
+}
+
+/// TLS to the backends of a pool.
+#[derive(Debug, Clone)]
+pub struct PoolTls {
+    /// Server name sent and verified; none: the backend's own host.
+    pub server_name: Option<String>,
+    /// PEM bundle that signs the backends; none: the system's.
+    pub ca: Option<Located<PathBuf>>,
+    /// Whether certificates are verified.
+    pub verify: bool,
+}
+
+/// Connections to each backend of a pool, over all workers.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolConnections {
+    /// Idle ones kept.
+    pub idle: usize,
+    /// Longest idleness, unless the backend's own `Keep-Alive` allows more.
+    pub idle_timeout: Duration,
+    /// Oldest connection that is reused; `None`: any.
+    pub max_age: Option<Duration>,
+    /// TCP (and TLS) must be up by then.
+    pub connect_timeout: Duration,
+}
+
+/// An active check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What is asked.
+    pub kind: HealthKind,
+    /// Between two checks of one backend, give or take a tenth.
+    pub interval: Duration,
+    /// An answer must be complete by then.
+    pub timeout: Duration,
+    /// Passes in a row until up.
+    pub rise: u32,
+    /// Failures in a row until down.
+    pub fall: u32,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthKind {
+    /// A TCP connection that opens (with the pool's TLS).
+    Tcp,
+    /// An HTTP request.
+    Http {
+        /// Path and query.
+        path: String,
+        /// `Host`; empty: the backend's address.
+        host: String,
+        /// Request method.
+        method: String,
+        /// Statuses that pass.
+        expect: Vec<RangeInclusive<u16>>,
+    },
+}

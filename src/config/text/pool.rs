@@ -1,0 +1,197 @@
+//! `[pools.NAME]` as it is typed.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{At, List};
+use crate::config::model::AdminState;
+use crate::config::unit::Time;
+
+/// `[pools.NAME]`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolText {
+    /// How a backend is picked.
+    pub policy: Option<At<PolicyWord>>,
+    /// Origin servers.
+    pub backends: Option<List<BackendText>>,
+    /// Present: TLS to the backends.
+    pub tls: Option<PoolTlsText>,
+    /// Connections to each backend, over all workers.
+    pub connections: ConnectionsText,
+    /// Present: backends are checked.
+    pub health: Option<At<HealthText>>,
+    /// Present: visitors are kept on their backend.
+    pub sticky: Option<At<StickyText>>,
+}
+
+/// A value of `policy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyWord {
+    /// In turn, by weight.
+    RoundRobin,
+    /// Fewest requests in flight for its weight.
+    LeastRequest,
+    /// At random, by weight.
+    Random,
+}
+
+/// One of `backends`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackendText {
+    /// Stable name; sessions know the backend by it.
+    pub id: Option<At<String>>,
+    /// Host and port.
+    pub address: Option<At<String>>,
+    /// Share of new sessions and requests; 0: nobody new.
+    pub weight: Option<At<i64>>,
+    /// `up`, `drain` or `maint`.
+    #[schemars(with = "Option<StateWord>")]
+    pub state: Option<At<AdminState>>,
+}
+
+/// The schema of a backend's state, which the model owns.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum StateWord {
+    /// Serves.
+    Up,
+    /// Serves who is bound to it, takes nobody new.
+    Drain,
+    /// Serves nobody.
+    Maint,
+}
+
+/// `tls` of a pool.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolTlsText {
+    /// Server name sent and verified.
+    pub server_name: Option<At<String>>,
+    /// File with the PEM bundle that signs the backends.
+    pub ca: Option<At<String>>,
+    /// Whether certificates are verified.
+    pub verify: Option<At<bool>>,
+}
+
+/// `connections` of a pool.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConnectionsText {
+    /// Idle ones kept to each backend.
+    pub idle: Option<At<i64>>,
+    /// Longest idleness.
+    pub idle_timeout: Option<At<Time>>,
+    /// Oldest connection that is reused.
+    pub max_age: Option<At<Time>>,
+    /// TCP and TLS must be up by then.
+    pub connect_timeout: Option<At<Time>>,
+}
+
+/// `health` of a pool.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthText {
+    /// Path and query of a request.
+    pub http: Option<At<String>>,
+    /// A connection that opens is enough.
+    pub tcp: Option<At<bool>>,
+    /// `Host` of the request; empty: the backend's address.
+    pub host: Option<At<String>>,
+    /// Method of the request.
+    pub method: Option<At<String>>,
+    /// Statuses that pass, as `200-399` or `200,204`.
+    pub expect: Option<At<String>>,
+    /// Between two checks of one backend.
+    pub interval: Option<At<Time>>,
+    /// An answer must be complete by then.
+    pub timeout: Option<At<Time>>,
+    /// Passes in a row until up.
+    pub rise: Option<At<i64>>,
+    /// Failures in a row until down.
+    pub fall: Option<At<i64>>,
+}
+
+/// `sticky` of a pool.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StickyText {
+    /// What binds a visitor.
+    pub by: Option<At<ByWord>>,
+    /// Where a binding holds; the pool's name where it is left out.
+    pub scope: Option<At<String>>,
+    /// Cookie name.
+    pub cookie: Option<At<String>>,
+    /// Cookie attribute.
+    pub path: Option<At<String>>,
+    /// Cookie attribute.
+    pub domain: Option<At<String>>,
+    /// Cookie attribute; by the client's scheme where it is left out.
+    pub same_site: Option<At<SameSiteWord>>,
+    /// Cookie attribute; by the client's scheme where it is left out.
+    pub secure: Option<At<bool>>,
+    /// Cookie attribute.
+    pub http_only: Option<At<bool>>,
+    /// Cookie attribute.
+    pub partitioned: Option<At<bool>>,
+    /// Cookie attribute, sliding; `"none"`: a browser session.
+    pub max_age: Option<At<Time>>,
+    /// Unused for so long: a new session.
+    pub idle: Option<At<Time>>,
+    /// Absolute end of a session.
+    pub lifetime: Option<At<Time>>,
+    /// What happens when the backend is down.
+    pub on_down: Option<At<OnDownWord>>,
+    /// What happens on publicly cacheable answers.
+    pub on_cacheable: Option<At<OnCacheableWord>>,
+    /// Whether the backend sees our cookies.
+    pub pass: Option<At<bool>>,
+    /// Keys of this pool in place of `[sessions] keys`.
+    pub keys: Option<List<String>>,
+}
+
+/// A value of `sticky.by`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ByWord {
+    /// Our own sealed cookie.
+    Cookie,
+}
+
+/// A value of `sticky.same_site`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SameSiteWord {
+    /// By the client's scheme: None over https, Lax over http.
+    Auto,
+    /// Sent from everywhere; needs Secure.
+    #[serde(alias = "None")]
+    None,
+    /// Sent from elsewhere by links only.
+    #[serde(alias = "Lax")]
+    Lax,
+    /// Sent from the site itself only.
+    #[serde(alias = "Strict")]
+    Strict,
+}
+
+/// A value of `sticky.on_down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDownWord {
+    /// Moved to another backend.
+    Rebind,
+}
+
+/// A value of `sticky.on_cacheable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCacheableWord {
+    /// No cookie is set there.
+    Skip,
+    /// Always set, with `Cache-Control: private`.
+    Private,
+}

@@ -1,0 +1,306 @@
+//! Pools: backends, policy, TLS, connections and checks.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Object;
+use super::check::{Check, is_token};
+use super::host::{address, is_dns_name};
+use super::sticky;
+use crate::config::defaults as d;
+use crate::config::model::{
+    Address, AdminState, Backend, Health, HealthKind, Located, Place, PolicyKind, Pool,
+    PoolConnections, PoolTls,
+};
+use crate::config::text::{
+    At, BackendText, ConnectionsText, HealthText, PolicyWord, PoolText, PoolTlsText,
+};
+
+pub(super) fn pools(objects: &[Object<PoolText>], check: &mut Check<'_>) -> Vec<Pool> {
+    if let Some(extra) = objects.get(d::MAX_POOLS) {
+        check.error(format!("more than {} pools", d::MAX_POOLS), &extra.place);
+    }
+    let mut left = d::MAX_BACKENDS;
+    let mut pools = Vec::with_capacity(objects.len());
+    for object in objects {
+        let count = object.text.backends.as_ref().map_or(0, |list| list.value.len());
+        if left > 0 && count >= left {
+            check.error(format!("more than {} backends", d::MAX_BACKENDS - 1), &object.place);
+        }
+        left = left.saturating_sub(count);
+        pools.push(pool(object, check));
+    }
+    sticky::warn_of_shared_cookies(&pools, check);
+    pools
+}
+
+fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
+    let text = &object.text;
+    check.name("pool", &object.name, &object.place);
+    let backends = backends(object, check);
+    if let (Some(at), false) = (&text.sticky, backends.iter().all(|backend| backend.id_given)) {
+        let place = if at.span.is_empty() { object.place.clone() } else { at.place() };
+        check
+            .warning(
+                format!(
+                    "pool \"{}\" is sticky, but not all its backends have an `id`",
+                    object.name
+                ),
+                &place,
+            )
+            .hint("a session knows its backend by `id`; without one, a new address loses it");
+    }
+    Pool {
+        name: Located { value: object.name.as_str().into(), place: object.place.clone() },
+        policy: match text.policy.as_ref().map(|at| at.value) {
+            Some(PolicyWord::RoundRobin) => PolicyKind::RoundRobin,
+            Some(PolicyWord::Random) => PolicyKind::Random,
+            Some(PolicyWord::LeastRequest) | None => PolicyKind::LeastRequest,
+        },
+        backends,
+        tls: text.tls.as_ref().map(|text| tls(text, check)),
+        connections: connections(&text.connections, check),
+        health: text.health.as_ref().and_then(|at| health(object, at, check)),
+        sticky: text.sticky.as_ref().map(|at| sticky::sticky(object, &at.value, check)),
+    }
+}
+
+fn backends(object: &Object<PoolText>, check: &mut Check<'_>) -> Vec<Backend> {
+    let list = object.text.backends.as_ref().map(|list| list.value.as_slice()).unwrap_or_default();
+    if list.is_empty() && !object.broken {
+        check
+            .warning(format!("pool \"{}\" has no backends", object.name), &object.place)
+            .hint("until it has some, its requests are answered by 503");
+    }
+    let mut ids: HashMap<Arc<str>, Place> = HashMap::new();
+    let mut addresses: HashMap<Address, Place> = HashMap::new();
+    let mut backends = Vec::with_capacity(list.len());
+    for entry in list {
+        let Some(backend) = backend(object, entry, check) else { continue };
+        if let Some(first) = ids.get(&backend.id.value) {
+            check
+                .error(
+                    format!("two backends of this pool have the id \"{}\"", backend.id.value),
+                    &backend.id.place,
+                )
+                .also(first, "the first")
+                .hint("an id names one backend, for sessions, marks and metrics");
+        }
+        if let Some(first) = addresses.get(&backend.address.value) {
+            check
+                .error(
+                    format!("two backends of this pool have the address {}", backend.address.value),
+                    &backend.address.place,
+                )
+                .also(first, "the first")
+                .hint("to send more there, raise its weight");
+        }
+        ids.entry(Arc::clone(&backend.id)).or_insert_with(|| backend.id.place.clone());
+        addresses
+            .entry(backend.address.value.clone())
+            .or_insert_with(|| backend.address.place.clone());
+        backends.push(backend);
+    }
+    backends
+}
+
+fn backend(
+    object: &Object<PoolText>,
+    entry: &At<BackendText>,
+    check: &mut Check<'_>,
+) -> Option<Backend> {
+    let text = &entry.value;
+    let weight = check.number("weight", text.weight.as_ref(), 0..=d::MAX_WEIGHT, d::WEIGHT);
+    if let Some(at) = &text.id {
+        check.name("backend", &at.value, &at.place());
+    }
+    let Some(at) = &text.address else {
+        if !object.broken {
+            check
+                .error("a backend without `address`", &entry.place())
+                .hint("add address = \"10.0.0.11:8080\"");
+        }
+        return None;
+    };
+    let address = match address(&at.value) {
+        Ok(address) => address,
+        Err((message, hint)) => {
+            check.error(message, &at.place()).hint(hint);
+            return None;
+        }
+    };
+    let id = match &text.id {
+        Some(id) => Located { value: Arc::from(id.value.as_str()), place: id.place() },
+        None => Located { value: folded(&address), place: at.place() },
+    };
+    Some(Backend {
+        id,
+        id_given: text.id.is_some(),
+        address: Located { value: address, place: at.place() },
+        weight,
+        state: text.state.as_ref().map_or(AdminState::Up, |at| at.value),
+    })
+}
+
+/// The id of a backend that was given none.
+fn folded(address: &Address) -> Arc<str> {
+    Arc::from(address.to_string().replace([':', '/', '[', ']'], "-"))
+}
+
+fn tls(text: &PoolTlsText, check: &mut Check<'_>) -> PoolTls {
+    if let Some(at) = &text.server_name
+        && !is_dns_name(&at.value.to_ascii_lowercase())
+    {
+        check
+            .error(format!("`{}` is no server name", at.value), &at.place())
+            .hint("a DNS name, as it stands in the backends' certificate");
+    }
+    PoolTls {
+        server_name: text.server_name.as_ref().map(|at| at.value.to_ascii_lowercase()),
+        ca: text.ca.as_ref().map(|at| check.path("ca", at)),
+        verify: text.verify.as_ref().is_none_or(|at| at.value),
+    }
+}
+
+fn connections(text: &ConnectionsText, check: &mut Check<'_>) -> PoolConnections {
+    let least = Duration::from_millis(1);
+    PoolConnections {
+        idle: check.number("idle", text.idle.as_ref(), 0..=d::MAX_POOL_IDLE, d::POOL_IDLE),
+        idle_timeout: check.finite(
+            "idle_timeout",
+            text.idle_timeout.as_ref(),
+            least,
+            d::POOL_IDLE_TIMEOUT,
+        ),
+        max_age: check.wait("max_age", text.max_age.as_ref(), Some(d::POOL_MAX_AGE)),
+        connect_timeout: check.finite(
+            "connect_timeout",
+            text.connect_timeout.as_ref(),
+            least,
+            d::CONNECT_TIMEOUT,
+        ),
+    }
+}
+
+fn health(object: &Object<PoolText>, at: &At<HealthText>, check: &mut Check<'_>) -> Option<Health> {
+    let text = &at.value;
+    let place = if at.span.is_empty() { object.place.clone() } else { at.place() };
+    let kind = match (&text.http, &text.tcp) {
+        (Some(path), None) => http(path, text, check),
+        (None, Some(at)) => tcp(at, text, check),
+        (Some(_), Some(tcp)) => {
+            check
+                .error("a check by both `http` and `tcp`", &tcp.place())
+                .hint("keep one; a check by http opens the connection anyway");
+            return None;
+        }
+        (None, None) if object.broken => return None,
+        (None, None) => {
+            check
+                .error("a check that says neither `http` nor `tcp`", &place)
+                .hint("add http = \"/healthz\", or tcp = true");
+            return None;
+        }
+    };
+    let count = 1..=d::MAX_HEALTH_COUNT;
+    Some(Health {
+        kind,
+        interval: check.finite(
+            "interval",
+            text.interval.as_ref(),
+            d::MIN_HEALTH_INTERVAL,
+            d::HEALTH_INTERVAL,
+        ),
+        timeout: check.finite(
+            "timeout",
+            text.timeout.as_ref(),
+            Duration::from_millis(1),
+            d::HEALTH_TIMEOUT,
+        ),
+        rise: check.number("rise", text.rise.as_ref(), count.clone(), d::HEALTH_RISE),
+        fall: check.number("fall", text.fall.as_ref(), count, d::HEALTH_FALL),
+    })
+}
+
+fn tcp(at: &At<bool>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
+    if !at.value {
+        check
+            .error("tcp = false checks nothing", &at.place())
+            .hint("leave `health` out, or write http = \"/healthz\"");
+    }
+    let of_http = [("host", &text.host), ("method", &text.method), ("expect", &text.expect)];
+    for (key, value) in of_http {
+        if let Some(at) = value {
+            check
+                .error(format!("`{key}` means nothing to a check by tcp"), &at.place())
+                .hint("leave it out, or check by http");
+        }
+    }
+    HealthKind::Tcp
+}
+
+fn http(path: &At<String>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
+    let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !path.value.starts_with('/') || !visible(&path.value) || path.value.contains('#') {
+        check
+            .error(format!("`{}` is no path for a check", path.value), &path.place())
+            .hint("path and query, as in \"/healthz?full=1\"");
+    }
+    let host = text.host.as_ref().map(|at| at.value.clone()).unwrap_or_default();
+    if let Some(at) = text.host.as_ref().filter(|at| !visible(&at.value)) {
+        check
+            .error(format!("`{}` is no host", at.value), &at.place())
+            .hint("what the Host field shall say, as in \"www.example.com\"");
+    }
+    let method = text.method.as_ref().map_or(d::HEALTH_METHOD, |at| at.value.as_str());
+    if let Some(at) = text.method.as_ref().filter(|at| !is_token(&at.value)) {
+        check.error(format!("`{}` is no method", at.value), &at.place()).hint("GET or HEAD");
+    }
+    let expect = match &text.expect {
+        Some(at) => statuses(&at.value).unwrap_or_else(|| {
+            check
+                .error(format!("`{}` are no statuses", at.value), &at.place())
+                .hint("from 200 to 599, single or from-to: \"200-399\", \"200,204,300-399\"");
+            Vec::new()
+        }),
+        None => statuses(d::HEALTH_EXPECT).unwrap_or_default(),
+    };
+    HealthKind::Http { path: path.value.clone(), host, method: method.to_owned(), expect }
+}
+
+/// `200-399`, `200,204,300-399`.
+fn statuses(text: &str) -> Option<Vec<RangeInclusive<u16>>> {
+    let status = |text: &str| {
+        let number: u16 = text.trim().parse().ok()?;
+        (200..=599).contains(&number).then_some(number)
+    };
+    text.split(',')
+        .map(|part| {
+            let (low, high) = part.split_once('-').unwrap_or((part, part));
+            let (low, high) = (status(low)?, status(high)?);
+            (low <= high).then_some(low..=high)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_single_or_ranges() {
+        assert_eq!(statuses("200-399"), Some(vec![200..=399]));
+        assert_eq!(statuses("200, 204,300-399"), Some(vec![200..=200, 204..=204, 300..=399]));
+        for wrong in ["", "100", "600", "399-200", "200-", "2xx"] {
+            assert_eq!(statuses(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_folds_to_an_id() {
+        assert_eq!(&*folded(&address("[::1]:80").unwrap()), "---1--80");
+        assert_eq!(&*folded(&address("app.internal:80").unwrap()), "app.internal-80");
+    }
+}

@@ -1,0 +1,151 @@
+//! `[metrics]`, `[sessions]`, `[admin]`, `[runtime]` and `[log]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Object;
+use super::check::{Check, Names};
+use crate::config::defaults as d;
+use crate::config::model::{
+    Admin, Located, Log, LogTarget, Metrics, Place, QueryPolicy, Runtime, Sessions,
+};
+use crate::config::text::{
+    AccessWord, AdminText, At, LogText, MetricsText, PoolText, QueryWord, RuntimeText,
+    SessionsText, WatchWord,
+};
+
+pub(super) fn metrics(
+    text: &MetricsText,
+    pools: &[Object<PoolText>],
+    check: &mut Check<'_>,
+) -> Metrics {
+    let (bind, place) = match &text.bind {
+        Some(at) => (at.value.as_str(), at.place()),
+        None => (d::METRICS_BIND, Place::default()),
+    };
+    let bind = match bind {
+        "none" => None,
+        _ => socket(bind, &place, check).map(|value| Located { value, place }),
+    };
+    let names = Names::new(pools);
+    let required = text.ready_requires.iter().flat_map(|list| &list.value);
+    let ready_requires = required.filter_map(|at| check.reference("pool", at, &names)).collect();
+    Metrics { bind, ready_requires }
+}
+
+/// An address to listen on.
+pub(super) fn socket(text: &str, place: &Place, check: &mut Check<'_>) -> Option<SocketAddr> {
+    let parsed = text.parse().ok();
+    if parsed.is_none() {
+        let hint = match text.strip_prefix(':') {
+            Some(port) => format!("for every address write \"0.0.0.0:{port}\" and \"[::]:{port}\""),
+            None => "an IP address and a port: \"127.0.0.1:8080\", \"[::1]:8080\"".to_owned(),
+        };
+        check.error(format!("`{text}` is no address to listen on"), place).hint(hint);
+    }
+    parsed
+}
+
+pub(super) fn sessions(text: &SessionsText, check: &mut Check<'_>) -> Sessions {
+    Sessions { keys: text.keys.as_ref().map(|list| check.keys(list)).unwrap_or_default() }
+}
+
+pub(super) fn admin(text: &AdminText, check: &mut Check<'_>) -> Admin {
+    let socket_mode = match &text.socket_mode {
+        None => d::SOCKET_MODE,
+        Some(at) => octal(&at.value).unwrap_or_else(|| {
+            check
+                .error(
+                    format!("socket_mode = \"{}\" are no permission bits", at.value),
+                    &at.place(),
+                )
+                .hint("three octal digits, with or without a 0 before them: \"0600\", \"0660\"");
+            d::SOCKET_MODE
+        }),
+    };
+    let group = text.socket_group.as_ref();
+    if let Some(at) = group.filter(|at| at.value.is_empty()) {
+        check.error("socket_group is empty", &at.place()).hint("name a group, or leave it out");
+    }
+    Admin {
+        socket: text.socket.as_ref().map(|at| check.path("socket", at)),
+        socket_mode,
+        socket_group: group.map(|at| at.value.clone()),
+    }
+}
+
+fn octal(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let right = matches!(digits.len(), 3 | 4) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    right.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mode| *mode <= 0o777)
+}
+
+pub(super) fn runtime(text: &RuntimeText, check: &mut Check<'_>) -> Runtime {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let watches = |word: WatchWord| match &text.watch {
+        Some(list) => list.value.iter().any(|at| at.value == word),
+        None => word == WatchWord::Certificates,
+    };
+    let max = text.max_connections.as_ref();
+    Runtime {
+        workers: check.number("workers", text.workers.as_ref(), 1..=d::MAX_WORKERS, cores),
+        state_dir: text.state_dir.as_ref().map(|at| check.path("state_dir", at)),
+        watch_file: watches(WatchWord::File),
+        watch_certificates: watches(WatchWord::Certificates),
+        stop_delay: check.finite(
+            "stop_delay",
+            text.stop_delay.as_ref(),
+            Duration::ZERO,
+            d::STOP_DELAY,
+        ),
+        drain_timeout: check.finite(
+            "drain_timeout",
+            text.drain_timeout.as_ref(),
+            Duration::ZERO,
+            d::DRAIN_TIMEOUT,
+        ),
+        max_connections: max
+            .map(|at| check.number("max_connections", Some(at), 1..=i64::from(u32::MAX), 1)),
+    }
+}
+
+pub(super) fn log(text: &LogText, check: &mut Check<'_>) -> Log {
+    let level = match &text.level {
+        Some(at) => {
+            level(at, check);
+            at.value.clone()
+        }
+        None => d::LOG_LEVEL.to_owned(),
+    };
+    let to = match text.to.as_ref().map(|at| (at, at.value.as_str())) {
+        None | Some((_, "stdout")) => LogTarget::Stdout,
+        Some((_, "stderr")) => LogTarget::Stderr,
+        Some((at, _)) => LogTarget::File(PathBuf::clone(&check.path("to", at))),
+    };
+    Log {
+        level,
+        access: text.access.as_ref().is_none_or(|at| at.value == AccessWord::Json),
+        to,
+        query: match text.query.as_ref().map(|at| at.value) {
+            Some(QueryWord::Keep) => QueryPolicy::Keep,
+            Some(QueryWord::Drop) => QueryPolicy::Drop,
+            Some(QueryWord::Redact) | None => QueryPolicy::Redact,
+        },
+    }
+}
+
+/// A filter takes any word for a module's name, so a misspelt level must be found here.
+fn level(at: &At<String>, check: &mut Check<'_>) {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let word = at.value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let known = LEVELS.contains(&at.value.to_ascii_lowercase().as_str());
+    if known || (!word && EnvFilter::try_new(&at.value).is_ok()) {
+        return;
+    }
+    check
+        .error(format!("level = \"{}\" is no level", at.value), &at.place())
+        .hint("error, warn, info, debug, trace or off, also by module: \"info,ostler::tls=debug\"");
+}

@@ -1,0 +1,127 @@
+//! Routes that tie, routes that never match, and what nobody uses.
+
+use std::collections::HashMap;
+
+use super::Pieces;
+use super::check::Check;
+use crate::config::model::{Action, HostPattern, Listener, Metrics, PathPattern, Place, Route};
+
+/// What one route and another must have in common to tie.
+#[derive(PartialEq, Eq, Hash)]
+struct Condition<'a> {
+    listener: usize,
+    host: Option<&'a HostPattern>,
+    kind: u8,
+    path: &'a str,
+}
+
+/// Two routes with one host and path on one listener are an error that names both; of two equal
+/// regular expressions the first in the file wins, so that the second never matches.
+pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
+    let mut seen: HashMap<Condition<'_>, &Route> = HashMap::new();
+    for route in routes {
+        let (kind, path) = match &route.path.value {
+            PathPattern::Any => (0, ""),
+            PathPattern::Exact(path) => (1, &**path),
+            PathPattern::Prefix(path) => (2, &**path),
+            PathPattern::Regex(regex) => (3, regex.as_str()),
+        };
+        let hosts = || {
+            let named = route.hosts.iter().map(|host| (Some(&host.value), &host.place));
+            named.chain(route.hosts.is_empty().then_some((None, &route.path.place)))
+        };
+        let mut covered = 0_usize;
+        let mut first: Option<(&Route, &Place)> = None;
+        for (host, place) in hosts() {
+            for listener in &route.listeners {
+                let condition = Condition { listener: *listener, host, kind, path };
+                match seen.get(&condition) {
+                    Some(other) => {
+                        covered += 1;
+                        first.get_or_insert((other, place));
+                    }
+                    None => {
+                        seen.insert(condition, route);
+                    }
+                }
+            }
+        }
+        let Some((other, place)) = first else { continue };
+        if kind != 3 {
+            check
+                .error(
+                    format!(
+                        "routes \"{}\" and \"{}\" tie: they have one host and path",
+                        other.name.value, route.name.value
+                    ),
+                    place,
+                )
+                .also(&other.path.place, "the other route")
+                .hint("change the host or path of one, or let them have different listeners");
+        } else if covered == hosts().count() * route.listeners.len() {
+            check
+                .warning(format!("route \"{}\" never matches", route.name.value), place)
+                .also(&other.path.place, "this route has it all")
+                .hint("of equal regular expressions the first in the file wins");
+        }
+    }
+}
+
+/// What is legal but surely wrong: listeners without routes, routes on listeners that only
+/// redirect, pools that nobody uses.
+pub(super) fn warn_of_unused(
+    pieces: &Pieces,
+    listeners: &[Listener],
+    routes: &[Route],
+    metrics: &Metrics,
+    check: &mut Check<'_>,
+) {
+    if pieces.routes.len() > routes.len() {
+        // A route that could not be read may well use what would be named here.
+        return;
+    }
+    let mut routed = vec![false; listeners.len()];
+    let mut used = vec![false; pieces.pools.len()];
+    for pool in &metrics.ready_requires {
+        mark(&mut used, *pool);
+    }
+    for (object, route) in pieces.routes.iter().zip(routes) {
+        for listener in &route.listeners {
+            mark(&mut routed, *listener);
+        }
+        if let Action::Pool(pool) = route.action {
+            mark(&mut used, pool);
+        }
+        let redirects = |at: &usize| {
+            listeners.get(*at).is_some_and(|listener| listener.redirect_https.is_some())
+        };
+        if !route.listeners.is_empty() && route.listeners.iter().all(redirects) {
+            check
+                .warning(format!("route \"{}\" never matches", route.name.value), &object.place)
+                .hint("all its listeners answer everything with redirect_https");
+        }
+    }
+    for (listener, routed) in listeners.iter().zip(routed) {
+        if !routed && listener.redirect_https.is_none() {
+            check
+                .warning(
+                    format!("listener \"{}\" has no route", listener.name.value),
+                    &listener.name.place,
+                )
+                .hint("it answers everything with 404: add a route, or redirect_https");
+        }
+    }
+    for (pool, used) in pieces.pools.iter().zip(used) {
+        if !used {
+            check
+                .warning(format!("pool \"{}\" is never used", pool.name), &pool.place)
+                .hint("name it in a route, or drop it");
+        }
+    }
+}
+
+fn mark(flags: &mut [bool], index: usize) {
+    if let Some(flag) = flags.get_mut(index) {
+        *flag = true;
+    }
+}

@@ -1,0 +1,129 @@
+//! Certificates that change on disk go into force by themselves, without a new generation.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Control;
+use super::change::{Shapes, certificates};
+use super::reload::ListenerSockets;
+use crate::config::model::{Listener, Model, UnknownName};
+use crate::event::{Actor, Event};
+use crate::snapshot::compile::load_certificates;
+use crate::task;
+use crate::tls::store::Table;
+
+/// A pair that does not match yet is looked at again: the other half is about to be written.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is known about the files of each listener, by name.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    in_force: HashMap<String, u64>,
+    /// Content that could not be used, and how often it was tried.
+    failed: HashMap<String, (u64, u32)>,
+}
+
+impl Certificates {
+    /// A configuration has come into force with its certificates.
+    pub(super) fn in_force(&mut self, model: &Model) {
+        let content = |listener: &Listener| (listener.name.to_string(), certificates(listener));
+        self.in_force =
+            model.listeners.iter().filter(|listener| listener.tls.is_some()).map(content).collect();
+        self.failed.clear();
+    }
+
+    /// Whether this content is new, and not known to be of no use.
+    fn to_be_tried(&self, listener: &str, content: u64) -> bool {
+        let failed = self.failed.get(listener).filter(|(known, _)| *known == content);
+        self.in_force.get(listener) != Some(&content) && failed.is_none_or(|(_, tries)| *tries < 2)
+    }
+
+    /// Counts a failure; true: it was the first with this content.
+    fn failure(&mut self, listener: &str, content: u64) -> bool {
+        let entry = self.failed.entry(listener.to_owned()).or_insert((content, 0));
+        if entry.0 != content {
+            *entry = (content, 0);
+        }
+        entry.1 += 1;
+        entry.1 == 1
+    }
+
+    fn success(&mut self, listener: &str, content: u64) {
+        self.in_force.insert(listener.to_owned(), content);
+        self.failed.remove(listener);
+    }
+}
+
+/// All files that certificates are read from.
+pub(super) fn files(model: &Model) -> Vec<PathBuf> {
+    let tls = model.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    tls.flat_map(|tls| &tls.certificates)
+        .flat_map(|files| [files.cert.value.clone(), files.key.value.clone()])
+        .collect()
+}
+
+impl<S: ListenerSockets> Control<S> {
+    /// Looks at the certificates on disk and publishes those that changed and can be used.
+    pub(super) fn certificates_changed(&mut self) {
+        let loaded = self.facts.loaded();
+        if !loaded.model.runtime.watch_certificates {
+            return;
+        }
+        let snapshot = self.facts.current.load();
+        let mut published = false;
+        for (written, listener) in loaded.model.listeners.iter().zip(&snapshot.listeners) {
+            let (Some(files), Some(tls)) = (&written.tls, &listener.tls) else { continue };
+            let (name, content) = (&*listener.name, certificates(written));
+            if !self.certificates.to_be_tried(name, content) {
+                continue;
+            }
+            let mut report = loaded.report();
+            report.mistakes.clear();
+            if let Some(certificates) = load_certificates(files, &mut report) {
+                let reject = files.unknown_name == UnknownName::Reject;
+                tls.store.publish(Arc::new(Table::new(certificates, reject)));
+                self.certificates.success(name, content);
+                published = true;
+                let actor = Actor("certificate watch".to_owned());
+                self.audit.record(&actor, "certificates", &format!("listener {name}"), None);
+            } else if self.certificates.failure(name, content) {
+                let events = self.events.clone();
+                drop(task::spawn("certificates again", async move {
+                    tokio::time::sleep(AGAIN).await;
+                    // Nobody listens any more when the process ends.
+                    let _ = events.send(Event::CertificatesChanged).await;
+                }));
+            } else {
+                let problems = report.render(false);
+                tracing::error!(listener = name, "changed certificates are not used\n{problems}");
+            }
+        }
+        if published {
+            self.shapes = Shapes::of(&loaded.model);
+        }
+        self.follow_files();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_of_no_use_is_tried_twice_and_new_content_again() {
+        let mut known = Certificates::default();
+        known.success("web", 1);
+        assert!(!known.to_be_tried("web", 1));
+        assert!(known.to_be_tried("web", 2));
+        assert!(known.failure("web", 2));
+        assert!(known.to_be_tried("web", 2));
+        assert!(!known.failure("web", 2));
+        assert!(!known.to_be_tried("web", 2));
+        assert!(known.to_be_tried("web", 3));
+        assert!(known.failure("web", 3));
+        known.success("web", 3);
+        assert!(known.to_be_tried("web", 2));
+    }
+}

@@ -1,0 +1,277 @@
+//! What a new configuration changes, told to whoever asked for it.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+
+use serde::Serialize;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::config::model::{Action, Listener, Model, Pool, Route};
+
+/// The objects of a configuration by name, each with a hash of what it says, wherever in the file
+/// it says so. Certificates count with their content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shapes {
+    listeners: Named,
+    routes: Named,
+    pools: Named,
+    backends: Named,
+    sections: Named,
+}
+
+type Named = BTreeMap<String, u64>;
+
+/// What came, what went, and what is not as it was, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Difference {
+    pub(super) added: Vec<String>,
+    pub(super) removed: Vec<String>,
+    pub(super) changed: Vec<String>,
+}
+
+/// All differences of two configurations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Change {
+    listeners: Difference,
+    routes: Difference,
+    pools: Difference,
+    /// By `POOL/ID`.
+    backends: Difference,
+    /// Tables such as `runtime`.
+    sections: Vec<String>,
+    /// Keys that take effect at the next start only.
+    pub(super) at_next_start: Vec<String>,
+}
+
+impl Shapes {
+    /// Reads the certificate files.
+    pub(super) fn of(model: &Model) -> Self {
+        let mut shapes = Self::default();
+        for listener in &model.listeners {
+            let hash = shape(listener) ^ certificates(listener);
+            shapes.listeners.insert(listener.name.to_string(), hash);
+        }
+        for route in &model.routes {
+            shapes.routes.insert(route.name.to_string(), route_shape(route, model));
+        }
+        for pool in &model.pools {
+            shapes.pools.insert(pool.name.to_string(), pool_shape(pool));
+            for backend in &pool.backends {
+                let name = format!("{}/{}", &*pool.name.value, &*backend.id.value);
+                shapes.backends.insert(name, shape(backend));
+            }
+        }
+        let keys: Vec<u64> = model.sessions.keys.iter().map(|key| xxh3_64(&key.0)).collect();
+        let required: Vec<_> =
+            model.metrics.ready_requires.iter().map(|index| pool_name(model, *index)).collect();
+        shapes.sections = [
+            ("metrics", shape(&(&model.metrics.bind, required))),
+            ("sessions", shape(&keys)),
+            ("admin", shape(&model.admin)),
+            ("runtime", shape(&model.runtime)),
+            ("log", shape(&model.log)),
+        ]
+        .map(|(name, hash)| (name.to_owned(), hash))
+        .into();
+        shapes
+    }
+}
+
+/// A listener's certificate files as they are on disk.
+pub(super) fn certificates(listener: &Listener) -> u64 {
+    let mut all = 0;
+    for files in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+        for path in [&files.cert.value, &files.key.value] {
+            let content = std::fs::read(path).unwrap_or_default();
+            all = xxh3_64(format!("{all} {}", xxh3_64(&content)).as_bytes());
+        }
+    }
+    all
+}
+
+impl Change {
+    pub(super) fn between(old: &Shapes, new: &Shapes, models: (&Model, &Model)) -> Self {
+        Self {
+            listeners: difference(&old.listeners, &new.listeners),
+            routes: difference(&old.routes, &new.routes),
+            pools: difference(&old.pools, &new.pools),
+            backends: difference(&old.backends, &new.backends),
+            sections: difference(&old.sections, &new.sections).changed,
+            at_next_start: at_next_start(models.0, models.1),
+        }
+    }
+
+    /// For people: one line an object.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let kinds = [
+            ("listener", &self.listeners),
+            ("route", &self.routes),
+            ("pool", &self.pools),
+            ("backend", &self.backends),
+        ];
+        for (kind, difference) in kinds {
+            for (sign, names) in
+                [('+', &difference.added), ('-', &difference.removed), ('~', &difference.changed)]
+            {
+                lines.extend(names.iter().map(|name| format!("{sign} {kind} {name}")));
+            }
+        }
+        lines.extend(self.sections.iter().map(|name| format!("~ [{name}]")));
+        let later = |key: &String| format!("! {key} takes effect at the next start");
+        lines.extend(self.at_next_start.iter().map(later));
+        lines
+    }
+
+    /// Counts, for one line of the log.
+    pub(super) fn summary(&self) -> String {
+        let mut text = String::new();
+        for (kind, d) in [
+            ("listeners", &self.listeners),
+            ("routes", &self.routes),
+            ("pools", &self.pools),
+            ("backends", &self.backends),
+        ] {
+            let (added, removed, changed) = (d.added.len(), d.removed.len(), d.changed.len());
+            if added + removed + changed > 0 {
+                let gap = if text.is_empty() { "" } else { ", " };
+                // Writing into a text cannot fail.
+                let _ = write!(text, "{gap}{kind} +{added} -{removed} ~{changed}");
+            }
+        }
+        text
+    }
+}
+
+fn difference(old: &Named, new: &Named) -> Difference {
+    let mut difference = Difference::default();
+    for (name, hash) in new {
+        match old.get(name) {
+            None => difference.added.push(name.clone()),
+            Some(other) if other != hash => difference.changed.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    difference.removed = old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
+    difference
+}
+
+fn route_shape(route: &Route, model: &Model) -> u64 {
+    let listener = |index: &usize| model.listeners.get(*index).map(|l| &l.name.value);
+    let listeners: Vec<_> = route.listeners.iter().map(listener).collect();
+    let action = match &route.action {
+        Action::Pool(index) => format!("{:?}", pool_name(model, *index)),
+        Action::Redirect(redirect) => format!("{redirect:?}"),
+        Action::Respond(respond) => format!("{respond:?}"),
+    };
+    let rule = (listeners, &route.hosts, &route.path, action);
+    shape(&(rule, route.body_size, route.timeouts, route.retry))
+}
+
+/// A pool without its backends, which are told of one by one.
+fn pool_shape(pool: &Pool) -> u64 {
+    let Pool { policy, tls, connections, health, sticky, .. } = pool;
+    let keys = sticky.iter().flat_map(|sticky| sticky.keys.iter().flatten());
+    let keys: Vec<u64> = keys.map(|key| xxh3_64(&key.0)).collect();
+    shape(&(policy, tls, connections, health, sticky, keys))
+}
+
+fn pool_name(model: &Model, index: usize) -> Option<&str> {
+    model.pools.get(index).map(|pool| &*pool.name.value)
+}
+
+/// Hash of what something says, without where it stands in the file.
+fn shape(value: &dyn Debug) -> u64 {
+    let text = format!("{value:?}");
+    let mut pieces = text.split("Place { span: ");
+    let mut said = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        said.push_str(piece.split_once('}').map_or(piece, |(_, rest)| rest));
+    }
+    xxh3_64(said.as_bytes())
+}
+
+fn at_next_start(old: &Model, new: &Model) -> Vec<String> {
+    let (runtime, admin, log) = (&old.runtime, &old.admin, &old.log);
+    let path = |path: &Option<crate::config::Located<std::path::PathBuf>>| {
+        path.as_ref().map(|path| path.value.clone())
+    };
+    let bind = |model: &Model| model.metrics.bind.as_ref().map(|bind| bind.value);
+    [
+        ("runtime.workers", runtime.workers != new.runtime.workers),
+        ("runtime.state_dir", path(&runtime.state_dir) != path(&new.runtime.state_dir)),
+        ("runtime.max_connections", runtime.max_connections != new.runtime.max_connections),
+        ("admin.socket", path(&admin.socket) != path(&new.admin.socket)),
+        ("admin.socket_mode", admin.socket_mode != new.admin.socket_mode),
+        ("admin.socket_group", admin.socket_group != new.admin.socket_group),
+        ("metrics.bind", bind(old) != bind(new)),
+        ("log.level", log.level != new.log.level),
+        ("log.access", log.access != new.log.access),
+        ("log.to", log.to != new.log.to),
+        ("log.query", log.query != new.log.query),
+    ]
+    .into_iter()
+    .filter(|(_, differs)| *differs)
+    .map(|(key, _)| key.to_owned())
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::tests::loaded;
+
+    const OLD: &str = r#"
+        [pools.shop]
+        backends = [{ id = "a", address = "10.0.0.1:80" }, { id = "b", address = "10.0.0.2:80" }]
+        [pools.api]
+        backends = [{ address = "10.0.0.3:80" }]
+    "#;
+
+    fn between(old: &str, new: &str) -> Change {
+        let (old, new) = (loaded(old).model, loaded(new).model);
+        Change::between(&Shapes::of(&old), &Shapes::of(&new), (&old, &new))
+    }
+
+    #[test]
+    fn another_order_and_a_comment_change_nothing() {
+        let moved = r#"
+            # The same.
+            [pools.api]
+            backends = [{ address = "10.0.0.3:80" }]
+            [pools.shop]
+            backends = [
+                { address = "10.0.0.1:80", id = "a" },
+                { id = "b", address = "10.0.0.2:80" },
+            ]
+        "#;
+        assert!(between(OLD, moved).lines().is_empty(), "{:?}", between(OLD, moved));
+    }
+
+    #[test]
+    fn each_object_that_differs_has_a_line() {
+        let new = r#"
+            [runtime]
+            workers = 7
+            [pools.shop]
+            policy = "random"
+            backends = [{ id = "a", address = "10.0.0.1:80", weight = 3 },
+                { address = "10.0.0.9:80" }]
+        "#;
+        let change = between(OLD, new);
+        assert_eq!(
+            change.lines(),
+            [
+                "- pool api",
+                "~ pool shop",
+                "+ backend shop/10.0.0.9-80",
+                "- backend api/10.0.0.3-80",
+                "- backend shop/b",
+                "~ backend shop/a",
+                "~ [runtime]",
+                "! runtime.workers takes effect at the next start",
+            ]
+        );
+        assert_eq!(change.summary(), "pools +0 -1 ~1, backends +1 -2 ~1");
+    }
+}

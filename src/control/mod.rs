@@ -1,0 +1,315 @@
+//! The control thread: one match over everything that can make the process change course.
+
+mod apply;
+mod audit;
+mod certificates;
+mod change;
+mod marks;
+mod reload;
+mod resolve;
+mod signal;
+mod state;
+mod stop;
+mod systemd;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::admin::facts::{Facts, Phase, lock};
+use crate::event::{Actor, Event, Refusal, Sender};
+use crate::health::Supervisor;
+use audit::Audit;
+use certificates::Certificates;
+use change::Shapes;
+use marks::Marks;
+pub use reload::{Candidate, ListenerSockets, Loader, Origin};
+use resolve::Resolver;
+pub use state::StateDir;
+pub use stop::{Drain, Ended};
+use stop::{Step, Stop};
+use watch::Watcher;
+
+/// At start, listeners open when each checked backend has a verdict, at the latest after this; a
+/// reload waits as long where it would leave a pool that serves with unchecked backends only.
+const FIRST_VERDICTS: Duration = Duration::from_secs(2);
+/// Files are looked at so often even where no watch told of a change; what left is let go of.
+const LOOK: Duration = Duration::from_secs(10);
+/// Sleeping for longer than this is the same as for ever.
+const FOREVER: Duration = Duration::from_hours(24);
+
+/// What the control thread is made of.
+pub struct Parts<S: ListenerSockets> {
+    /// What admin reads; `current` holds the snapshot of `first`, `phase` is `Starting`.
+    pub facts: Arc<Facts>,
+    /// The loader that made `first`.
+    pub loader: Loader,
+    /// The first configuration.
+    pub first: Candidate<S::Prepared>,
+    /// The sockets that `first` was prepared with.
+    pub sockets: S,
+    /// Ends the traffic at the end.
+    pub drain: Box<dyn Drain + Send>,
+    /// The sending end of what `run` receives.
+    pub events: Sender,
+}
+
+/// Everything slow, periodic or rare, on one thread.
+pub struct Control<S: ListenerSockets> {
+    facts: Arc<Facts>,
+    loader: Loader,
+    sockets: S,
+    drain: Box<dyn Drain + Send>,
+    events: Sender,
+    /// Until the listeners open.
+    first: Option<S::Prepared>,
+    shapes: Shapes,
+    /// Hash of the file that the watch has tried last.
+    tried: Option<u64>,
+    certificates: Certificates,
+    marks: Marks,
+    audit: Audit,
+    supervisor: Supervisor,
+    resolver: Resolver,
+    watcher: Option<Watcher>,
+    stop: Stop,
+}
+
+impl<S: ListenerSockets> Control<S> {
+    /// Puts the first configuration into force, marks included; nothing is accepted yet.
+    pub fn new(parts: Parts<S>) -> Self {
+        let Parts { facts, mut loader, first, sockets, drain, events } = parts;
+        let Candidate { loaded, compiled, prepared } = first;
+        let audit = Audit::new(loader.state.clone());
+        let mut marks = Marks::load(loader.state.clone(), audit.clone(), Arc::clone(&facts));
+        marks.apply(None, &compiled.snapshot);
+        compiled.publish_certificates();
+        lock(&loader.registry).adopt(&compiled.snapshot, std::time::Instant::now());
+        loader.applied(&compiled.snapshot);
+        let shapes = Shapes::of(&loaded.model);
+        apply::log_warnings(&loaded);
+        *lock(&facts.loaded) = Arc::new(loaded);
+        let supervisor = Supervisor::new(events.clone(), Arc::clone(&facts.checks));
+        Self {
+            facts,
+            loader,
+            sockets,
+            drain,
+            events,
+            first: Some(prepared),
+            shapes,
+            tried: None,
+            certificates: Certificates::default(),
+            marks,
+            audit,
+            supervisor,
+            resolver: Resolver::default(),
+            watcher: None,
+            stop: Stop::No,
+        }
+    }
+
+    /// Runs until the process is to end: checks, opens the listeners, follows events.
+    ///
+    /// # Panics
+    /// When called outside a tokio runtime with IO and time.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Ended {
+        if let Err(error) = signal::listen(&self.events) {
+            tracing::error!(%error, "signals are not heard");
+        }
+        let snapshot = self.facts.current.load();
+        self.resolver.follow(&snapshot);
+        self.supervisor.follow(&snapshot);
+        drop(snapshot);
+        self.settled();
+        let verdicts = self.supervisor.first_verdicts(Instant::now() + FIRST_VERDICTS);
+        let mut verdicts = Box::pin(verdicts);
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.reset();
+        loop {
+            if let Some(ended) = self.step() {
+                return ended;
+            }
+            let next = self.next();
+            let starting = self.facts.phase.get() == Phase::Starting;
+            tokio::select! {
+                event = events.recv() => {
+                    // We hold a sender ourselves: the channel does not close.
+                    if let Some(event) = event
+                        && let Some(ended) = self.on(event).await
+                    {
+                        return ended;
+                    }
+                }
+                all = &mut verdicts, if starting => {
+                    if !all {
+                        tracing::warn!("some backends have not answered their first check yet");
+                    }
+                    self.open();
+                }
+                _ = look.tick() => self.look().await,
+                () = sleep_until(next) => {
+                    let snapshot = self.facts.current.load();
+                    self.marks.expire(&snapshot);
+                }
+            }
+        }
+    }
+
+    /// The one match.
+    async fn on(&mut self, event: Event) -> Option<Ended> {
+        match event {
+            Event::Reload { actor, reply } => {
+                let result = self.reload(&actor).await;
+                answer(reply, result);
+            }
+            Event::FileChanged => self.file_changed().await,
+            Event::CertificatesChanged => self.certificates_changed(),
+            Event::Mark { change, actor, reply } => {
+                let snapshot = self.facts.current.load();
+                let result = self.marks.change(&change, &actor, &snapshot);
+                answer(Some(reply), result);
+            }
+            Event::Verdict { pool, backend, up, detail } => {
+                self.verdict(&pool, &backend, up, &detail);
+            }
+            Event::ReopenLogs => {
+                if let Some(log) = &self.facts.access_log {
+                    log.reopen();
+                }
+            }
+            Event::Stop { actor, reply } => {
+                if self.stop != Stop::No {
+                    answer(reply, Ok(json!({ "phase": "stopping", "at_once": true })));
+                    self.audit.record(&actor, "stop", "at once", None);
+                    return Some(Ended::AtOnce { open: self.drain.open() });
+                }
+                self.begin_stop(&actor);
+                answer(reply, Ok(self.stop_told()));
+            }
+        }
+        None
+    }
+
+    /// Opens the listeners, once, and never in a process that was told to stop before.
+    fn open(&mut self) {
+        if self.facts.phase.get() != Phase::Starting {
+            return;
+        }
+        let Some(prepared) = self.first.take() else { return };
+        let bound = self.sockets.commit(prepared);
+        for listener in &bound {
+            tracing::info!(listener = listener.name, address = %listener.address, "listening");
+        }
+        *lock(&self.facts.bound) = bound;
+        self.facts.phase.set(Phase::Serving);
+        systemd::ready();
+    }
+
+    fn verdict(&self, pool: &str, backend: &str, up: bool, detail: &str) {
+        if up {
+            tracing::info!(pool, backend, detail, "backend is up");
+            return;
+        }
+        tracing::warn!(pool, backend, detail, "backend is down");
+        if self.facts.current.load().pool(pool).is_some_and(|pool| pool.usable() == 0) {
+            tracing::error!(pool, "pool has no usable backend");
+        }
+    }
+
+    /// What has to be done now and then, whatever happens.
+    async fn look(&mut self) {
+        lock(&self.loader.registry).sweep(std::time::Instant::now());
+        self.file_changed().await;
+        self.certificates_changed();
+    }
+
+    /// Watches the files of the configuration in force, as it wants them to be watched.
+    fn follow_files(&mut self) {
+        let loaded = self.facts.loaded();
+        let runtime = &loaded.model.runtime;
+        let file = self.loader.origin.file().filter(|_| runtime.watch_file);
+        let watched = runtime.watch_certificates;
+        let certificates = if watched { certificates::files(&loaded.model) } else { Vec::new() };
+        if self.watcher.is_none() && (file.is_some() || !certificates.is_empty()) {
+            match Watcher::new(self.events.clone()) {
+                Ok(watcher) => self.watcher = Some(watcher),
+                Err(error) => tracing::warn!(%error, "files are not watched, but looked at"),
+            }
+        }
+        if let Some(watcher) = &mut self.watcher {
+            watcher.follow(file, &certificates);
+        }
+    }
+
+    fn begin_stop(&mut self, actor: &Actor) {
+        let loaded = self.facts.loaded();
+        let runtime = &loaded.model.runtime;
+        self.facts.phase.set(Phase::Stopping);
+        systemd::stopping();
+        self.audit.record(actor, "stop", "process", None);
+        let until = Instant::now() + runtime.stop_delay;
+        self.stop = Stop::Delay { until, drain: runtime.drain_timeout };
+    }
+
+    fn stop_told(&self) -> Value {
+        let runtime = &self.facts.loaded().model.runtime;
+        json!({
+            "phase": "stopping",
+            "connections": self.drain.open(),
+            "stop_delay": format!("{:?}", runtime.stop_delay),
+            "drain_timeout": format!("{:?}", runtime.drain_timeout),
+        })
+    }
+
+    /// Goes on with the stop, if there is one.
+    fn step(&mut self) -> Option<Ended> {
+        let now = Instant::now();
+        match self.stop.step(now, self.drain.open())? {
+            Step::Wait(_) => None,
+            Step::Begin(timeout) => {
+                tracing::info!(open = self.drain.open(), ?timeout, "draining");
+                self.drain.begin(timeout);
+                self.stop = Stop::Draining { until: now + timeout };
+                None
+            }
+            Step::End(ended) => Some(ended),
+        }
+    }
+
+    /// When something is due by itself.
+    fn next(&self) -> Instant {
+        let now = Instant::now();
+        let stop = match self.stop.step(now, self.drain.open()) {
+            None => now + FOREVER,
+            Some(Step::Wait(until)) => until,
+            Some(Step::Begin(_) | Step::End(_)) => now,
+        };
+        let mark = self.marks.next_end().map_or(FOREVER, |end| {
+            let left = end.duration_since(Timestamp::now());
+            Duration::try_from(left).unwrap_or(Duration::ZERO)
+        });
+        stop.min(now + mark.min(FOREVER))
+    }
+}
+
+/// A refusal with a status and one line that says what to do.
+fn refused(status: u16, title: impl Into<String>) -> Refusal {
+    let members = serde_json::Map::new();
+    Refusal { status, title: title.into(), detail: String::new(), members }
+}
+
+/// Whoever asked may have gone.
+fn answer(reply: Option<crate::event::Reply>, result: Result<Value, Refusal>) {
+    if let Some(reply) = reply {
+        let _ = reply.send(result);
+    }
+}

@@ -1,0 +1,157 @@
+//! From a file to a candidate that can be applied as a whole, or to all its mistakes.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::state::StateDir;
+use crate::admin::facts::{BoundListener, lock};
+use crate::config::model::{Model, SecretKey};
+use crate::config::{self, Loaded, Place, ProcessEnvironment, Report};
+use crate::snapshot::Snapshot;
+use crate::snapshot::compile::{Compiled, Inputs, compile};
+use crate::snapshot::registry::Registry;
+
+/// The sockets that listeners accept on.
+pub trait ListenerSockets {
+    /// Sockets that are bound but not accepted on yet, and what is to be closed for them.
+    type Prepared;
+
+    /// Binds what the snapshot has and nothing has bound yet. What cannot be bound goes into the
+    /// report, at the place that the model (whose listeners are in the same order) has for it.
+    /// Nothing changes for listeners in force.
+    fn prepare(
+        &mut self,
+        model: &Model,
+        snapshot: &Snapshot,
+        report: &mut Report,
+    ) -> Option<Self::Prepared>;
+
+    /// Accepts on what was prepared and closes what left, after the snapshot was published. Tells
+    /// all addresses that are accepted on.
+    fn commit(&mut self, prepared: Self::Prepared) -> Vec<BoundListener>;
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A file, read again at each reload.
+    File(PathBuf),
+    /// A text made by the demo or the proxy.
+    Text {
+        /// What it is called; relative paths start at its folder.
+        path: PathBuf,
+        /// The whole configuration.
+        text: Arc<str>,
+    },
+}
+
+impl Origin {
+    /// Reads and validates.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or with all its mistakes.
+    pub fn read(&self) -> Result<Loaded, Report> {
+        match self {
+            Self::File(path) => config::load(path, &ProcessEnvironment),
+            Self::Text { path, text } => config::parse(text, path, &ProcessEnvironment),
+        }
+    }
+
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Text { .. } => None,
+        }
+    }
+}
+
+/// Turns what was read into what can be applied.
+#[derive(Debug)]
+pub struct Loader {
+    pub(super) origin: Origin,
+    pub(super) registry: Arc<Mutex<Registry>>,
+    pub(super) state: StateDir,
+    made: Vec<SecretKey>,
+    generation: u64,
+}
+
+/// A configuration that holds, with its sockets bound: nothing is left that could fail.
+#[derive(Debug)]
+pub struct Candidate<P> {
+    pub(super) loaded: Loaded,
+    pub(super) compiled: Compiled,
+    pub(super) prepared: P,
+}
+
+impl<P> Candidate<P> {
+    /// The snapshot that is going to be published.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.compiled.snapshot
+    }
+
+    /// What was read, with the warnings of all rooms.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+}
+
+impl Loader {
+    /// Before the first generation.
+    pub fn new(origin: Origin, registry: Arc<Mutex<Registry>>, state: StateDir) -> Self {
+        Self { origin, registry, state, made: Vec::new(), generation: 0 }
+    }
+
+    /// Loads certificates and keys, compiles, and binds new listeners. Nothing that is in force
+    /// changes.
+    ///
+    /// # Errors
+    /// With all mistakes, and the warnings.
+    pub fn prepare<S: ListenerSockets>(
+        &mut self,
+        mut loaded: Loaded,
+        sockets: &mut S,
+    ) -> Result<Candidate<S::Prepared>, Report> {
+        let mut report = loaded.report();
+        self.make_key(&loaded.model, &mut report);
+        let inputs =
+            Inputs { model: &loaded.model, made_keys: &self.made, generation: self.generation + 1 };
+        let compiled = compile(inputs, &mut lock(&self.registry), &mut report);
+        let prepared = compiled
+            .as_ref()
+            .and_then(|compiled| sockets.prepare(&loaded.model, &compiled.snapshot, &mut report));
+        report.sort();
+        match (compiled, prepared) {
+            (Some(compiled), Some(prepared)) if !report.has_errors() => {
+                loaded.warnings = report.mistakes;
+                Ok(Candidate { loaded, compiled, prepared })
+            }
+            _ => {
+                if !report.has_errors() {
+                    let message = "it cannot be applied, and nobody said why: this is a bug";
+                    report.error(message, &Place::default());
+                }
+                Err(report)
+            }
+        }
+    }
+
+    /// The generation that is in force from now on.
+    pub(super) fn applied(&mut self, snapshot: &Snapshot) {
+        self.generation = snapshot.generation;
+    }
+
+    /// A session key of our own where the file names none for some sticky pool.
+    fn make_key(&mut self, model: &Model, report: &mut Report) {
+        let wanted = model.sessions.keys.is_empty()
+            && model.pools.iter().filter_map(|pool| pool.sticky.as_ref()).any(|s| s.keys.is_none());
+        if wanted && self.made.is_empty() {
+            match self.state.session_key() {
+                Ok(key) => self.made.push(key),
+                Err(problem) => {
+                    report.error(problem, &Place::default());
+                }
+            }
+        }
+    }
+}

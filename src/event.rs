@@ -1,0 +1,117 @@
+//! Everything that can make the process change course, as one closed enum.
+
+use std::time::SystemTime;
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Sends events to the control thread.
+pub type Sender = mpsc::Sender<Event>;
+
+/// What an asker is told: a JSON document, or why not.
+pub type Reply = oneshot::Sender<Result<serde_json::Value, Refusal>>;
+
+/// Why something asked for was not done, for `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// HTTP status of the answer.
+    pub status: u16,
+    /// One line that says what to do.
+    pub title: String,
+    /// More, when there is more: for a refused file its rendered report.
+    pub detail: String,
+    /// Further members of the problem document.
+    pub members: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Who asked, as it stands in the audit log: `SIGHUP`, `uid 0 pid 812`, `file watch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor(pub String);
+
+/// Something that the control thread acts upon, one after the other.
+#[derive(Debug)]
+pub enum Event {
+    /// Read the file again and apply it.
+    Reload {
+        /// Who asked.
+        actor: Actor,
+        /// Told what changed, or every mistake.
+        reply: Option<Reply>,
+    },
+    /// The watched file was written.
+    FileChanged,
+    /// A watched certificate or key was written.
+    CertificatesChanged,
+    /// An operator's live override.
+    Mark {
+        /// What is asked.
+        change: MarkChange,
+        /// Who asked.
+        actor: Actor,
+        /// Told the marks in force, or why it was refused.
+        reply: Reply,
+    },
+    /// The verdict of a backend's checks changed.
+    Verdict {
+        /// Its pool.
+        pool: String,
+        /// Its id.
+        backend: String,
+        /// Up or down.
+        up: bool,
+        /// What the deciding check saw.
+        detail: String,
+    },
+    /// Open log files again (SIGUSR1).
+    ReopenLogs,
+    /// Drain, then end. A second one ends at once.
+    Stop {
+        /// Who asked.
+        actor: Actor,
+        /// Told when draining has begun.
+        reply: Option<Reply>,
+    },
+}
+
+/// What an operator wants of a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkChange {
+    /// Which backends.
+    pub target: MarkTarget,
+    /// What about them.
+    pub action: MarkAction,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// When it ends by itself.
+    pub until: Option<SystemTime>,
+    /// Even where a pool is left without a usable backend.
+    pub force: bool,
+}
+
+/// Which backends a mark is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MarkTarget {
+    /// One backend of one pool.
+    Backend {
+        /// Its pool.
+        pool: String,
+        /// Its id.
+        backend: String,
+    },
+    /// `IP` or `IP:PORT`: in every pool that has it.
+    Address(String),
+}
+
+/// What a mark says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkAction {
+    /// Up, whatever the file says.
+    Ready,
+    /// The bound may stay, nobody new.
+    Drain,
+    /// Out at once.
+    Maint,
+    /// This weight, whatever the file says.
+    Weight(u32),
+    /// Back to what the file says.
+    Unmark,
+}

@@ -1,0 +1,75 @@
+//! How often each backend's checks passed and failed, for whoever exports it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Pool and id.
+pub type CheckedName = (Arc<str>, Arc<str>);
+
+/// The checks of one backend so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CheckCounts {
+    /// Checks that passed.
+    pub passed: u64,
+    /// Checks that failed.
+    pub failed: u64,
+    /// How long the last one took.
+    pub last: Duration,
+}
+
+/// The checks of all backends that are checked. Written and read on the control thread.
+#[derive(Debug, Default)]
+pub struct Checks(Mutex<HashMap<CheckedName, CheckCounts>>);
+
+impl Checks {
+    /// Shows each checked backend's counts, in no order.
+    pub fn visit(&self, mut show: impl FnMut(&str, &str, CheckCounts)) {
+        for ((pool, backend), counts) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            show(pool, backend, *counts);
+        }
+    }
+
+    /// The counts of one backend, if it is checked and was.
+    pub fn of(&self, pool: &str, backend: &str) -> Option<CheckCounts> {
+        let name = (Arc::from(pool), Arc::from(backend));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied()
+    }
+
+    pub(super) fn count(&self, name: &CheckedName, passed: bool, took: Duration) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = all.entry(name.clone()).or_default();
+        if passed {
+            counts.passed += 1;
+        } else {
+            counts.failed += 1;
+        }
+        counts.last = took;
+    }
+
+    /// Forgets those that are not checked any more.
+    pub(super) fn retain(&self, checked: impl Fn(&CheckedName) -> bool) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|name, _| checked(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_and_failures_are_counted_until_the_backend_is_forgotten() {
+        let checks = Checks::default();
+        let name: CheckedName = (Arc::from("shop"), Arc::from("a"));
+        checks.count(&name, true, Duration::from_millis(3));
+        checks.count(&name, false, Duration::from_millis(5));
+        let counts = CheckCounts { passed: 1, failed: 1, last: Duration::from_millis(5) };
+        assert_eq!(checks.of("shop", "a"), Some(counts));
+        let mut seen = Vec::new();
+        checks.visit(|pool, backend, _| seen.push(format!("{pool}/{backend}")));
+        assert_eq!(seen, ["shop/a"]);
+        checks.retain(|_| false);
+        assert_eq!(checks.of("shop", "a"), None);
+    }
+}

@@ -1,0 +1,214 @@
+//! Refuses what is malformed, ambiguous or too large, before anything is decided by it.
+
+use std::borrow::Cow;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, MAX_FORWARDS, UPGRADE, VIA};
+use http::request::Parts;
+use http::{Method, StatusCode, Version};
+
+use crate::route::host::{Authority, fold_host, parse_authority};
+use crate::route::path::normalise;
+use crate::snapshot::Listener;
+use crate::telemetry::reason::Reason;
+
+use super::failure::Failure;
+use super::header::hop;
+use super::local;
+use super::peer::Peer;
+
+/// What an admitted head asks for.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The one authority for route, log, `Host` and session; absent only in HTTP/1.0.
+    pub authority: Option<HeaderValue>,
+    /// Its host, lower case, without port and final dot.
+    pub host: Option<Box<str>>,
+    /// The path, normalised, for matching only; the original bytes are forwarded.
+    pub path: Option<Box<str>>,
+    /// A change to the WebSocket protocol is asked for.
+    pub websocket: bool,
+    /// `Max-Forwards: 0`: the answer is ours to give.
+    pub last_hop: bool,
+}
+
+impl Admitted {
+    /// The path that routes are matched with.
+    pub fn path<'a>(&'a self, head: &'a Parts) -> &'a str {
+        self.path.as_deref().unwrap_or_else(|| head.uri.path())
+    }
+}
+
+/// Checks a head.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(head: &mut Parts, peer: &Peer, listener: &Listener) -> Result<Admitted, Failure> {
+    method(head)?;
+    let authority = authority(head)?;
+    let host = match &authority {
+        None => None,
+        Some(value) => Some(fold(&parse(value)?)),
+    };
+    if let (Some(tls), Some(listener_tls), Some(host)) = (&peer.tls, &listener.tls, &host)
+        && let Some(server_name) = &tls.server_name
+        && !listener_tls.store.same_certificate(server_name, host)
+    {
+        return Err(Reason::Misdirected.into());
+    }
+    let path = path(head)?;
+    let websocket = upgrade(head)?;
+    expectation(head)?;
+    length(head)?;
+    looped(head)?;
+    let last_hop = max_forwards(head)?;
+    Ok(Admitted { authority, host, path, websocket, last_hop })
+}
+
+/// CONNECT is for forward proxies; TRACE would show fields that only we and the backend know.
+fn method(head: &Parts) -> Result<(), Failure> {
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(Failure::not_supported(StatusCode::METHOD_NOT_ALLOWED, "method"));
+    }
+    Ok(())
+}
+
+/// RFC 9112 §3.2 and RFC 9113 §8.3.1: exactly one authority, and all who name one agree.
+fn authority(head: &mut Parts) -> Result<Option<HeaderValue>, Failure> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Failure::bad_request("host_repeated"));
+    }
+    let in_target = head.uri.authority();
+    if head.version != Version::HTTP_2 && in_target.is_some() {
+        // Absolute-form, or authority-form without CONNECT.
+        match head.uri.scheme_str() {
+            Some("http" | "https") => {}
+            _ => return Err(Failure::bad_request("target_form")),
+        }
+    }
+    match (in_target, host) {
+        (Some(target), Some(host)) => {
+            if !target.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) {
+                return Err(Failure::bad_request("host_differs"));
+            }
+            Ok(Some(host.clone()))
+        }
+        (None, Some(host)) => Ok(Some(host.clone())),
+        (Some(target), None) if head.version == Version::HTTP_2 => {
+            let value = HeaderValue::from_str(target.as_str());
+            value.map(Some).map_err(|_| Failure::bad_request("authority"))
+        }
+        (_, None) if head.version == Version::HTTP_10 => Ok(None),
+        (_, None) => Err(Failure::bad_request("host_missing")),
+    }
+}
+
+fn parse(value: &HeaderValue) -> Result<Authority<'_>, Failure> {
+    let text = value.to_str().map_err(|_| Failure::bad_request("host"))?;
+    parse_authority(text).map_err(|_| Failure::bad_request("host"))
+}
+
+fn fold(authority: &Authority<'_>) -> Box<str> {
+    let mut buffer = [0; 256];
+    fold_host(authority.host, &mut buffer).into()
+}
+
+/// Matching is done on a normalised copy, which is rarely another one.
+fn path(head: &Parts) -> Result<Option<Box<str>>, Failure> {
+    let path = head.uri.path();
+    if path == "*" {
+        return if head.method == Method::OPTIONS {
+            Ok(Some("/".into()))
+        } else {
+            Err(Failure::bad_request("target_form"))
+        };
+    }
+    if path.is_empty() && head.uri.authority().is_some() && head.version != Version::HTTP_2 {
+        // RFC 9112 §3.2.2: absolute-form without a path.
+        return Ok(Some("/".into()));
+    }
+    match normalise(path) {
+        Ok(Cow::Borrowed(same)) if same.len() == path.len() => Ok(None),
+        Ok(other) => Ok(Some(other.into())),
+        Err(_) => Err(Failure::bad_request("path")),
+    }
+}
+
+/// RFC 9110 §7.8: only what we will carry is forwarded, everything else is no upgrade.
+fn upgrade(head: &Parts) -> Result<bool, Failure> {
+    let Some(upgrade) = head.headers.get(UPGRADE) else { return Ok(false) };
+    if head.version == Version::HTTP_10 {
+        return Err(Failure::bad_request("upgrade_in_http_1_0"));
+    }
+    let websocket = upgrade.as_bytes().eq_ignore_ascii_case(b"websocket");
+    if !websocket {
+        return Ok(false);
+    }
+    if head.method != Method::GET
+        || !hop::has_token(&head.headers, http::header::CONNECTION, "upgrade")
+    {
+        return Err(Failure::bad_request("upgrade"));
+    }
+    Ok(true)
+}
+
+/// RFC 9110 §10.1.1. hyper answers 100 by itself once the body is wanted.
+fn expectation(head: &mut Parts) -> Result<(), Failure> {
+    let Some(expect) = head.headers.remove(EXPECT) else { return Ok(()) };
+    if head.version == Version::HTTP_10 || expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        Ok(())
+    } else {
+        Err(Failure::not_supported(StatusCode::EXPECTATION_FAILED, "expectation"))
+    }
+}
+
+/// Over HTTP/1 the wire has seen to it already; over HTTP/2 nobody has.
+fn length(head: &Parts) -> Result<(), Failure> {
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    let fits = length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok());
+    if digits && fits && lengths.next().is_none() {
+        Ok(())
+    } else {
+        Err(Failure::bad_request("content_length"))
+    }
+}
+
+/// Whether a declared length is beyond the limit of route and listener.
+pub fn too_large(head: &Parts, limit: Option<u64>) -> bool {
+    let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length: Option<u64> = length.and_then(|length| length.parse().ok());
+    matches!((length, limit), (Some(length), Some(limit)) if length > limit)
+}
+
+/// RFC 9110 §7.6.3: our own name in `Via` means that the request was here before.
+fn looped(head: &Parts) -> Result<(), Failure> {
+    if !head.headers.contains_key(VIA) {
+        return Ok(());
+    }
+    let own = local::pseudonym();
+    let own = own.to_str().unwrap_or_default();
+    let seen = head.headers.get_all(VIA).iter().any(|via| {
+        let via = via.to_str().unwrap_or_default();
+        via.split(',').any(|hop| hop.split_ascii_whitespace().nth(1) == Some(own))
+    });
+    if seen { Err(Reason::Loop.into()) } else { Ok(()) }
+}
+
+/// RFC 9110 §7.6.2; ignored on methods other than OPTIONS and TRACE.
+fn max_forwards(head: &mut Parts) -> Result<bool, Failure> {
+    if head.method != Method::OPTIONS {
+        return Ok(false);
+    }
+    let Some(hops) = head.headers.get(MAX_FORWARDS) else { return Ok(false) };
+    let hops: Option<u32> = hops.to_str().ok().and_then(|hops| hops.trim().parse().ok());
+    match hops.ok_or_else(|| Failure::bad_request("max_forwards"))? {
+        0 => Ok(true),
+        hops => {
+            head.headers.insert(MAX_FORWARDS, HeaderValue::from(hops - 1));
+            Ok(false)
+        }
+    }
+}

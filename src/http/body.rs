@@ -1,0 +1,191 @@
+//! The body of an answer: counted, timed, and carrying what ends with it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::backend::InFlight;
+use crate::net::clock::Deadline;
+use crate::telemetry::reason::Reason;
+use crate::upstream::Lease;
+
+use super::local::Place;
+use super::record::Record;
+use super::upload::RequestBody;
+
+/// A connection to a backend, on loan to an exchange.
+pub type Loan = Lease<RequestBody, Place>;
+
+/// What an answer has to say. Its end, or its drop, ends the exchange.
+#[derive(Debug)]
+pub struct Body {
+    kind: Kind,
+    record: Option<Box<Record>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Empty,
+    Full(Bytes),
+    Backend(Box<Download>),
+}
+
+/// A body that comes from a backend.
+#[derive(Debug)]
+pub struct Download {
+    incoming: Incoming,
+    loan: Loan,
+    _in_flight: InFlight,
+    timeout: Option<Duration>,
+    deadline: Deadline,
+    waiting: bool,
+    ended: bool,
+}
+
+impl Download {
+    /// A body, the connection it comes by, and the wait for progress.
+    pub fn new(
+        incoming: Incoming,
+        loan: Loan,
+        in_flight: InFlight,
+        timeout: Option<Duration>,
+    ) -> Self {
+        let ended = incoming.is_end_stream();
+        Self {
+            incoming,
+            loan,
+            _in_flight: in_flight,
+            timeout,
+            deadline: Deadline::new(),
+            waiting: false,
+            ended,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        self.loan.drive(cx);
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.waiting {
+                    self.waiting = false;
+                    self.deadline.disarm();
+                }
+                self.ended = self.incoming.is_end_stream();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(BrokenBody(Reason::BackendBodyAborted, Some(error)))))
+            }
+            Poll::Ready(None) => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if !self.waiting {
+                    self.waiting = true;
+                    self.deadline.arm(self.timeout);
+                }
+                match self.deadline.poll(cx) {
+                    Poll::Ready(()) => {
+                        Poll::Ready(Some(Err(BrokenBody(Reason::BackendBodyTimeout, None))))
+                    }
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if self.ended {
+            self.loan.complete();
+        }
+    }
+}
+
+/// A body that breaks off; the client must not take it for complete.
+#[derive(Debug, thiserror::Error)]
+#[error("the response body broke off: {0}")]
+pub struct BrokenBody(Reason, #[source] Option<hyper::Error>);
+
+impl Body {
+    /// No body.
+    pub fn empty() -> Self {
+        Self { kind: Kind::Empty, record: None }
+    }
+
+    /// These bytes.
+    pub fn full(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::empty() } else { Self { kind: Kind::Full(bytes), record: None } }
+    }
+
+    /// What a backend sends.
+    pub fn backend(download: Download) -> Self {
+        Self { kind: Kind::Backend(Box::new(download)), record: None }
+    }
+
+    /// The record that is closed with the body.
+    pub fn carry(&mut self, record: Box<Record>) {
+        self.record = Some(record);
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let this = self.get_mut();
+        let poll = match &mut this.kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.kind = Kind::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Kind::Backend(download) => download.poll(cx),
+        };
+        if let Some(record) = &mut this.record {
+            match &poll {
+                Poll::Ready(Some(Ok(frame))) => {
+                    record.sent(frame.data_ref().map_or(0, Bytes::len));
+                    if this.is_end_stream()
+                        && let Some(record) = &mut this.record
+                    {
+                        record.complete();
+                    }
+                }
+                Poll::Ready(Some(Err(broken))) => record.fail_late(broken.0, broken.1.as_ref()),
+                Poll::Ready(None) => record.complete(),
+                Poll::Pending => {}
+            }
+        }
+        poll
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Full(_) => false,
+            Kind::Backend(download) => download.ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Kind::Backend(download) => download.incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One exchange from head to head: the whole story on one screen.
+
+use std::sync::Arc;
+
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::net::clock;
+use crate::snapshot::pool::{Choice, Visitor};
+use crate::snapshot::{Action, Listener, Pool, Route};
+use crate::sticky::{Issue, Presented};
+use crate::task;
+use crate::telemetry::counters::ClientProtocol;
+use crate::telemetry::reason::Reason;
+
+use super::admit::{self, Admitted};
+use super::attempt::{self, Waits};
+use super::body::Body;
+use super::failure::Failure;
+use super::forward::{self, Outbound, Way};
+use super::header::forwarded::{self, Client};
+use super::local;
+use super::peer::Peer;
+use super::record::Record;
+use super::respond::{self, Shape};
+use super::retry::{Attempts, Verdict};
+use super::tunnel;
+
+/// Serves one request. Whatever happens, there is an answer, and a record of it.
+pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+    let number = peer.next_head();
+    let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
+        // Its listener has left the configuration, and this connection is being closed.
+        peer.handle.done(clock::now());
+        return Failure::from(Reason::Stopping).response(request.headers(), false);
+    };
+    let (head, body) = request.into_parts();
+    let accept = head.headers.get(http::header::ACCEPT).cloned();
+    let mut record = Box::new(Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head));
+    let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
+    let refused = peer.handle.refused(number).map(Failure::from);
+    let result = match (listener, refused) {
+        (None, _) => Err(Reason::Internal.into()),
+        (_, Some(refused)) => {
+            record.refused();
+            Err(refused)
+        }
+        (Some(listener), None) => {
+            let story = run(head, body, &peer, listener, &mut record);
+            task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+        }
+    };
+    let mut response = result.unwrap_or_else(|failure| {
+        record.fail(&failure);
+        let trusted = listener.is_some_and(|l| l.trusted.contains(peer.address.ip()));
+        let wanted = accept.map(|accept| (http::header::ACCEPT, accept)).into_iter().collect();
+        let mut response = failure.response(&wanted, trusted);
+        if failure.closes() && peer.protocol == ClientProtocol::Http1 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    });
+    record.answer(response.status());
+    if http_body::Body::is_end_stream(response.body()) {
+        record.complete();
+    }
+    // A tunnel has a line of its own; its record ends with the 101.
+    response.body_mut().carry(record);
+    response
+}
+
+async fn run(
+    mut head: Parts,
+    body: Incoming,
+    peer: &Arc<Peer>,
+    listener: &Listener,
+    record: &mut Record,
+) -> Result<Response<Body>, Failure> {
+    forward::join_crumbs(&mut head.headers);
+    let tls = peer.tls.is_some();
+    let client = forwarded::client(&head.headers, peer.address.ip(), tls, &listener.trusted);
+    record.client = client.address;
+    let admitted = admit::check(&mut head, peer, listener)?;
+    if let Some(plan) = &listener.redirect_https {
+        return redirect(plan, &head, &admitted, client);
+    }
+    let route = listener.routes.find(admitted.host.as_deref(), admitted.path(&head));
+    let route = route.ok_or(Reason::NoRoute)?;
+    record.routed(route);
+    let limit = route.body_size.unwrap_or(listener.limits.body_size);
+    if admit::too_large(&head, limit) {
+        return Err(Reason::BodyTooLarge.into());
+    }
+    let pool = match &route.action {
+        _ if admitted.last_hop => return Ok(own_options()),
+        Action::Redirect(plan) => return redirect(plan, &head, &admitted, client),
+        Action::Respond(plan) => {
+            let mut response = Response::new(Body::full(plan.body.clone()));
+            *response.status_mut() = plan.status;
+            if let Some(content_type) = &plan.content_type {
+                response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+            }
+            return Ok(response);
+        }
+        Action::Forward(pool) => pool,
+    };
+    let visitor = visitor(&mut head, pool, peer, listener, client, record);
+    let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(&mut head, peer));
+    let way = Way { admitted: &admitted, route, listener, peer, client };
+    let outbound = forward::prepare(head, body, way, record);
+    let mut asked = Asked { pool, route, listener, peer, client, visitor, outbound };
+    let response = asked.answer(record, upgrade).await;
+    if asked.offers() {
+        peer.answered(pool.index);
+    }
+    response
+}
+
+/// Who asks, by the cookie it brings; and takes that cookie out of the backend's sight.
+fn visitor(
+    head: &mut Parts,
+    pool: &Pool,
+    peer: &Peer,
+    listener: &Listener,
+    client: Client,
+    record: &Record,
+) -> Visitor {
+    let mut visitor = Visitor {
+        presented: Presented::None,
+        join: None,
+        fresh: local::random(),
+        now: record.now(),
+    };
+    let Some(sticky) = &pool.sticky else {
+        forward::hide_cookies(&mut head.headers, None);
+        return visitor;
+    };
+    // A CORS preflight carries no cookies and binds nobody.
+    let cookie = head.headers.get(http::header::COOKIE).map(HeaderValue::as_bytes);
+    visitor.presented = sticky.read(cookie, client.https, visitor.now, &mut peer.memo());
+    let carries_many = listener.trusted.contains(peer.address.ip());
+    if visitor.presented == Presented::None
+        && peer.protocol == ClientProtocol::Http2
+        && !carries_many
+    {
+        visitor.join = peer.join(pool.index);
+    }
+    if !sticky.pass() {
+        forward::hide_cookies(&mut head.headers, Some(sticky));
+    }
+    visitor
+}
+
+/// A request for a pool, with all that its attempts share.
+struct Asked<'a> {
+    pool: &'a Pool,
+    route: &'a Route,
+    listener: &'a Listener,
+    peer: &'a Arc<Peer>,
+    client: Client,
+    visitor: Visitor,
+    outbound: Outbound,
+}
+
+impl Asked<'_> {
+    async fn answer(
+        &mut self,
+        record: &mut Record,
+        mut upgrade: Option<tunnel::Upgrade>,
+    ) -> Result<Response<Body>, Failure> {
+        let timeouts = &self.route.timeouts;
+        let waits = Waits {
+            response_header: timeouts.response_header,
+            total: timeouts.request,
+            write: timeouts.write.unwrap_or(self.listener.timeouts.write),
+        };
+        let mut attempts = Attempts::new(self.route.retry);
+        let mut last: Option<Failure> = None;
+        local::position(self.pool, |_, budget| budget.earn(self.route.retry.budget_percent));
+        loop {
+            let choice = local::position(self.pool, |cursor, _| {
+                self.pool.select(&self.visitor, &attempts.tried, cursor)
+            });
+            let choice = match choice {
+                Ok(choice) => choice,
+                // Nobody else is left: what was tried tells more than that.
+                Err(reason) => return Err(last.unwrap_or_else(|| reason.into())),
+            };
+            let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
+            record.chosen(choice.member, choice.told);
+            self.offer(&choice);
+            let sent =
+                attempt::send(self.pool, member, &mut self.outbound, attempts.fresh, waits, record);
+            let missed = match sent.await {
+                Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    let shape = self.shape(choice.issue);
+                    let upgrade = upgrade.take();
+                    let idle = timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
+                    return tunnel::begin(reply, upgrade, &shape, idle, record);
+                }
+                Ok(reply) => {
+                    if let Some(missed) = self.unwanted(&reply, &mut attempts, &choice) {
+                        last = Some(missed);
+                        continue;
+                    }
+                    return respond::build(reply, &self.shape(choice.issue), record);
+                }
+                Err(missed) => missed,
+            };
+            let bound = matches!(self.visitor.presented, Presented::Valid(_));
+            let verdict =
+                attempts.after(missed.failed, &self.outbound.method, choice.member, bound);
+            if verdict == Verdict::Stop || !self.afford(missed.failure.reason) {
+                return Err(missed.failure);
+            }
+            last = Some(missed.failure);
+        }
+    }
+
+    /// A backend's 5xx, where the route says that another one may be asked.
+    fn unwanted(
+        &self,
+        reply: &attempt::Reply,
+        attempts: &mut Attempts,
+        choice: &Choice,
+    ) -> Option<Failure> {
+        let status = reply.response.status();
+        if !self.route.retry.status_5xx || !status.is_server_error() {
+            return None;
+        }
+        let failed = super::retry::Failed {
+            reason: Reason::BackendStatus,
+            sent: true,
+            reused: false,
+            untouched: self.outbound.untouched(),
+        };
+        let verdict = attempts.after(failed, &self.outbound.method, choice.member, false);
+        // Without anybody else to ask, the backend's own answer is the best there is.
+        let others = local::position(self.pool, |cursor, _| {
+            self.pool.select(&self.visitor, &attempts.tried, cursor).is_ok()
+        });
+        (verdict != Verdict::Stop && others && self.afford(Reason::BackendStatus))
+            .then(|| Failure::because(Reason::BackendStatus, status.as_str().to_owned()))
+    }
+
+    /// Pays for a retry out of the pool's budget.
+    fn afford(&self, reason: Reason) -> bool {
+        let paid = local::position(self.pool, |_, budget| budget.spend(clock::now()));
+        let counters = self.pool.counters.get(local::worker());
+        if paid {
+            counters.retry(reason);
+        } else {
+            counters.retry_budget_exhausted.add(1);
+        }
+        paid
+    }
+
+    fn shape(&self, issue: Issue) -> Shape<'_> {
+        let body = self.route.timeouts.body.unwrap_or(self.listener.timeouts.body);
+        // A preflight has no cookies to remember the binding by.
+        let preflight = self.outbound.preflight;
+        let issue = if preflight { Issue::Nothing } else { issue };
+        Shape { pool: self.pool, issue, https: self.client.https, body }
+    }
+
+    /// Whether siblings on this connection may join what begins here.
+    fn offers(&self) -> bool {
+        self.pool.sticky.is_some()
+            && self.peer.protocol == ClientProtocol::Http2
+            && self.visitor.presented == Presented::None
+            && !self.outbound.preflight
+            && !self.listener.trusted.contains(self.peer.address.ip())
+    }
+
+    fn offer(&self, choice: &Choice) {
+        if let Issue::Bind(token) = choice.issue
+            && self.offers()
+        {
+            self.peer.offer(self.pool.index, token);
+        }
+    }
+}
+
+fn redirect(
+    plan: &crate::route::action::RedirectPlan,
+    head: &Parts,
+    admitted: &Admitted,
+    client: Client,
+) -> Result<Response<Body>, Failure> {
+    let host = match &admitted.host {
+        Some(host) => &**host,
+        None if plan.needs_host() => return Err(Failure::bad_request("host_missing")),
+        None => "",
+    };
+    let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let scheme = if client.https { "https" } else { "http" };
+    let location = HeaderValue::try_from(plan.location(scheme, host, path));
+    let location = location.map_err(|_| Failure::bad_request("target_form"))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = plan.status();
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+/// RFC 9110 §7.6.2: `Max-Forwards: 0` makes us the one that answers.
+fn own_options() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}

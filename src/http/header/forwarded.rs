@@ -1,0 +1,179 @@
+//! What the backend is told about the client: rebuilt for strangers, continued for the trusted.
+
+use std::net::IpAddr;
+
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
+
+use crate::net::trust::TrustSet;
+
+pub(crate) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const SERVER: HeaderName = HeaderName::from_static("x-forwarded-server");
+const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+const SSL: HeaderName = HeaderName::from_static("x-forwarded-ssl");
+const SCHEME: HeaderName = HeaderName::from_static("x-forwarded-scheme");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Who the client is and how it came, as far as those in between are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// Address of the first one that is not a trusted proxy.
+    pub address: IpAddr,
+    /// Whether it came by https.
+    pub https: bool,
+}
+
+/// Walks `X-Forwarded-For` from right to left over trusted addresses. Garbage ends the walk.
+pub fn client(headers: &HeaderMap, peer: IpAddr, https: bool, trusted: &TrustSet) -> Client {
+    if !trusted.contains(peer) {
+        return Client { address: peer, https };
+    }
+    let mut address = peer;
+    let fields: Vec<&HeaderValue> = headers.get_all(FOR).iter().collect();
+    'walk: for field in fields.into_iter().rev() {
+        let Ok(text) = field.to_str() else { break };
+        for hop in text.rsplit(',') {
+            let Some(hop) = parse(hop.trim()) else { break 'walk };
+            address = hop;
+            if !trusted.contains(hop) {
+                break 'walk;
+            }
+        }
+    }
+    let proto = headers.get(PROTO).map(HeaderValue::as_bytes);
+    let https = match proto {
+        Some(proto) if proto.eq_ignore_ascii_case(b"https") => true,
+        Some(proto) if proto.eq_ignore_ascii_case(b"http") => false,
+        _ => https,
+    };
+    Client { address, https }
+}
+
+/// An address, with or without port and brackets.
+fn parse(hop: &str) -> Option<IpAddr> {
+    hop.parse().ok().or_else(|| hop.parse().map(|with_port: std::net::SocketAddr| with_port.ip()).ok())
+        .or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
+}
+
+/// Writes `X-Forwarded-*` for the backend. From strangers nothing is kept, in any spelling.
+pub fn write(
+    headers: &mut HeaderMap,
+    peer: &HeaderValue,
+    https: bool,
+    host: Option<&HeaderValue>,
+    believed: bool,
+) {
+    if believed {
+        append(headers, peer);
+        if !headers.contains_key(PROTO) {
+            headers.insert(PROTO, scheme(https));
+        }
+        if let Some(host) = host
+            && !headers.contains_key(HOST)
+        {
+            headers.insert(HOST, host.clone());
+        }
+        return;
+    }
+    forget(headers);
+    headers.insert(FOR, peer.clone());
+    headers.insert(PROTO, scheme(https));
+    if let Some(host) = host {
+        headers.insert(HOST, host.clone());
+    }
+}
+
+fn append(headers: &mut HeaderMap, peer: &HeaderValue) {
+    let mut chain: Vec<u8> = Vec::new();
+    for value in headers.get_all(FOR) {
+        chain.extend_from_slice(value.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(peer.as_bytes());
+    let value = HeaderValue::from_bytes(&chain).unwrap_or_else(|_| peer.clone());
+    headers.insert(FOR, value);
+}
+
+/// Takes out what a stranger says of itself.
+fn forget(headers: &mut HeaderMap) {
+    for name in [PORT, SERVER, PREFIX, SSL, SCHEME, REAL_IP, FORWARDED] {
+        headers.remove(name);
+    }
+    // Some backends read `X_Forwarded_For` as the same field.
+    if headers.keys().any(|name| name.as_str().contains('_')) {
+        let odd: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| {
+                let folded = name.as_str().replace('_', "-");
+                folded.len() == name.as_str().len()
+                    && name.as_str().contains('_')
+                    && (folded.starts_with("x-forwarded-")
+                        || matches!(folded.as_str(), "x-real-ip" | "forwarded"))
+            })
+            .cloned()
+            .collect();
+        for name in odd {
+            headers.remove(name);
+        }
+    }
+}
+
+fn scheme(https: bool) -> HeaderValue {
+    HeaderValue::from_static(if https { "https" } else { "http" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_static(value))
+            })
+            .collect()
+    }
+
+    fn trust(network: &str) -> TrustSet {
+        TrustSet::new(&[network.parse().unwrap()])
+    }
+
+    #[test]
+    fn a_stranger_is_not_believed() {
+        let mut head = headers(&[
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "https"),
+            ("x_forwarded_for", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-real-ip", "6.6.6.6"),
+        ]);
+        let peer = "9.9.9.9".parse().unwrap();
+        let found = client(&head, peer, false, &trust("10.0.0.0/8"));
+        assert_eq!(found, Client { address: peer, https: false });
+        write(&mut head, &HeaderValue::from_static("9.9.9.9"), false, None, false);
+        let left: Vec<String> =
+            head.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(left.contains(&"x-forwarded-for=9.9.9.9".to_owned()));
+        assert!(left.contains(&"x-forwarded-proto=http".to_owned()));
+    }
+
+    #[test]
+    fn a_chain_is_walked_from_the_right_over_the_trusted() {
+        let trusted = trust("10.0.0.0/8");
+        for (chain, expected) in [
+            ("6.6.6.6, 1.2.3.4, 10.0.0.2", "1.2.3.4"),
+            ("1.2.3.4", "1.2.3.4"),
+            ("10.0.0.3, 10.0.0.2", "10.0.0.3"),
+            ("1.2.3.4, garbage, 10.0.0.2", "10.0.0.2"),
+            ("[2001:db8::1]:443, 10.0.0.2", "2001:db8::1"),
+        ] {
+            let head = HeaderMap::from_iter([(FOR, HeaderValue::from_static(chain))]);
+            let found = client(&head, "10.0.0.1".parse().unwrap(), false, &trusted);
+            assert_eq!(found.address, expected.parse::<IpAddr>().unwrap(), "{chain}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Header rules, one concern a file.
+
+pub mod forwarded;
+pub mod hop;

@@ -1,0 +1,280 @@
+//! What a worker owns: its view of the snapshot, idle connections, positions, log buffer.
+//!
+//! All of it is in the worker's thread, so nothing here locks; functions, not references, because
+//! futures are `Send` and never hold any of it over an await.
+
+use std::cell::{OnceCell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use http::HeaderValue;
+
+use crate::balance::Cursor;
+use crate::net::clock;
+use crate::snapshot::{Current, Pool, Snapshot};
+use crate::telemetry::access_log::{AccessLog, Entry, LineBuffer};
+use crate::telemetry::counters::{PerWorker, WorkerCounters};
+use crate::upstream::idle::Keep;
+use crate::upstream::lease::Home;
+use crate::upstream::{Connection, Idle};
+
+use super::retry::Budget;
+use super::upload::RequestBody;
+
+/// How often buffered log lines go to the writer.
+pub const FLUSH: Duration = Duration::from_millis(50);
+/// How often idle connections are looked through.
+pub const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long requests of a listener that has left are still served.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// A hold on a snapshot for one exchange. The outer count is the worker's own, so that workers do
+/// not fight over one cache line at every request.
+pub type Held = Arc<Arc<Snapshot>>;
+
+thread_local! {
+    static LOCAL: OnceCell<Local> = const { OnceCell::new() };
+}
+
+struct Local {
+    worker: usize,
+    snapshot: RefCell<View>,
+    idle: RefCell<Idle<RequestBody>>,
+    pools: RefCell<Vec<Option<Position>>>,
+    random: RefCell<fastrand::Rng>,
+    log: RefCell<LineBuffer>,
+    counters: Arc<PerWorker<WorkerCounters>>,
+    node: Arc<str>,
+    pseudonym: HeaderValue,
+}
+
+struct View {
+    cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    held: Held,
+    /// The one before, while requests of listeners that left may still come in.
+    previous: Option<Held>,
+}
+
+/// Where one worker stands in one pool.
+struct Position {
+    cursor: Cursor,
+    budget: Budget,
+}
+
+/// What a worker is made of.
+pub struct Setup {
+    /// Its number.
+    pub worker: usize,
+    /// The snapshot in force.
+    pub current: Arc<Current>,
+    /// Shared by all workers, a block each.
+    pub counters: Arc<PerWorker<WorkerCounters>>,
+    /// Absent: no access log.
+    pub log: Option<AccessLog>,
+    /// From the system's randomness.
+    pub seed: u64,
+    /// Name of this node, for the log.
+    pub node: Arc<str>,
+    /// What this process calls itself in `Via`, after the version.
+    pub pseudonym: HeaderValue,
+}
+
+/// Makes this thread a worker; once.
+pub fn install(setup: Setup) {
+    let mut cache = Cache::new(setup.current.swap());
+    let held = Arc::new(Arc::clone(cache.load()));
+    let log = setup.log.map_or_else(LineBuffer::disabled, |log| log.writer());
+    let local = Local {
+        worker: setup.worker,
+        snapshot: RefCell::new(View { cache, held, previous: None }),
+        idle: RefCell::default(),
+        pools: RefCell::default(),
+        random: RefCell::new(fastrand::Rng::with_seed(setup.seed)),
+        log: RefCell::new(log),
+        counters: setup.counters,
+        node: setup.node,
+        pseudonym: setup.pseudonym,
+    };
+    LOCAL.with(|place| assert!(place.set(local).is_ok(), "a thread becomes a worker once"));
+}
+
+fn with<T>(act: impl FnOnce(&Local) -> T) -> T {
+    #[expect(clippy::expect_used, reason = "a programming error, not an event")]
+    LOCAL.with(|local| act(local.get().expect("only workers serve exchanges")))
+}
+
+/// This worker's number.
+pub fn worker() -> usize {
+    with(|local| local.worker)
+}
+
+/// The snapshot in force, for one exchange from start to end.
+pub fn snapshot() -> Held {
+    with(|local| local.snapshot.borrow_mut().latest())
+}
+
+/// The snapshot in force and the place of a listener in it; for one that has just left, the one
+/// before, so that no request on its way is lost.
+pub fn snapshot_for(listener: usize) -> Option<(Held, usize)> {
+    let place = |held: &Held| held.listeners.iter().position(|one| one.slot == listener);
+    with(|local| {
+        let mut view = local.snapshot.borrow_mut();
+        let latest = view.latest();
+        if let Some(index) = place(&latest) {
+            return Some((latest, index));
+        }
+        let previous = view.previous.clone()?;
+        let index = place(&previous)?;
+        Some((previous, index))
+    })
+}
+
+impl View {
+    /// Lets go of the previous snapshot a while after the swap.
+    fn forget(&mut self, latest: &Snapshot) {
+        if latest.made_at.elapsed().is_ok_and(|since| since > LINGER) {
+            self.previous = None;
+        }
+    }
+
+    fn latest(&mut self) -> Held {
+        let latest = self.cache.load();
+        if !Arc::ptr_eq(latest, &self.held) {
+            let latest = Arc::new(Arc::clone(latest));
+            let previous = std::mem::replace(&mut self.held, latest);
+            let left = previous.listeners.iter().any(|one| self.held.listener(one.slot).is_none());
+            if left {
+                self.previous = Some(previous);
+            }
+        }
+        Arc::clone(&self.held)
+    }
+}
+
+/// A random number; not for secrets.
+pub fn random() -> u64 {
+    with(|local| local.random.borrow_mut().u64(..))
+}
+
+/// A nonce for a token. AES-GCM-SIV forgives repetition, so speed decides.
+pub fn nonce() -> [u8; 12] {
+    let mut nonce = [0; 12];
+    with(|local| local.random.borrow_mut().fill(&mut nonce));
+    nonce
+}
+
+/// This worker's position in a pool, and the pool's retry budget here.
+pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor, &mut Budget) -> T) -> T {
+    with(|local| {
+        let mut pools = local.pools.borrow_mut();
+        if pools.len() <= pool.slot {
+            pools.resize_with(pool.slot + 1, || None);
+        }
+        #[expect(clippy::indexing_slicing, reason = "resized two lines above")]
+        let position = pools[pool.slot].get_or_insert_with(|| Position {
+            cursor: Cursor::new(local.random.borrow_mut().u64(..)),
+            budget: Budget::default(),
+        });
+        act(&mut position.cursor, &mut position.budget)
+    })
+}
+
+/// An idle connection to a backend.
+pub fn take_idle(slot: usize) -> Option<Box<Connection<RequestBody>>> {
+    with(|local| local.idle.borrow_mut().take(slot, clock::now()))
+}
+
+/// Writes one line.
+pub fn log(entry: &Entry<'_>) {
+    with(|local| local.log.borrow_mut().write(entry));
+}
+
+/// Whether lines are wanted.
+pub fn logs() -> bool {
+    with(|local| local.log.borrow().enabled())
+}
+
+/// Name of this node.
+pub fn node() -> Arc<str> {
+    with(|local| Arc::clone(&local.node))
+}
+
+/// What this process calls itself in `Via` (RFC 9110 §7.6.3).
+pub fn pseudonym() -> HeaderValue {
+    with(|local| local.pseudonym.clone())
+}
+
+/// This worker's own counters.
+pub fn counters<T>(act: impl FnOnce(&WorkerCounters) -> T) -> T {
+    with(|local| act(local.counters.get(local.worker)))
+}
+
+/// Flushes the log, closes old connections and lets go of an old snapshot, for ever.
+pub async fn housekeeping() {
+    let mut ticks = tokio::time::interval(FLUSH);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut since_sweep = Duration::ZERO;
+    loop {
+        ticks.tick().await;
+        with(|local| local.log.borrow_mut().flush());
+        since_sweep += FLUSH;
+        if since_sweep >= SWEEP {
+            since_sweep = Duration::ZERO;
+            sweep();
+        }
+    }
+}
+
+/// Hands the last lines to the writer.
+pub fn flush() {
+    with(|local| local.log.borrow_mut().flush());
+}
+
+fn sweep() {
+    let snapshot = snapshot();
+    with(|local| {
+        local.snapshot.borrow_mut().forget(&snapshot);
+        let mut idle = local.idle.borrow_mut();
+        idle.sweep(clock::now());
+        for member in snapshot.pools.iter().flat_map(|pool| &pool.members) {
+            let gauge = &member.counters.get(local.worker).idle;
+            let count = i64::try_from(idle.count(member.slot)).unwrap_or(i64::MAX);
+            gauge.add(count - gauge.get());
+        }
+    });
+}
+
+/// Where a lent connection goes back to.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    slot: usize,
+    keep: Keep,
+}
+
+impl Place {
+    /// The idle connections of this backend.
+    pub fn new(slot: usize, pool: &Pool) -> Self {
+        let connections = &pool.connections;
+        let keep = Keep {
+            most: pool.idle_per_worker,
+            idle: connections.idle_timeout,
+            age: connections.max_age,
+        };
+        Self { slot, keep }
+    }
+}
+
+impl Home<RequestBody> for Place {
+    fn give_back(&self, connection: Box<Connection<RequestBody>>) {
+        // At the end of a worker its thread-local may be gone already.
+        let _ = LOCAL.try_with(|local| {
+            if let Some(local) = local.get()
+                && let Ok(mut idle) = local.idle.try_borrow_mut()
+            {
+                idle.put(self.slot, connection, self.keep, clock::now());
+            }
+        });
+    }
+}

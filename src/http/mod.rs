@@ -1,0 +1,21 @@
+//! The exchange: one request, its one response, and all that stands between.
+
+pub mod admit;
+pub mod attempt;
+pub mod body;
+pub mod exchange;
+pub mod failure;
+pub mod forward;
+pub mod header;
+pub mod local;
+pub mod peer;
+pub mod record;
+pub mod respond;
+pub mod retry;
+pub mod serve;
+pub mod tunnel;
+mod tunnel_line;
+pub mod upload;
+
+pub use failure::Failure;
+pub use peer::Peer;

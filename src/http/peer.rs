@@ -1,0 +1,111 @@
+//! Who is at the other end of a client connection.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::HeaderValue;
+
+use crate::net::wire::Handle;
+use crate::sticky::{Memo, Token};
+use crate::telemetry::counters::ClientProtocol;
+
+/// Siblings that may wait for one first answer; more of them begin sessions of their own.
+const MOST_JOINS: usize = 8;
+
+/// What a connection knows about its client, for as long as it lasts.
+#[derive(Debug)]
+pub struct Peer {
+    /// Where it connects from.
+    pub address: SocketAddr,
+    /// `address`, ready for `X-Forwarded-For`.
+    pub address_value: HeaderValue,
+    /// Number of the listener it came by.
+    pub listener: usize,
+    /// HTTP/1.1 or HTTP/2.
+    pub protocol: ClientProtocol,
+    /// Present: TLS.
+    pub tls: Option<TlsFacts>,
+    /// The wire below.
+    pub handle: Arc<Handle>,
+    heads: AtomicU64,
+    // Never contended: all exchanges of a connection run on its worker's thread.
+    memo: Mutex<Memo>,
+    joins: Mutex<Vec<Join>>,
+}
+
+/// What was agreed in the handshake.
+#[derive(Debug, Clone)]
+pub struct TlsFacts {
+    /// `TLSv1.3`.
+    pub version: &'static str,
+    /// Lower case.
+    pub server_name: Option<Box<str>>,
+}
+
+/// A session that begins on this connection and has no answer yet.
+#[derive(Debug)]
+struct Join {
+    pool: usize,
+    token: Token,
+}
+
+impl Peer {
+    /// A peer that has just connected.
+    pub fn new(
+        address: SocketAddr,
+        listener: usize,
+        protocol: ClientProtocol,
+        tls: Option<TlsFacts>,
+        handle: Arc<Handle>,
+    ) -> Self {
+        let text = address.ip().to_canonical().to_string();
+        let address_value =
+            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self {
+            address,
+            address_value,
+            listener,
+            protocol,
+            tls,
+            handle,
+            heads: AtomicU64::new(0),
+            memo: Mutex::default(),
+            joins: Mutex::default(),
+        }
+    }
+
+    /// Number of the head that is served now, from 0.
+    pub(super) fn next_head(&self) -> u64 {
+        let head = self.heads.load(Ordering::Relaxed);
+        self.heads.store(head + 1, Ordering::Relaxed);
+        head
+    }
+
+    /// The token that last came here.
+    pub(super) fn memo(&self) -> MutexGuard<'_, Memo> {
+        self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session of a sibling that is still unanswered, for a request without a token.
+    pub(super) fn join(&self, pool: usize) -> Option<Token> {
+        let joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        joins.iter().find(|join| join.pool == pool).map(|join| join.token)
+    }
+
+    /// Siblings may join this session until `answered`.
+    pub(super) fn offer(&self, pool: usize, token: Token) {
+        let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(join) = joins.iter_mut().find(|join| join.pool == pool) {
+            join.token = token;
+        } else if joins.len() < MOST_JOINS {
+            joins.push(Join { pool, token });
+        }
+    }
+
+    /// The first answer is here: its cookie will speak for the session from now on.
+    pub(super) fn answered(&self, pool: usize) {
+        let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        joins.retain(|join| join.pool != pool);
+    }
+}

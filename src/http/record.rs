@@ -1,0 +1,350 @@
+//! What is known about one exchange, told to counters and log at its end.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
+
+use crate::net::clock;
+use crate::snapshot::pool::Told;
+use crate::snapshot::{Listener, Member, Pool, Route};
+use crate::telemetry::access_log::Entry;
+use crate::telemetry::counters::{Class, Phase};
+use crate::telemetry::reason::Reason;
+
+use super::failure::Failure;
+use super::local::{self, Held};
+use super::peer::Peer;
+use super::tunnel_line::TunnelLine;
+use super::upload::Progress;
+
+/// One exchange. Its drop is its end, whatever happened before.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
+pub struct Record {
+    /// The configuration it reads, from start to end.
+    pub snapshot: Held,
+    peer: Arc<Peer>,
+    listener: usize,
+    started: Instant,
+    time: u64,
+    method: Method,
+    uri: Uri,
+    host: Option<HeaderValue>,
+    version: Version,
+    /// Address of the client, by what trusted proxies say.
+    pub client: IpAddr,
+    /// `X-Request-Id`.
+    pub request_id: Option<HeaderValue>,
+    /// `traceparent`.
+    pub trace: Option<HeaderValue>,
+    route: Option<usize>,
+    pool: Option<usize>,
+    member: Option<usize>,
+    /// Attempts so far.
+    pub attempts: u32,
+    told: Option<Told>,
+    /// The request's body.
+    pub upload: Option<Arc<Progress>>,
+    status: u16,
+    reason: Reason,
+    cause: Option<Cow<'static, str>>,
+    bytes_out: u64,
+    connect: Option<Duration>,
+    first_byte: Option<Duration>,
+    reused: bool,
+    answered: bool,
+    complete: bool,
+    tunnel: bool,
+    issued: bool,
+}
+
+impl Record {
+    /// Begins with a request's head.
+    pub fn begin(
+        snapshot: Held,
+        peer: Arc<Peer>,
+        listener: usize,
+        head: &http::request::Parts,
+    ) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            snapshot,
+            listener,
+            started: Instant::now(),
+            time: u64::try_from(since.as_micros()).unwrap_or(0),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            host: head.headers.get(http::header::HOST).cloned(),
+            version: head.version,
+            client: peer.address.ip().to_canonical(),
+            peer,
+            request_id: None,
+            trace: None,
+            route: None,
+            pool: None,
+            member: None,
+            attempts: 0,
+            told: None,
+            upload: None,
+            status: 0,
+            reason: Reason::None,
+            cause: None,
+            bytes_out: 0,
+            connect: None,
+            first_byte: None,
+            reused: false,
+            answered: false,
+            complete: false,
+            tunnel: false,
+            issued: false,
+        }
+    }
+
+    /// Unix seconds at which the exchange began.
+    pub fn now(&self) -> u32 {
+        u32::try_from(self.time / 1_000_000).unwrap_or(u32::MAX)
+    }
+
+    /// Since the exchange began.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The listener it came by.
+    pub fn listener(&self) -> Option<&Listener> {
+        self.snapshot.listeners.get(self.listener).map(AsRef::as_ref)
+    }
+
+    /// Notes the route.
+    pub fn routed(&mut self, route: &Route) {
+        self.route = Some(route.index);
+        self.pool = route.pool().map(|pool| pool.index);
+    }
+
+    /// Notes the backend of an attempt, and what came of the visitor's token.
+    pub fn chosen(&mut self, member: usize, told: Option<Told>) {
+        self.member = Some(member);
+        self.attempts += 1;
+        self.told = told;
+    }
+
+    /// Notes how the connection of an attempt came about.
+    pub fn connected(&mut self, took: Duration, reused: bool) {
+        self.connect = Some(took);
+        self.reused = reused;
+    }
+
+    /// Notes that the head of the answer is there.
+    pub fn first_byte(&mut self, after: Duration) {
+        self.first_byte = Some(after);
+    }
+
+    /// Notes what the client is told.
+    pub fn answer(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+        self.answered = true;
+        if status.is_server_error() && self.reason == Reason::None && self.member.is_some() {
+            self.reason = Reason::BackendStatus;
+        }
+    }
+
+    /// Notes why the exchange failed.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.reason = failure.reason;
+        self.cause.clone_from(&failure.cause);
+    }
+
+    /// Notes what broke after the answer had begun.
+    pub fn fail_late(&mut self, reason: Reason, error: Option<&hyper::Error>) {
+        self.reason = reason;
+        self.cause = error.map(|error| chain(error).into());
+        self.complete = true;
+    }
+
+    /// Counts bytes of the answer's body.
+    pub fn sent(&mut self, bytes: usize) {
+        self.bytes_out += u64::try_from(bytes).unwrap_or(u64::MAX);
+    }
+
+    /// The answer is whole.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// The head was refused: what stands in for it is nobody's request.
+    pub fn refused(&mut self) {
+        self.method = Method::default();
+        self.uri = Uri::default();
+        self.host = None;
+    }
+
+    /// A tunnel begins, whose own line tells the rest: its duration is no latency.
+    pub(super) fn tunnel(&mut self) -> Option<TunnelLine> {
+        self.tunnel = true;
+        self.count_session();
+        let listener = self.listener()?;
+        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
+        Some(TunnelLine {
+            time: self.time,
+            started: self.started,
+            request_id: self.request_id.clone(),
+            trace: self.trace.clone(),
+            listener: Arc::clone(&listener.name),
+            listener_counters: Arc::clone(&listener.counters),
+            client: self.client,
+            peer: self.peer.address,
+            tls: self.peer.tls.as_ref().map(|tls| tls.version),
+            method: self.method.clone(),
+            uri: self.uri.clone(),
+            host: self.host.clone(),
+            route: route.map(|r| (Arc::clone(&r.name), Arc::clone(&r.counters))),
+            pool: self.pool().map(|pool| Arc::clone(&pool.name)),
+            backend: self.member().map(|member| Arc::clone(&member.backend.id)),
+            told: self.told,
+            attempts: self.attempts,
+            connect: self.connect,
+            first_byte: self.first_byte,
+            reused: self.reused,
+            bytes: (0, 0),
+            reason: Reason::None,
+            cause: String::new(),
+            opened: false,
+        })
+    }
+
+    fn pool(&self) -> Option<&Pool> {
+        self.snapshot.pools.get(self.pool?).map(AsRef::as_ref)
+    }
+
+    fn member(&self) -> Option<&Member> {
+        self.pool()?.members.get(self.member?)
+    }
+
+    fn count(&self, total: Duration, bytes_in: u64) {
+        let worker = local::worker();
+        if let Some(route) = self.route.and_then(|route| self.snapshot.routes.get(route)) {
+            let counters = route.counters.get(worker);
+            counters.record(&self.method, self.status, self.reason);
+            counters.request_bytes.add(bytes_in);
+            counters.response_bytes.add(self.bytes_out);
+            counters.observe(self.status, total);
+        }
+        self.count_session();
+        if let Some(member) = self.member()
+            && self.first_byte.is_some()
+        {
+            member.counters.get(worker).observe(Phase::Total, total);
+        }
+    }
+
+    /// Only what a backend has answered binds or moves anybody.
+    fn count_session(&self) {
+        if let (Some(told), Some(pool), Some(_)) = (self.told, self.pool(), self.first_byte) {
+            let counters = pool.counters.get(local::worker());
+            counters.sticky(told.token, told.outcome);
+            if let Some(cause) = told.cause {
+                counters.session_moved(cause);
+            }
+            if self.issued {
+                counters.sessions_issued.add(1);
+            }
+        }
+    }
+
+    /// A session began: its cookie is in the answer.
+    pub fn issued(&mut self) {
+        self.issued = true;
+    }
+
+    fn log(&self, total: Duration, bytes_in: u64) {
+        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
+        let authority = self.uri.authority().map(|authority| authority.as_str().as_bytes());
+        let host = authority.or_else(|| self.host.as_ref().map(HeaderValue::as_bytes));
+        let text = |value: &Option<HeaderValue>| -> String {
+            value.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let (request_id, trace) = (text(&self.request_id), text(&self.trace));
+        let protocol = match self.version {
+            Version::HTTP_10 => "http/1.0",
+            Version::HTTP_2 => "h2",
+            _ => "http/1.1",
+        };
+        local::log(&Entry {
+            time: self.time,
+            request_id: &request_id,
+            trace_id: trace.get(3..35).unwrap_or_default(),
+            node: &local::node(),
+            listener: self.listener().map_or("", |listener| &*listener.name),
+            client: self.client,
+            peer: self.peer.address,
+            protocol,
+            tls: self.peer.tls.as_ref().map(|tls| tls.version),
+            method: self.method.as_str(),
+            host: host.unwrap_or_default(),
+            path: self.uri.path().as_bytes(),
+            query: self.uri.query().map(str::as_bytes),
+            status: self.status,
+            reason: self.reason,
+            cause: self.cause.as_deref(),
+            route: route.map(|route| &*route.name),
+            pool: self.pool().map(|pool| &*pool.name),
+            backend: self.member().map(|member| &*member.backend.id),
+            attempts: self.attempts,
+            session: self.told.map_or("none", |told| told.outcome.as_str()),
+            token: self.told.map_or("none", |told| told.token.as_str()),
+            bytes_in,
+            bytes_out: self.bytes_out,
+            t_connect: self.connect,
+            t_first_byte: self.first_byte,
+            t_total: Some(total),
+            upstream_reused: self.reused,
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        local::counters(|counters| counters.exchanges.add(1));
+        self.peer.handle.done(clock::now());
+        if self.tunnel {
+            return;
+        }
+        let total = self.started.elapsed();
+        if !self.answered {
+            // hyper has dropped the exchange: nobody waits for its answer any more.
+            self.reason = Reason::ClientGone;
+            self.status = 499;
+        } else if !self.complete && self.reason == Reason::None {
+            let stalled = self.peer.handle.was_stalled();
+            self.reason = if stalled { Reason::ClientReadTimeout } else { Reason::ClientGone };
+        }
+        let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        self.count(total, bytes_in);
+        if local::logs() {
+            self.log(total, bytes_in);
+        }
+    }
+}
+
+/// What class of status an attempt counts under.
+pub(super) fn class(status: StatusCode) -> Class {
+    Class::of(status.as_u16())
+}
+
+/// An error with all that it was caused by: hyper's own text hides the cause.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

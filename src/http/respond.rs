@@ -1,0 +1,118 @@
+//! Backend head to client head, and the session's cookie.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
+use http::{Response, StatusCode, Version};
+
+use crate::snapshot::{OnCacheable, Pool};
+use crate::sticky::{Issue, Stickiness, explicit_freshness, is_publicly_cacheable};
+use crate::telemetry::reason::Reason;
+
+use super::attempt::Reply;
+use super::body::{Body, Download};
+use super::failure::Failure;
+use super::header::hop;
+use super::local;
+use super::record::Record;
+
+/// What goes into an answer beside the backend's own.
+#[derive(Debug)]
+pub struct Shape<'a> {
+    /// The pool that answered.
+    pub pool: &'a Pool,
+    /// What the choice of the backend means for the visitor.
+    pub issue: Issue,
+    /// Whether the client came by https.
+    pub https: bool,
+    /// Wait for progress of the body.
+    pub body: Option<Duration>,
+}
+
+/// Turns a backend's answer into the client's.
+///
+/// # Errors
+/// For a change of protocol that nobody asked for.
+pub fn build(
+    mut reply: Reply,
+    shape: &Shape<'_>,
+    record: &mut Record,
+) -> Result<Response<Body>, Failure> {
+    if reply.response.status().is_informational() {
+        return Err(Failure::because(Reason::BadResponse, "unsolicited_101"));
+    }
+    let headers = reply.response.headers();
+    if let (Some(seconds), Some(connection)) =
+        (hop::keep_alive_timeout(headers), reply.loan.connection())
+    {
+        connection.learn_idle_time(Duration::from_secs(seconds));
+    }
+    let (mut head, incoming) = reply.response.into_parts();
+    hop::strip(&mut head.headers);
+    // The backend's version never leaks; hyper writes what the client understands.
+    head.version = Version::HTTP_11;
+    if let Some(sticky) = &shape.pool.sticky
+        && bind(&mut head.headers, head.status, sticky, shape)
+    {
+        record.issued();
+    }
+    let download = Download::new(incoming, reply.loan, reply.in_flight, shape.body);
+    Ok(Response::from_parts(head, Body::backend(download)))
+}
+
+/// Writes the session's cookie, if there is one to write and the answer may carry it. True when
+/// a session begins by it.
+pub fn bind(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    sticky: &Stickiness,
+    shape: &Shape<'_>,
+) -> bool {
+    let Some(token) = shape.issue.token() else { return false };
+    // RFC 9111 §4.3.4: a 304 updates what caches have stored.
+    if status == StatusCode::NOT_MODIFIED {
+        return false;
+    }
+    let cache_control = || headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
+    let public = is_publicly_cacheable(cache_control());
+    if public && sticky.on_cacheable() == OnCacheable::Skip {
+        return false;
+    }
+    let private = sticky.on_cacheable() == OnCacheable::Private
+        || !explicit_freshness(cache_control(), headers.contains_key(EXPIRES));
+    let cookie = sticky.set_cookie(token, shape.https, local::nonce());
+    let Ok(cookie) = HeaderValue::from_maybe_shared(bytes::Bytes::from(cookie)) else {
+        return false;
+    };
+    headers.append(SET_COOKIE, cookie);
+    if private {
+        make_private(headers);
+    }
+    matches!(shape.issue, Issue::Bind(_))
+}
+
+/// Shared caches must not hand one visitor's cookie to another.
+fn make_private(headers: &mut HeaderMap) {
+    let has = |word: &str| hop::has_token(headers, CACHE_CONTROL, word);
+    if has("private") || has("no-store") {
+        return;
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        return;
+    }
+    let mut kept = String::from("private");
+    for value in headers.get_all(CACHE_CONTROL) {
+        for directive in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+            let name = directive.split('=').next().unwrap_or_default().trim();
+            let contrary = ["public", "s-maxage"].iter().any(|word| name.eq_ignore_ascii_case(word));
+            if !contrary && !directive.is_empty() {
+                kept.push_str(", ");
+                kept.push_str(directive);
+            }
+        }
+    }
+    if let Ok(value) = HeaderValue::try_from(kept) {
+        headers.insert(CACHE_CONTROL, value);
+    }
+}

@@ -1,0 +1,210 @@
+//! May this be tried again? The table of the contract, and the budget (pure).
+
+use http::Method;
+
+use crate::snapshot::pool::Tried;
+use crate::telemetry::reason::Reason;
+
+pub use crate::snapshot::RetryRules;
+
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failed {
+    /// Why.
+    pub reason: Reason,
+    /// Whether a byte of the request may have been written.
+    pub sent: bool,
+    /// Whether the connection had carried an exchange before.
+    pub reused: bool,
+    /// Whether the request's body is as it was.
+    pub untouched: bool,
+}
+
+/// What to do after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The failure stands.
+    Stop,
+    /// Once more with any backend, over a new connection.
+    Anywhere,
+    /// With another backend.
+    Elsewhere,
+}
+
+/// The attempts of one exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempts {
+    rules: RetryRules,
+    made: u32,
+    /// Backends that are not tried again.
+    pub tried: Tried,
+    /// The bound backend has refused once and may be asked once more.
+    refused: bool,
+    /// Idle connections are not trusted any more.
+    pub fresh: bool,
+}
+
+impl Attempts {
+    /// None so far.
+    pub fn new(rules: RetryRules) -> Self {
+        Self { rules, made: 0, tried: Tried::default(), refused: false, fresh: false }
+    }
+
+    /// Decides after a failure with this member. `bound`: the visitor has a session there.
+    pub fn after(
+        &mut self,
+        failed: Failed,
+        method: &Method,
+        member: usize,
+        bound: bool,
+    ) -> Verdict {
+        self.made += 1;
+        let verdict = decide(failed, method, &self.rules);
+        if verdict == Verdict::Stop || self.made >= self.rules.tries {
+            return Verdict::Stop;
+        }
+        // A bound visitor's backend may be restarting: one refusal does not move anybody.
+        if failed.reason == Reason::ConnectRefused && bound && !self.refused {
+            self.refused = true;
+            self.fresh = true;
+            return Verdict::Anywhere;
+        }
+        self.fresh = true;
+        if verdict == Verdict::Elsewhere {
+            self.tried.add(member);
+        }
+        verdict
+    }
+}
+
+/// Contract §6, row by row.
+fn decide(failed: Failed, method: &Method, rules: &RetryRules) -> Verdict {
+    let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let idempotent = safe || matches!(*method, Method::PUT | Method::DELETE);
+    if !failed.untouched {
+        return Verdict::Stop;
+    }
+    let allowed = match failed.reason {
+        Reason::DnsFailed | Reason::ConnectRefused | Reason::ConnectTimeout | Reason::BackendTls => {
+            rules.unsent
+        }
+        Reason::BackendReset if !failed.sent => rules.unsent,
+        Reason::BackendReset if failed.reused => rules.stale && idempotent,
+        Reason::BackendReset => rules.reset && safe,
+        Reason::BadResponse | Reason::BackendHeaderTooLarge => rules.reset && idempotent,
+        Reason::BackendHeaderTimeout => rules.response_timeout && idempotent,
+        Reason::BackendStatus => rules.status_5xx && idempotent,
+        _ => false,
+    };
+    match (allowed, failed.reason) {
+        (false, _) => Verdict::Stop,
+        // An idle connection that had died says nothing about its backend.
+        (true, Reason::BackendReset) if failed.reused => Verdict::Anywhere,
+        (true, _) => Verdict::Elsewhere,
+    }
+}
+
+/// What a pool's retries may cost on one worker: a share of its requests, and a few a second so
+/// that small traffic is helped too.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// In hundredths of a retry.
+    credit: u64,
+    /// Milliseconds on the worker's clock.
+    refilled: u64,
+}
+
+/// Retries a second whatever the traffic.
+const FLOOR_PER_SECOND: u64 = 10;
+/// Retries that may be saved up.
+const MOST: u64 = 100;
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { credit: FLOOR_PER_SECOND * 100, refilled: 0 }
+    }
+}
+
+impl Budget {
+    /// A request has come: it earns its share.
+    pub fn earn(&mut self, percent: u32) {
+        self.credit = (self.credit + u64::from(percent)).min(MOST * 100);
+    }
+
+    /// Takes a retry out, if there is one. `now`: milliseconds.
+    pub fn spend(&mut self, now: u64) -> bool {
+        let since = now.saturating_sub(self.refilled);
+        self.refilled = now;
+        let refill = since.min(60_000) * FLOOR_PER_SECOND / 10;
+        self.credit = (self.credit + refill).min(MOST * 100);
+        let paid = self.credit.checked_sub(100);
+        self.credit = paid.unwrap_or(self.credit);
+        paid.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: RetryRules = RetryRules {
+        tries: 3,
+        unsent: true,
+        stale: true,
+        reset: true,
+        response_timeout: false,
+        status_5xx: false,
+        budget_percent: 20,
+    };
+
+    fn verdict(method: &Method, reason: Reason, sent: bool, reused: bool, untouched: bool) -> bool {
+        let failed = Failed { reason, sent, reused, untouched };
+        decide(failed, method, &RULES) != Verdict::Stop
+    }
+
+    #[test]
+    fn the_table_of_the_contract() {
+        let (get, put, post) = (Method::GET, Method::PUT, Method::POST);
+        for method in [&get, &put, &post] {
+            assert!(verdict(method, Reason::ConnectRefused, false, false, true), "never sent");
+            assert!(verdict(method, Reason::BackendReset, false, true, true), "never written");
+        }
+        assert!(verdict(&get, Reason::BackendReset, true, false, true));
+        assert!(verdict(&get, Reason::BackendReset, true, true, true));
+        assert!(verdict(&put, Reason::BackendReset, true, true, true));
+        assert!(!verdict(&put, Reason::BackendReset, true, false, true), "PUT on a fresh one");
+        assert!(!verdict(&put, Reason::BackendReset, true, true, false), "PUT with a body begun");
+        assert!(!verdict(&post, Reason::BackendReset, true, true, true), "never a second POST");
+        assert!(!verdict(&post, Reason::BackendReset, true, false, true));
+        assert!(!verdict(&get, Reason::BackendHeaderTimeout, true, false, true), "by asking only");
+        assert!(!verdict(&get, Reason::Deadline, true, false, true));
+        assert!(verdict(&get, Reason::BadResponse, true, false, true));
+        assert!(!verdict(&post, Reason::BadResponse, true, false, true));
+    }
+
+    #[test]
+    fn a_bound_visitors_backend_is_asked_once_more_before_another_one() {
+        let refused =
+            Failed { reason: Reason::ConnectRefused, sent: false, reused: false, untouched: true };
+        let mut attempts = Attempts::new(RULES);
+        assert_eq!(attempts.after(refused, &Method::POST, 1, true), Verdict::Anywhere);
+        assert!(!attempts.tried.has(1));
+        assert_eq!(attempts.after(refused, &Method::POST, 1, true), Verdict::Elsewhere);
+        assert!(attempts.tried.has(1));
+        assert_eq!(attempts.after(refused, &Method::POST, 2, true), Verdict::Stop, "three in all");
+        let mut attempts = Attempts::new(RULES);
+        assert_eq!(attempts.after(refused, &Method::POST, 1, false), Verdict::Elsewhere);
+    }
+
+    #[test]
+    fn retries_stay_a_share_of_requests() {
+        let mut budget = Budget::default();
+        let mut retries = 0;
+        for _ in 0..1_000 {
+            budget.earn(20);
+            retries += u32::from(budget.spend(0));
+        }
+        assert_eq!(retries, 10 + 200);
+        assert!(budget.spend(1_000), "a second brings ten more");
+    }
+}

@@ -1,0 +1,243 @@
+//! After a 101: bytes both ways at once, each way with an end of its own.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::backend::InFlight;
+use crate::net::clock::{self, Deadline};
+use crate::task;
+use crate::telemetry::reason::Reason;
+use crate::upstream::connection::Stream;
+
+use super::attempt::Reply;
+use super::body::Body;
+use super::failure::Failure;
+use super::header::hop;
+use super::peer::Peer;
+use super::record::Record;
+use super::tunnel_line::TunnelLine;
+use super::respond::{self, Shape};
+
+/// One direction's buffer.
+const BUFFER: usize = 16 * 1024;
+/// hyper hands the client's connection over within this time.
+const HAND_OVER: Duration = Duration::from_secs(30);
+
+/// A client's wish to change the protocol. Dropped without a tunnel, the connection goes on with
+/// its next request.
+#[derive(Debug)]
+pub struct Upgrade {
+    client: Option<OnUpgrade>,
+    peer: Arc<Peer>,
+    decided: bool,
+}
+
+impl Upgrade {
+    /// Takes the client's side out of a request.
+    pub fn take(head: &mut Parts, peer: &Arc<Peer>) -> Self {
+        let client = head.extensions.remove::<OnUpgrade>();
+        Self { client, peer: Arc::clone(peer), decided: false }
+    }
+}
+
+impl Drop for Upgrade {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.peer.handle.release(false);
+        }
+    }
+}
+
+/// Answers 101 and leaves a tunnel behind. It keeps its backend's state, never the snapshot.
+///
+/// # Errors
+/// Where nobody asked for the change.
+pub fn begin(
+    mut reply: Reply,
+    upgrade: Option<Upgrade>,
+    shape: &Shape<'_>,
+    idle: Option<Duration>,
+    record: &mut Record,
+) -> Result<Response<Body>, Failure> {
+    let unsolicited = || Failure::because(Reason::BadResponse, "unsolicited_101");
+    let mut upgrade = upgrade.ok_or_else(unsolicited)?;
+    let accepted = reply.response.headers().get(UPGRADE);
+    if !accepted.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        return Err(unsolicited());
+    }
+    let client = upgrade.client.take().ok_or_else(unsolicited)?;
+    // What hyper has read ahead of the 101 is part of the tunnel.
+    reply.loan.drive(&mut Context::from_waker(std::task::Waker::noop()));
+    let connection = reply.loan.keep().ok_or_else(unsolicited)?;
+    let (stream, early) = connection.into_tunnel();
+    upgrade.decided = true;
+    let peer = Arc::clone(&upgrade.peer);
+    peer.handle.release(true);
+
+    let (mut head, _) = reply.response.into_parts();
+    hop::strip(&mut head.headers);
+    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some(sticky) = &shape.pool.sticky {
+        // A handshake is no cacheable answer, so the rules of caches do not come in.
+        if respond::bind(&mut head.headers, head.status, sticky, shape) {
+            record.issued();
+        }
+    }
+    record.answer(StatusCode::SWITCHING_PROTOCOLS);
+    let line = record.tunnel().ok_or(Reason::Internal)?;
+    let in_flight = reply.in_flight;
+    task::spawn("tunnel", async move {
+        let _in_flight: InFlight = in_flight;
+        run(client, stream, early, idle, line, &peer).await;
+    });
+    Ok(Response::from_parts(head, Body::empty()))
+}
+
+async fn run(
+    client: OnUpgrade,
+    backend: Stream,
+    early: Bytes,
+    idle: Option<Duration>,
+    mut line: TunnelLine,
+    peer: &Peer,
+) {
+    line.open();
+    let handed_over = clock::within(Some(HAND_OVER), client).await;
+    let Some(Ok(client)) = handed_over else {
+        line.end(Reason::ClientGone, "the client left before the tunnel began".into());
+        return;
+    };
+    let down = Half { early, ..Half::default() };
+    let mut tunnel = Tunnel {
+        client: TokioIo::new(client),
+        backend,
+        up: Half::default(),
+        down,
+        idle,
+        deadline: Deadline::new(),
+        moved: true,
+    };
+    let ended = std::future::poll_fn(|cx| tunnel.poll(cx)).await;
+    line.moved(tunnel.up.total, tunnel.down.total);
+    match ended {
+        Ok(()) => line.end(Reason::None, String::new()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            line.end(Reason::None, "idle".into());
+        }
+        Err(error) if peer.handle.was_stalled() => {
+            line.end(Reason::ClientReadTimeout, error.to_string());
+        }
+        Err(error) => line.end(Reason::ClientGone, error.to_string()),
+    }
+}
+
+/// Two streams and what is on its way between them.
+struct Tunnel<C> {
+    client: C,
+    backend: Stream,
+    up: Half,
+    down: Half,
+    idle: Option<Duration>,
+    deadline: Deadline,
+    moved: bool,
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Tunnel<C> {
+    /// Ready when both ways have ended, one of them is broken, or no byte moved for too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let up = self.up.poll(cx, &mut self.client, &mut self.backend, &mut self.moved)?;
+        let down = self.down.poll(cx, &mut self.backend, &mut self.client, &mut self.moved)?;
+        if up.is_ready() && down.is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.deadline.armed() {
+            self.deadline.arm(self.idle);
+        }
+        while self.deadline.poll(cx).is_ready() {
+            // One deadline for all bytes: it looks when it passes whether any have moved.
+            if !std::mem::take(&mut self.moved) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.deadline.arm(self.idle);
+        }
+        Poll::Pending
+    }
+}
+
+/// One direction.
+#[derive(Default)]
+struct Half {
+    early: Bytes,
+    buffer: Option<Box<[u8]>>,
+    /// The part of the buffer that is to be written.
+    filled: std::ops::Range<usize>,
+    ended: bool,
+    shut: bool,
+    total: u64,
+}
+
+impl Half {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+        moved: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        while !self.early.is_empty() {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.early))?;
+            self.wrote(written, moved)?;
+            self.early.advance(written);
+        }
+        loop {
+            if !self.filled.is_empty() {
+                let buffer = self.buffer.as_deref().unwrap_or_default();
+                let bytes = buffer.get(self.filled.clone()).unwrap_or_default();
+                let written = ready!(Pin::new(&mut *to).poll_write(cx, bytes))?;
+                self.wrote(written, moved)?;
+                self.filled.start += written;
+                continue;
+            }
+            if self.ended {
+                if !self.shut {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.shut = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            let buffer = self.buffer.get_or_insert_with(|| vec![0; BUFFER].into());
+            let mut space = ReadBuf::new(buffer);
+            match Pin::new(&mut *from).poll_read(cx, &mut space)? {
+                Poll::Ready(()) if space.filled().is_empty() => self.ended = true,
+                Poll::Ready(()) => self.filled = 0..space.filled().len(),
+                Poll::Pending => {
+                    // A quiet tunnel holds no buffer, and what was written must not wait for more.
+                    self.buffer = None;
+                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn wrote(&mut self, bytes: usize, moved: &mut bool) -> io::Result<()> {
+        if bytes == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        *moved = true;
+        self.total += u64::try_from(bytes).unwrap_or(u64::MAX);
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! The body of a request on its way to a backend: limited, timed, and recovered while untouched.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::net::clock::Deadline;
+use crate::telemetry::reason::Reason;
+
+/// What the exchange knows about its request's body while a connection has it.
+#[derive(Debug, Default)]
+pub struct Progress {
+    bytes: AtomicU64,
+    ended: AtomicBool,
+    failed: AtomicU8,
+    /// The body, where it was dropped before a byte of it was taken.
+    back: Mutex<Option<Incoming>>,
+}
+
+impl Progress {
+    /// Bytes taken from the client.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of it was taken.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Why it could not be taken to its end, where that was the client's doing.
+    pub fn failure(&self) -> Option<Reason> {
+        match self.failed.load(Ordering::Relaxed) {
+            1 => Some(Reason::BodyTooLarge),
+            2 => Some(Reason::ClientBodyTimeout),
+            3 => Some(Reason::ClientGone),
+            _ => None,
+        }
+    }
+
+    fn fail(&self, reason: Reason) {
+        let code = match reason {
+            Reason::BodyTooLarge => 1,
+            Reason::ClientBodyTimeout => 2,
+            _ => 3,
+        };
+        self.failed.store(code, Ordering::Relaxed);
+    }
+
+    /// The body of an attempt that failed, if nothing of it was taken.
+    pub(super) fn recover(&self) -> Option<Incoming> {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A request's body as hyper's client reads it.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// There is none.
+    Empty,
+    /// From the client.
+    Streaming(Upload),
+}
+
+/// A body that comes from the client.
+#[derive(Debug)]
+pub struct Upload {
+    incoming: Option<Incoming>,
+    progress: Arc<Progress>,
+    limit: Option<u64>,
+    timeout: Option<Duration>,
+    deadline: Deadline,
+    waiting: bool,
+}
+
+impl Upload {
+    /// A body with a limit and a wait for progress.
+    pub fn new(
+        incoming: Incoming,
+        progress: Arc<Progress>,
+        limit: Option<u64>,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            incoming: Some(incoming),
+            progress,
+            limit,
+            timeout,
+            deadline: Deadline::new(),
+            waiting: false,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenUpload>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        match Pin::new(&mut *incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.waiting {
+                    self.waiting = false;
+                    self.deadline.disarm();
+                }
+                if let Some(data) = frame.data_ref() {
+                    let more = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                    let bytes = self.progress.bytes().saturating_add(more);
+                    self.progress.bytes.store(bytes, Ordering::Relaxed);
+                    if self.limit.is_some_and(|limit| bytes > limit) {
+                        return self.broken(Reason::BodyTooLarge);
+                    }
+                }
+                if incoming.is_end_stream() {
+                    self.progress.ended.store(true, Ordering::Relaxed);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => self.broken(Reason::ClientGone),
+            Poll::Ready(None) => {
+                self.progress.ended.store(true, Ordering::Relaxed);
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if !self.waiting {
+                    self.waiting = true;
+                    self.deadline.arm(self.timeout);
+                }
+                match self.deadline.poll(cx) {
+                    Poll::Ready(()) => self.broken(Reason::ClientBodyTimeout),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn broken<T>(&mut self, reason: Reason) -> Poll<Option<Result<T, BrokenUpload>>> {
+        self.progress.fail(reason);
+        self.incoming = None;
+        Poll::Ready(Some(Err(BrokenUpload(reason))))
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.progress.bytes() == 0
+            && !self.progress.ended()
+            && let Some(incoming) = self.incoming.take()
+        {
+            let mut back = self.progress.back.lock().unwrap_or_else(PoisonError::into_inner);
+            *back = Some(incoming);
+        }
+    }
+}
+
+/// A request body that ended before its end: the backend must not see it as complete.
+#[derive(Debug, thiserror::Error)]
+#[error("the request body broke off: {0}")]
+pub struct BrokenUpload(Reason);
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BrokenUpload;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenUpload>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(upload) => upload.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(upload) => upload.incoming.as_ref().is_none_or(Body::is_end_stream),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(upload) => {
+                upload.incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+            }
+        }
+    }
+}

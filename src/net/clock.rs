@@ -1,0 +1,228 @@
+//! A worker's coarse clock, and deadlines that cost nothing until they pass.
+//!
+//! A timer of the runtime costs an allocation or an insertion for every wait; a proxy has several
+//! waits an exchange and nearly none of them ends by its timer. Here a deadline is a number in a
+//! table of the worker's thread, looked through ten times a second.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How often a worker looks for deadlines that have passed: they are late by up to this much.
+pub const TICK: Duration = Duration::from_millis(100);
+
+const NEVER: u64 = u64::MAX;
+
+struct Table {
+    start: Instant,
+    now: u64,
+    entries: Vec<Entry>,
+    free: Vec<usize>,
+}
+
+struct Entry {
+    due: u64,
+    passed: bool,
+    waker: Option<Waker>,
+}
+
+thread_local! {
+    static TABLE: RefCell<Table> = RefCell::new(Table {
+        start: Instant::now(),
+        now: 0,
+        entries: Vec::new(),
+        free: Vec::new(),
+    });
+}
+
+/// Milliseconds on this worker's clock, as of the last tick.
+pub fn now() -> u64 {
+    TABLE.with_borrow(|table| table.now)
+}
+
+/// Moves the clock on and wakes whose deadline has passed. A worker calls it every [`TICK`].
+pub fn tick() {
+    let woken = TABLE.with_borrow_mut(|table| {
+        table.now = millis(table.start.elapsed());
+        let now = table.now;
+        let mut woken = Vec::new();
+        for entry in table.entries.iter_mut().filter(|entry| entry.due <= now) {
+            entry.due = NEVER;
+            entry.passed = true;
+            woken.extend(entry.waker.take());
+        }
+        woken
+    });
+    // Outside the borrow: a waker may drop a task, and with it deadlines.
+    woken.into_iter().for_each(Waker::wake);
+}
+
+/// Runs the clock of this thread for as long as its runtime runs.
+pub async fn run() {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        tick();
+    }
+}
+
+/// A deadline of the current worker. Takes its place in the table when it is first armed and must
+/// be used and dropped on that thread.
+#[derive(Debug, Default)]
+pub struct Deadline {
+    place: Option<usize>,
+}
+
+impl Deadline {
+    /// One that is not armed.
+    pub const fn new() -> Self {
+        Self { place: None }
+    }
+
+    /// Passes after this time, whatever was set before; never after `None`.
+    pub fn arm(&mut self, after: Option<Duration>) {
+        let Some(after) = after else {
+            self.disarm();
+            return;
+        };
+        TABLE.with_borrow_mut(|table| {
+            // A tick more: the clock stands still between two.
+            let due = table.now.saturating_add(millis(after)).saturating_add(millis(TICK));
+            let place = *self.place.get_or_insert_with(|| {
+                table.free.pop().unwrap_or_else(|| {
+                    table.entries.push(Entry { due: NEVER, passed: false, waker: None });
+                    table.entries.len() - 1
+                })
+            });
+            if let Some(entry) = table.entries.get_mut(place) {
+                entry.due = due;
+                entry.passed = false;
+            }
+        });
+    }
+
+    /// Does not pass any more.
+    pub fn disarm(&mut self) {
+        self.with(|entry| {
+            entry.due = NEVER;
+            entry.passed = false;
+        });
+    }
+
+    /// Whether it is set and has not passed.
+    pub fn armed(&self) -> bool {
+        self.with(|entry| entry.due != NEVER).unwrap_or(false)
+    }
+
+    /// Ready once it has passed; until then the task is woken when it does.
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let passed = self.with(|entry| {
+            if entry.passed {
+                return true;
+            }
+            match &mut entry.waker {
+                Some(waker) if waker.will_wake(cx.waker()) => {}
+                waker => *waker = Some(cx.waker().clone()),
+            }
+            false
+        });
+        if passed.unwrap_or(false) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let place = self.place?;
+        TABLE.with_borrow_mut(|table| table.entries.get_mut(place).map(act))
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        // At the end of a thread its table may be gone already.
+        let waker = TABLE.try_with(|table| {
+            let mut table = table.try_borrow_mut().ok()?;
+            table.free.push(place);
+            let entry = table.entries.get_mut(place)?;
+            entry.due = NEVER;
+            entry.passed = false;
+            entry.waker.take()
+        });
+        drop(waker);
+    }
+}
+
+/// Runs a future under a deadline; `None` when it passed first.
+pub async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut deadline = Deadline::new();
+    let mut first = true;
+    std::future::poll_fn(move |cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        if std::mem::take(&mut first) {
+            deadline.arm(limit);
+        }
+        deadline.poll(cx).map(|()| None)
+    })
+    .await
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NEVER / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn advance(by: u64) {
+        TABLE.with_borrow_mut(|table| table.start -= Duration::from_millis(by));
+        tick();
+    }
+
+    #[test]
+    fn a_deadline_wakes_once_and_only_after_its_time() {
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let cx = Context::from_waker(&waker);
+        let mut deadline = Deadline::new();
+        assert!(deadline.poll(&cx).is_pending());
+        deadline.arm(Some(Duration::from_secs(60)));
+        assert!(deadline.poll(&cx).is_pending());
+        advance(59_000);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        advance(2_000);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(deadline.poll(&cx).is_ready());
+        deadline.arm(Some(Duration::from_secs(60)));
+        assert!(deadline.poll(&cx).is_pending());
+    }
+
+    #[test]
+    fn a_dropped_deadline_gives_its_place_to_the_next() {
+        let mut first = Deadline::new();
+        first.arm(Some(Duration::from_secs(1)));
+        let place = first.place;
+        drop(first);
+        let mut second = Deadline::new();
+        second.arm(None);
+        assert_eq!(second.place, None);
+        second.arm(Some(Duration::from_secs(1)));
+        assert_eq!(second.place, place);
+    }
+}

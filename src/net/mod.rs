@@ -1,0 +1,7 @@
+//! Sockets and bytes: what stands between the kernel and HTTP.
+
+pub mod clock;
+pub mod socket;
+mod sys;
+pub mod trust;
+pub mod wire;

@@ -1,0 +1,160 @@
+//! What an exchange and the wire below it tell each other, without a lock.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+
+use super::head::Refusal;
+
+const KEEP: u8 = 0;
+const RELEASE: u8 = 1;
+const TUNNEL: u8 = 2;
+
+/// Shared by the wire and those who serve its messages. All on one thread; atomics because
+/// futures are `Send`.
+#[derive(Debug)]
+pub struct Handle {
+    /// Heads given to hyper, and exchanges done: equal while the connection is idle.
+    heads: AtomicU64,
+    done: AtomicU64,
+    /// When the last one was done, on the worker's clock.
+    done_at: AtomicU64,
+    /// Number of the refused head, from 0; and why.
+    refused_head: AtomicU64,
+    refusal: AtomicU8,
+    /// The refusal is of bytes that hyper cannot be shielded from: reading fails.
+    in_stream: AtomicBool,
+    release: AtomicU8,
+    waker: AtomicWaker,
+    expect: AtomicBool,
+    clients: AtomicBool,
+    stalled: AtomicBool,
+}
+
+impl Default for Handle {
+    fn default() -> Self {
+        Self {
+            heads: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            done_at: AtomicU64::new(0),
+            refused_head: AtomicU64::new(u64::MAX),
+            refusal: AtomicU8::new(0),
+            in_stream: AtomicBool::new(false),
+            release: AtomicU8::new(KEEP),
+            waker: AtomicWaker::new(),
+            expect: AtomicBool::new(false),
+            clients: AtomicBool::new(true),
+            stalled: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Handle {
+    /// Heads that hyper was given.
+    pub(super) fn heads(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note(&self, heads: u64) {
+        if heads > 0 {
+            self.heads.store(self.heads() + heads, Ordering::Relaxed);
+        }
+    }
+
+    /// An exchange has begun on a connection whose heads are not seen here (HTTP/2).
+    pub fn begun(&self) {
+        self.note(1);
+    }
+
+    /// An exchange is over, its answer's body included. `now`: the worker's clock.
+    pub fn done(&self, now: u64) {
+        self.done.store(self.done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.done_at.store(now, Ordering::Relaxed);
+    }
+
+    /// How long nothing has been going on; none while something is.
+    pub fn idle_for(&self, now: u64) -> Option<Duration> {
+        let idle = self.heads() == self.done.load(Ordering::Relaxed);
+        idle.then(|| Duration::from_millis(now.saturating_sub(self.done_at.load(Ordering::Relaxed))))
+    }
+
+    /// Why the head of this number (from 0) was refused.
+    pub fn refused(&self, head: u64) -> Option<Refusal> {
+        (self.refused_head.load(Ordering::Relaxed) == head).then(|| self.refusal()).flatten()
+    }
+
+    /// Why something was refused on this connection: a head, or a body's framing.
+    pub fn refusal(&self) -> Option<Refusal> {
+        Refusal::from_code(self.refusal.load(Ordering::Relaxed))
+    }
+
+    /// Records a refusal; true when it is the connection's first.
+    pub(super) fn refuse(&self, refusal: Refusal, in_body: bool) -> bool {
+        if self.refusal().is_some() {
+            return false;
+        }
+        self.refusal.store(refusal as u8, Ordering::Relaxed);
+        if in_body || !self.serves_clients() {
+            self.in_stream.store(true, Ordering::Relaxed);
+        } else {
+            self.refused_head.store(self.heads(), Ordering::Relaxed);
+        }
+        true
+    }
+
+    pub(super) fn refused_in_stream(&self) -> bool {
+        self.in_stream.load(Ordering::Relaxed)
+    }
+
+    /// This is a connection to a backend: a head comes when it is expected, and a refusal is an
+    /// error.
+    pub(super) fn towards_backend(&self) {
+        self.clients.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn serves_clients(&self) -> bool {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    /// The next bytes from the backend are a head.
+    pub fn expect_head(&self) {
+        self.expect.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_expect(&self) -> bool {
+        self.expect.load(Ordering::Relaxed) && self.expect.swap(false, Ordering::Relaxed)
+    }
+
+    /// Decides a change of protocol that the last head asked for: the bytes that follow are a
+    /// tunnel, or the next request.
+    pub fn release(&self, tunnel: bool) {
+        self.release.store(if tunnel { TUNNEL } else { RELEASE }, Ordering::Relaxed);
+        self.waker.wake();
+    }
+
+    pub(super) fn releasing(&self) -> bool {
+        self.release.load(Ordering::Relaxed) != KEEP
+    }
+
+    pub(super) fn take_release(&self) -> Option<bool> {
+        match self.release.swap(KEEP, Ordering::Relaxed) {
+            KEEP => None,
+            decision => Some(decision == TUNNEL),
+        }
+    }
+
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    pub(super) fn stalled(&self) {
+        self.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection was ended because the peer took no bytes.
+    pub fn was_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,351 @@
+//! The IO wrapper under hyper: heads are seen here first, and waits and bytes are counted.
+//!
+//! Towards a client it follows the framing of requests, so that each head, pipelined ones too, is
+//! checked before hyper sees it. A refused head is replaced by a harmless one whose number is
+//! told by the [`Handle`]: so its answer keeps its place among pipelined ones and goes the way of
+//! every other failure, through log and counters. Towards a backend heads are checked where one
+//! is expected, and bodies pass untouched.
+
+mod handle;
+mod head;
+mod tracker;
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use hyper::rt::ReadBufCursor;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::clock::{Deadline, now};
+use super::sys;
+pub use handle::Handle;
+use head::Kind;
+pub use head::{HeadLimits, Refusal};
+use tracker::Tracker;
+
+/// Stands in for a refused head. The exchange never reads it: it knows by number.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: invalid\r\nconnection: close\r\n\r\n";
+
+/// Waits of one connection; `None` waits for ever.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Waits {
+    /// From a head's first byte to its last; also from the connection's start to its first byte.
+    pub header: Option<Duration>,
+    /// Between two messages.
+    pub idle: Option<Duration>,
+    /// Of a write that the peer does not take.
+    pub write: Option<Duration>,
+}
+
+/// An IO under hyper.
+#[derive(Debug)]
+pub struct Wire<S> {
+    stream: S,
+    handle: Arc<Handle>,
+    tracker: Option<Tracker>,
+    /// Read, but not yet given to hyper.
+    held_back: BytesMut,
+    /// How much of that may be given.
+    cleared: usize,
+    waits: Waits,
+    reading: Deadline,
+    /// Whether `reading` is for a head that has begun.
+    head_begun: bool,
+    writing: Deadline,
+    writing_stalled: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// A client's HTTP/1 connection.
+    pub fn client(stream: S, limits: HeadLimits, waits: Waits) -> Self {
+        Self::new(stream, Some(Tracker::new(Kind::Request, limits)), waits)
+    }
+
+    /// A backend's HTTP/1 connection. Waits for answers are the exchange's business.
+    pub fn backend(stream: S, limits: HeadLimits, waits: Waits) -> Self {
+        let wire = Self::new(stream, Some(Tracker::new(Kind::Response, limits)), waits);
+        wire.handle.towards_backend();
+        wire
+    }
+
+    /// A connection whose heads are no business of ours: HTTP/2.
+    pub fn framed(stream: S, waits: Waits) -> Self {
+        Self::new(stream, None, waits)
+    }
+
+    fn new(stream: S, tracker: Option<Tracker>, waits: Waits) -> Self {
+        Self {
+            stream,
+            handle: Arc::new(Handle::default()),
+            tracker,
+            held_back: BytesMut::new(),
+            cleared: 0,
+            waits,
+            reading: Deadline::new(),
+            head_begun: false,
+            writing: Deadline::new(),
+            writing_stalled: false,
+        }
+    }
+
+    /// What the exchange and this wrapper tell each other.
+    pub fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// The stream below and bytes that were read from it but not given on.
+    pub fn into_parts(self) -> (S, BytesMut) {
+        (self.stream, self.held_back)
+    }
+
+    fn obey(&mut self) {
+        if let Some(tracker) = &mut self.tracker {
+            if self.handle.take_expect() {
+                tracker.expect_head();
+            }
+            if tracker.held()
+                && let Some(tunnel) = self.handle.take_release()
+            {
+                tracker.release(tunnel);
+                self.inspect_held_back();
+            }
+        }
+    }
+
+    /// Looks at what is held back and not cleared yet.
+    fn inspect_held_back(&mut self) {
+        let Some(tracker) = &mut self.tracker else { return };
+        let step = tracker.advance(self.held_back.get(self.cleared..).unwrap_or_default());
+        self.cleared += step.cleared;
+        let refused = step.refused.map(|refusal| (refusal, step.in_body));
+        self.handle.note(step.heads);
+        self.after_step(step.heads > 0, refused);
+    }
+
+    fn after_step(&mut self, heads: bool, refused: Option<(Refusal, bool)>) {
+        if heads {
+            self.head_begun = false;
+            self.reading.disarm();
+        }
+        if let Some((refusal, in_body)) = refused {
+            self.refuse(refusal, in_body);
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, in_body: bool) {
+        self.reading.disarm();
+        self.held_back.truncate(self.cleared);
+        let first = self.handle.refuse(refusal, in_body);
+        if first && !in_body && self.handle.serves_clients() {
+            self.held_back.extend_from_slice(STAND_IN);
+            self.cleared = self.held_back.len();
+            self.handle.note(1);
+        }
+    }
+
+    /// Gives hyper what is cleared.
+    fn give(&mut self, cursor: &mut ReadBufCursor<'_>) -> usize {
+        let count = self.cleared.min(cursor.remaining());
+        if count > 0 {
+            cursor.put_slice(self.held_back.get(..count).unwrap_or_default());
+            self.held_back.advance(count);
+            self.cleared -= count;
+        }
+        count
+    }
+
+    /// Whether the peer kept us waiting too long: `Some(true)` in mid-head.
+    fn waited_too_long(&mut self, cx: &Context<'_>) -> Option<bool> {
+        let tracker = self.tracker.as_ref()?;
+        if !tracker.at_head() || !self.handle.serves_clients() {
+            return None;
+        }
+        let begun = self.held_back.len() > self.cleared;
+        if begun && !self.head_begun {
+            self.head_begun = true;
+            self.reading.arm(self.waits.header);
+        } else if !self.reading.armed() && !self.head_begun {
+            let first = self.handle.heads() == 0;
+            self.reading.arm(if first { self.waits.header } else { self.waits.idle });
+        }
+        if self.reading.poll(cx).is_pending() {
+            return None;
+        }
+        if self.head_begun || self.handle.heads() == 0 {
+            return Some(self.head_begun);
+        }
+        // One deadline serves many messages: it looks at the clock when it passes.
+        let idle = self.waits.idle?;
+        let idled = self.handle.idle_for(now());
+        if idled.is_some_and(|idled| idled >= idle) {
+            return Some(false);
+        }
+        self.reading.arm(Some(idled.map_or(idle, |idled| idle.saturating_sub(idled))));
+        let _ = self.reading.poll(cx);
+        None
+    }
+
+    fn write_progress<T>(&mut self, cx: &Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            if self.writing_stalled {
+                self.writing_stalled = false;
+                self.writing.disarm();
+            }
+            return poll;
+        }
+        if !self.writing_stalled {
+            self.writing_stalled = true;
+            self.writing.arm(self.waits.write);
+        }
+        if self.writing.poll(cx).is_ready() {
+            self.handle.stalled();
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes")));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            this.obey();
+            if this.give(&mut cursor) > 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if this.handle.refused_in_stream() {
+                let error = io::Error::new(io::ErrorKind::InvalidData, "refused framing");
+                return Poll::Ready(Err(error));
+            }
+            match &mut this.tracker {
+                // hyper has had the stand-in; it answers and closes.
+                Some(tracker) if tracker.refused() => return Poll::Pending,
+                Some(tracker) if tracker.held() => {
+                    this.handle.register(cx.waker());
+                    if !this.handle.releasing() {
+                        return Poll::Pending;
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let poll = if this.held_back.is_empty() {
+                this.read_directly(cx, &mut cursor)
+            } else {
+                this.read_behind(cx)
+            };
+            match poll {
+                Poll::Ready(Ok(Read::Given | Read::End)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Read::HeldBack)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => match this.waited_too_long(cx) {
+                    None => return Poll::Pending,
+                    Some(false) => return Poll::Ready(Ok(())),
+                    Some(true) => {
+                        if let Some(tracker) = &mut this.tracker {
+                            tracker.refuse();
+                        }
+                        this.refuse(Refusal::Timeout, false);
+                    }
+                },
+            }
+        }
+    }
+}
+
+enum Read {
+    Given,
+    HeldBack,
+    End,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// The common case: straight into hyper's buffer, all of it cleared.
+    fn read_directly(
+        &mut self,
+        cx: &mut Context<'_>,
+        cursor: &mut ReadBufCursor<'_>,
+    ) -> Poll<io::Result<Read>> {
+        let (tracker, held_back) = (&mut self.tracker, &mut self.held_back);
+        let mut step = tracker::Step::default();
+        let read = ready!(sys::read_into(&mut self.stream, cx, cursor, |bytes| {
+            match tracker {
+                Some(tracker) if !tracker.open() => {
+                    step = tracker.advance(bytes);
+                    held_back.extend_from_slice(bytes.get(step.cleared..).unwrap_or_default());
+                }
+                _ => step.cleared = bytes.len(),
+            }
+            step.cleared
+        }))?;
+        self.handle.note(step.heads);
+        self.after_step(step.heads > 0, step.refused.map(|refusal| (refusal, step.in_body)));
+        Poll::Ready(Ok(match (read, step.cleared) {
+            (0, _) => Read::End,
+            (_, 0) => Read::HeldBack,
+            _ => Read::Given,
+        }))
+    }
+
+    /// Behind what is held back: a head that came in pieces.
+    fn read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let mut piece = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut buffer = ReadBuf::uninit(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+        if buffer.filled().is_empty() {
+            return Poll::Ready(Ok(Read::End));
+        }
+        self.held_back.extend_from_slice(buffer.filled());
+        self.inspect_held_back();
+        Poll::Ready(Ok(Read::HeldBack))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.write_progress(cx, poll)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        this.write_progress(cx, poll)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
+        this.write_progress(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.write_progress(cx, poll)
+    }
+}
+
+#[cfg(test)]
+mod tests;

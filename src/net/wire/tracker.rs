@@ -1,0 +1,269 @@
+//! Where one message ends and the next head begins, in the bytes that a peer sends (pure).
+
+use super::head::{
+    Framing, Head, HeadLimits, Kind, Refusal, check, check_trailer, end_of_head,
+};
+
+/// A chunk's size and extensions; the extensions are dropped by hyper.
+const CHUNK_LINE: usize = 1024;
+/// Trailers of one message in all.
+const TRAILERS: usize = 8 * 1024;
+/// Interim answers before the final one.
+const INTERIM: u32 = 16;
+
+/// Follows the bytes of one direction of a connection.
+#[derive(Debug)]
+pub(super) struct Tracker {
+    kind: Kind,
+    limits: HeadLimits,
+    state: State,
+    /// Bytes at the front that are known to hold no end of a head or line.
+    searched: usize,
+    interim: u32,
+    trailers: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A head is expected; empty lines may come before a request.
+    Head,
+    /// So many bytes of a body, or of a chunk with its line end, are left.
+    Body { left: u64, chunked: bool },
+    ChunkLine,
+    Trailers,
+    /// A protocol change was asked for: nothing is read until it is decided.
+    Held,
+    /// Everything goes through: a tunnel, or a response's body.
+    Open,
+    /// Nothing goes through any more.
+    Refused,
+}
+
+/// What may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Step {
+    /// So many bytes from the front.
+    pub(super) cleared: usize,
+    /// Heads among them.
+    pub(super) heads: u64,
+    /// What comes after them is refused.
+    pub(super) refused: Option<Refusal>,
+    /// Whether the refusal is of a body that has begun, not of a head.
+    pub(super) in_body: bool,
+}
+
+impl Tracker {
+    pub(super) fn new(kind: Kind, limits: HeadLimits) -> Self {
+        let state = match kind {
+            Kind::Request => State::Head,
+            Kind::Response => State::Open,
+        };
+        Self { kind, limits, state, searched: 0, interim: 0, trailers: 0 }
+    }
+
+    /// The next bytes are a head (of a response).
+    pub(super) fn expect_head(&mut self) {
+        self.state = State::Head;
+        self.searched = 0;
+        self.interim = 0;
+    }
+
+    /// A change of protocol was decided.
+    pub(super) fn release(&mut self, tunnel: bool) {
+        if self.state == State::Held {
+            self.state = if tunnel { State::Open } else { State::Head };
+            self.searched = 0;
+        }
+    }
+
+    pub(super) fn held(&self) -> bool {
+        self.state == State::Held
+    }
+
+    pub(super) fn open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    pub(super) fn refused(&self) -> bool {
+        self.state == State::Refused
+    }
+
+    pub(super) fn at_head(&self) -> bool {
+        self.state == State::Head
+    }
+
+    /// Ends everything, as after a head that came too late.
+    pub(super) fn refuse(&mut self) {
+        self.state = State::Refused;
+    }
+
+    /// `bytes`: all that was not cleared so far, in one piece.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> Step {
+        let mut step = Step::default();
+        loop {
+            let rest = bytes.get(step.cleared..).unwrap_or_default();
+            if rest.is_empty() {
+                return step;
+            }
+            let outcome = match self.state {
+                State::Open => Ok(Some(rest.len())),
+                State::Held | State::Refused => Ok(None),
+                State::Body { left, chunked } => Ok(Some(self.body(rest.len(), left, chunked))),
+                State::Head => self.head(rest, &mut step.heads),
+                State::ChunkLine => self.chunk_line(rest),
+                State::Trailers => self.trailer(rest),
+            };
+            match outcome {
+                Ok(Some(taken)) => {
+                    step.cleared += taken;
+                    self.searched = 0;
+                }
+                Ok(None) => return step,
+                Err(refusal) => {
+                    step.in_body = self.state != State::Head;
+                    step.refused = Some(refusal);
+                    self.state = State::Refused;
+                    return step;
+                }
+            }
+        }
+    }
+
+    fn head(&mut self, rest: &[u8], heads: &mut u64) -> Result<Option<usize>, Refusal> {
+        if self.kind == Kind::Request {
+            // RFC 9112 §2.2: at least one empty line before a request line is ignored.
+            match rest {
+                [b'\r', b'\n', ..] => return Ok(Some(2)),
+                [b'\r'] => return Ok(None),
+                _ => {}
+            }
+        }
+        let Some(length) = end_of_head(rest, self.searched) else {
+            self.searched = rest.len();
+            return self.unfinished(rest);
+        };
+        if length > self.limits.size {
+            return Err(self.too_large(rest));
+        }
+        let head = rest.get(..length).unwrap_or_default();
+        let head = check(head, self.kind, &self.limits)?;
+        *heads += 1;
+        self.state = self.after(&head)?;
+        Ok(Some(length))
+    }
+
+    fn unfinished(&self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
+        if rest.len() >= self.limits.size {
+            return Err(self.too_large(rest));
+        }
+        // What can be no HTTP/1 at all need not be awaited: TLS on a plain port, say.
+        let line = rest.get(..rest.len().min(16)).unwrap_or_default();
+        if self.kind == Kind::Request && line.iter().any(|byte| *byte < b'\t' || *byte > b'~') {
+            return Err(Refusal::RequestLine);
+        }
+        Ok(None)
+    }
+
+    /// Whether it is the target that makes a head too large.
+    fn too_large(&self, rest: &[u8]) -> Refusal {
+        let first_line = rest.get(..self.limits.size.min(rest.len())).unwrap_or_default();
+        if self.kind == Kind::Request && memchr::memchr(b'\n', first_line).is_none() {
+            Refusal::UriTooLong
+        } else {
+            Refusal::HeadTooLarge
+        }
+    }
+
+    fn after(&mut self, head: &Head) -> Result<State, Refusal> {
+        if self.kind == Kind::Response {
+            if head.status != 101 && head.status < 200 {
+                self.interim += 1;
+                return if self.interim > INTERIM {
+                    Err(Refusal::TooManyInterim)
+                } else {
+                    Ok(State::Head)
+                };
+            }
+            // hyper frames the body; the next head is announced by `expect_head`.
+            return Ok(State::Open);
+        }
+        Ok(match head.framing {
+            _ if head.websocket => State::Held,
+            Framing::None => State::Head,
+            Framing::Length(left) => State::Body { left, chunked: false },
+            Framing::Chunked => {
+                self.trailers = 0;
+                State::ChunkLine
+            }
+        })
+    }
+
+    fn body(&mut self, available: usize, left: u64, chunked: bool) -> usize {
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(available);
+        let left = left.saturating_sub(u64::try_from(taken).unwrap_or(u64::MAX));
+        self.state = match (left, chunked) {
+            (0, true) => State::ChunkLine,
+            (0, false) => State::Head,
+            _ => State::Body { left, chunked },
+        };
+        taken
+    }
+
+    /// RFC 9112 §7.1: size in hex, extensions, CR LF.
+    fn chunk_line(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
+        let Some(end) = self.line_end(rest, CHUNK_LINE, Refusal::ChunkSize)? else {
+            return Ok(None);
+        };
+        let line = rest.get(..end).and_then(|line| line.strip_suffix(b"\r"));
+        let line = line.ok_or(Refusal::ChunkSize)?;
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (size, extension) = line.split_at_checked(digits).ok_or(Refusal::ChunkSize)?;
+        let clean = matches!(extension.trim_ascii_start(), [] | [b';', ..])
+            && !extension.contains(&b'\r')
+            && !extension.iter().any(|byte| *byte < 0x20 && *byte != b'\t');
+        if digits == 0 || digits > 15 || !clean {
+            return Err(Refusal::ChunkSize);
+        }
+        let size = std::str::from_utf8(size).ok().and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        self.state = match size.ok_or(Refusal::ChunkSize)? {
+            0 => State::Trailers,
+            // The chunk's own line end counts with it; hyper checks that it is one.
+            size => State::Body { left: size + 2, chunked: true },
+        };
+        Ok(Some(end + 1))
+    }
+
+    fn trailer(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
+        let room = TRAILERS.saturating_sub(self.trailers);
+        let Some(end) = self.line_end(rest, room, Refusal::Trailers)? else { return Ok(None) };
+        let line = rest.get(..end).and_then(|line| line.strip_suffix(b"\r"));
+        let line = line.ok_or(Refusal::Trailers)?;
+        self.trailers += end + 1;
+        if line.is_empty() {
+            self.state = State::Head;
+        } else {
+            check_trailer(line)?;
+        }
+        Ok(Some(end + 1))
+    }
+
+    fn line_end(
+        &mut self,
+        rest: &[u8],
+        limit: usize,
+        refusal: Refusal,
+    ) -> Result<Option<usize>, Refusal> {
+        let unsearched = rest.get(self.searched..).unwrap_or_default();
+        match memchr::memchr(b'\n', unsearched) {
+            Some(offset) if self.searched + offset < limit => Ok(Some(self.searched + offset)),
+            None if rest.len() < limit => {
+                self.searched = rest.len();
+                Ok(None)
+            }
+            _ => Err(refusal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Tests of the table: specificity, boundaries, ties, and a slow model to compare with.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use regex::Regex;
+
+use super::*;
+
+fn exact(host: &str) -> HostPattern {
+    HostPattern::Exact(Arc::from(host))
+}
+
+fn wildcard(suffix: &str) -> HostPattern {
+    HostPattern::Wildcard(Arc::from(suffix))
+}
+
+fn prefix(path: &str) -> PathPattern {
+    PathPattern::Prefix(Arc::from(path))
+}
+
+fn whole(path: &str) -> PathPattern {
+    PathPattern::Exact(Arc::from(path))
+}
+
+fn regex(pattern: &str) -> PathPattern {
+    PathPattern::Regex(Regex::new(pattern).unwrap())
+}
+
+fn rule<T>(hosts: &[HostPattern], path: PathPattern, value: T) -> Rule<T> {
+    Rule { hosts: hosts.to_vec(), path, value }
+}
+
+fn table(rules: Vec<Rule<&'static str>>) -> Table<&'static str> {
+    Table::build(rules).unwrap()
+}
+
+fn ties<T: std::fmt::Debug>(rules: Vec<Rule<T>>) -> Vec<(usize, usize)> {
+    let ties = Table::build(rules).unwrap_err();
+    ties.into_iter().map(|tie| (tie.first, tie.second)).collect()
+}
+
+#[test]
+fn the_most_specific_host_wins() {
+    let table = table(vec![
+        rule(&[], PathPattern::Any, "any"),
+        rule(&[wildcard("example.com")], PathPattern::Any, "wide"),
+        rule(&[wildcard("b.example.com")], PathPattern::Any, "narrow"),
+        rule(&[exact("a.b.example.com")], PathPattern::Any, "exact"),
+    ]);
+    let find = |host| table.find(Some(host), "/").copied();
+    assert_eq!(find("a.b.example.com"), Some("exact"));
+    assert_eq!(find("c.b.example.com"), Some("narrow"));
+    assert_eq!(find("x.c.b.example.com"), Some("narrow"));
+    assert_eq!(find("b.example.com"), Some("wide"));
+    assert_eq!(find("example.com"), Some("any"));
+    assert_eq!(find("notexample.com"), Some("any"));
+    assert_eq!(table.find(None, "/").copied(), Some("any"));
+}
+
+#[test]
+fn without_a_host_only_rules_for_any_host_match() {
+    let table = table(vec![
+        rule(&[exact("a")], PathPattern::Any, "a"),
+        rule(&[wildcard("b")], PathPattern::Any, "b"),
+    ]);
+    assert_eq!(table.find(None, "/"), None);
+}
+
+#[test]
+fn a_prefix_matches_on_segment_boundaries() {
+    for spelled in ["/api", "/api/"] {
+        let table = table(vec![rule(&[], prefix(spelled), "api")]);
+        for path in ["/api", "/api/", "/api/x", "/api//x", "/api/x/y/z"] {
+            assert_eq!(table.find(None, path), Some(&"api"), "{path}");
+        }
+        for path in ["/", "/apiary", "/ap", "/x/api", "//api", "/api;v=1", "*"] {
+            assert_eq!(table.find(None, path), None, "{path}");
+        }
+    }
+}
+
+#[test]
+fn within_a_host_exact_beats_regex_beats_the_longest_prefix() {
+    let table = table(vec![
+        rule(&[], prefix("/"), "root"),
+        rule(&[], prefix("/a"), "short"),
+        rule(&[], prefix("/a/b"), "long"),
+        rule(&[], regex("^(?:/a/b/[0-9]+)$"), "number"),
+        rule(&[], regex("^(?:/a/b/1.*)$"), "later"),
+        rule(&[], whole("/a/b/1"), "exact"),
+    ]);
+    let find = |path| table.find(Some("h"), path).copied();
+    assert_eq!(find("/a/b/1"), Some("exact"));
+    assert_eq!(find("/a/b/12"), Some("number"));
+    assert_eq!(find("/a/b/1x"), Some("later"));
+    assert_eq!(find("/a/b/x"), Some("long"));
+    assert_eq!(find("/a/bb"), Some("short"));
+    assert_eq!(find("/b"), Some("root"));
+    assert_eq!(find("*"), Some("root"));
+}
+
+#[test]
+fn a_host_without_a_rule_for_the_path_leaves_it_to_the_next_wider_one() {
+    let table = table(vec![
+        rule(&[exact("a.b.c")], prefix("/exact"), "exact"),
+        rule(&[wildcard("b.c")], prefix("/narrow"), "narrow"),
+        rule(&[wildcard("c")], prefix("/wide"), "wide"),
+        rule(&[], prefix("/any"), "any"),
+    ]);
+    for word in ["exact", "narrow", "wide", "any"] {
+        assert_eq!(table.find(Some("a.b.c"), &format!("/{word}/x")).copied(), Some(word));
+    }
+    assert_eq!(table.find(Some("a.b.c"), "/none"), None);
+}
+
+#[test]
+fn patterns_are_normalised_as_requests_are() {
+    let table = table(vec![
+        rule(&[], prefix("/%7euser/caf%c3%a9"), "prefix"),
+        rule(&[], whole("/x/%2e%2e/y"), "exact"),
+    ]);
+    assert_eq!(table.find(None, "/~user/caf%C3%A9/1"), Some(&"prefix"));
+    assert_eq!(table.find(None, "/y"), Some(&"exact"));
+}
+
+#[test]
+fn rules_that_tie_are_named() {
+    let a = [exact("a")];
+    assert_eq!(ties(vec![rule(&[], prefix("/x"), 0), rule(&[], prefix("/x/"), 1)]), [(0, 1)]);
+    assert_eq!(ties(vec![rule(&a, prefix("/"), 0), rule(&a, PathPattern::Any, 1)]), [(0, 1)]);
+    assert_eq!(ties(vec![rule(&a, whole("/x"), 0), rule(&a, whole("/x"), 1)]), [(0, 1)]);
+    assert_eq!(ties(vec![rule(&a, regex("x"), 0), rule(&a, regex("x"), 1)]), [(0, 1)]);
+    let three = (0..3).map(|n| rule(&a, whole("/x"), n)).collect();
+    assert_eq!(ties(three), [(0, 1), (0, 2)]);
+    let both = [exact("a"), wildcard("a")];
+    assert_eq!(ties(vec![rule(&both, whole("/x"), 0), rule(&both, whole("/x"), 1)]), [(0, 1)]);
+}
+
+#[test]
+fn different_kinds_and_hosts_do_not_tie() {
+    let rules = vec![
+        rule(&[exact("a"), exact("a")], prefix("/x"), 0),
+        rule(&[exact("a")], whole("/x"), 1),
+        rule(&[exact("a")], regex("^/x$"), 2),
+        rule(&[wildcard("a")], prefix("/x"), 3),
+        rule(&[], prefix("/x"), 4),
+    ];
+    assert_eq!(Table::build(rules).unwrap().len(), 5);
+}
+
+#[test]
+fn long_prefixes_and_paths_of_many_slashes_meet() {
+    let long = format!("/{}", "segment/".repeat(40));
+    let table = table(vec![rule(&[], prefix(&long), "long"), rule(&[], prefix("/"), "root")]);
+    assert_eq!(table.find(None, &format!("{long}{}", "/".repeat(30_000))), Some(&"long"));
+    assert_eq!(table.find(None, &"/".repeat(30_000)), Some(&"root"));
+    assert_eq!(table.find(None, &long), Some(&"long"));
+    let without_slash = long.trim_end_matches('/');
+    assert_eq!(table.find(None, without_slash), Some(&"long"));
+    assert_eq!(table.find(None, &format!("{without_slash}x")), Some(&"root"));
+}
+
+/// What the table must do, written down slowly.
+fn slow_find(rules: &[(u8, Vec<u8>)], path: &[u8]) -> Option<usize> {
+    let matches = |kind: u8, pattern: &[u8]| match kind {
+        0 => path == pattern,
+        _ => path.starts_with(pattern) && matches!(path.get(pattern.len()), None | Some(b'/')),
+    };
+    let mut best: Option<(u8, usize, usize)> = None;
+    for (index, (kind, pattern)) in rules.iter().enumerate() {
+        let rank = (1 - *kind, pattern.len());
+        if matches(*kind, pattern) && best.is_none_or(|(a, b, _)| rank > (a, b)) {
+            best = Some((rank.0, rank.1, index));
+        }
+    }
+    best.map(|(_, _, index)| index)
+}
+
+proptest! {
+    #[test]
+    fn the_table_agrees_with_a_slow_model(
+        patterns in proptest::collection::btree_set((0u8..2, "(/[ab]{0,2}){1,4}"), 1..12),
+        path in "(/[ab]{0,2}){1,6}",
+    ) {
+        let mut slow = Vec::new();
+        let mut rules = Vec::new();
+        for (kind, pattern) in patterns {
+            let (key, path) = match kind {
+                0 => (pattern.clone(), whole(&pattern)),
+                _ => (pattern.strip_suffix('/').unwrap_or(&pattern).to_owned(), prefix(&pattern)),
+            };
+            if slow.contains(&(kind, key.clone().into_bytes())) {
+                continue;
+            }
+            slow.push((kind, key.into_bytes()));
+            rules.push(rule(&[], path, slow.len() - 1));
+        }
+        let table = Table::build(rules).unwrap();
+        prop_assert_eq!(table.find(None, &path).copied(), slow_find(&slow, path.as_bytes()));
+    }
+}

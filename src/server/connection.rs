@@ -1,0 +1,147 @@
+//! One socket: TLS where the listener has it, then HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::{HandshakeKind, ProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use crate::http::peer::TlsFacts;
+use crate::http::{local, serve};
+use crate::net::clock;
+use crate::snapshot::Listener;
+use crate::task;
+use crate::telemetry::counters::{
+    ClientProtocol, HandshakeResult, HandshakeVersion, ListenerCounters, RefuseCause,
+};
+
+use super::drain::Ending;
+use super::limit::Permit;
+
+/// What rustls may buffer of a client that does not read.
+const TLS_BUFFER: usize = 64 * 1024;
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) address: SocketAddr,
+    pub(super) slot: usize,
+    pub(super) ending: Ending,
+    pub(super) permit: Permit,
+}
+
+/// A connection on its way to the worker that will serve it, registered with no runtime.
+#[derive(Debug)]
+pub(super) struct HandedOver {
+    pub(super) arrival: Arrival,
+    pub(super) stream: std::net::TcpStream,
+}
+
+impl HandedOver {
+    /// Serves it on this worker.
+    pub(super) fn serve(self) {
+        match TcpStream::from_std(self.stream) {
+            Ok(stream) => self.arrival.serve(stream),
+            Err(error) => tracing::warn!(%error, "a connection is lost between workers"),
+        }
+    }
+}
+
+impl Arrival {
+    /// Serves it on this worker, in a task of its own.
+    pub(super) fn serve(self, stream: TcpStream) {
+        task::spawn("connection", async move {
+            let Self { address, slot, ending, permit } = self;
+            let _permit = permit;
+            let Some((snapshot, index)) = local::snapshot_for(slot) else { return };
+            let Some(listener) = snapshot.listeners.get(index).map(Arc::clone) else { return };
+            // Requests read the snapshot of their time, not that of their connection.
+            drop(snapshot);
+            match &listener.tls {
+                None => plain(stream, address, &listener, ending).await,
+                Some(_) => Box::pin(encrypted(stream, address, &listener, ending)).await,
+            }
+        });
+    }
+}
+
+async fn plain(
+    stream: TcpStream,
+    address: SocketAddr,
+    listener: &Arc<Listener>,
+    ending: Ending,
+) {
+    let _open = Open::new(listener, ClientProtocol::Http1);
+    let ending = ending.wait();
+    serve::connection(stream, address, ClientProtocol::Http1, None, listener, ending).await;
+}
+
+async fn encrypted(
+    stream: TcpStream,
+    address: SocketAddr,
+    listener: &Arc<Listener>,
+    ending: Ending,
+) {
+    let Some(tls) = &listener.tls else { return };
+    let worker = local::worker();
+    let counters: &ListenerCounters = listener.counters.get(worker);
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+    let handshake = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
+    let stream = match clock::within(listener.timeouts.tls, handshake).await {
+        Some(Ok(stream)) => stream,
+        Some(Err(error)) => {
+            counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Failed, false);
+            counters.connection_refused(RefuseCause::TlsError);
+            tracing::debug!(listener = &*listener.name, %address, %error, "TLS handshake failed");
+            return;
+        }
+        None => {
+            counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Timeout, false);
+            counters.connection_refused(RefuseCause::TlsTimeout);
+            return;
+        }
+    };
+    let (_, session) = stream.get_ref();
+    let (version, text) = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => (HandshakeVersion::Tls13, "1.3"),
+        Some(ProtocolVersion::TLSv1_2) => (HandshakeVersion::Tls12, "1.2"),
+        _ => (HandshakeVersion::Unknown, "unknown"),
+    };
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    counters.handshake(version, HandshakeResult::Ok, resumed);
+    let protocol = match session.alpn_protocol() {
+        Some(b"h2") => ClientProtocol::Http2,
+        Some(_) => ClientProtocol::Http1,
+        None if listener.protocols.http1 => ClientProtocol::Http1,
+        // A client without ALPN where only HTTP/2 is served speaks it by prior knowledge.
+        None => ClientProtocol::Http2,
+    };
+    let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
+    let facts = TlsFacts { version: text, server_name };
+    let _open = Open::new(listener, protocol);
+    serve::connection(stream, address, protocol, Some(facts), listener, ending.wait()).await;
+}
+
+/// Counts an open connection.
+struct Open {
+    listener: Arc<Listener>,
+    protocol: ClientProtocol,
+}
+
+impl Open {
+    fn new(listener: &Arc<Listener>, protocol: ClientProtocol) -> Self {
+        let worker = local::worker();
+        listener.counters.get(worker).connection_opened(protocol);
+        local::counters(|counters| counters.connections.add(1));
+        Self { listener: Arc::clone(listener), protocol }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let worker = local::worker();
+        self.listener.counters.get(worker).connection_closed(self.protocol);
+        local::counters(|counters| counters.connections.sub(1));
+    }
+}

@@ -1,0 +1,51 @@
+//! One listener as connections and requests see it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::config::model::{ListenerLimits, ListenerTimeouts, Protocols};
+use crate::net::trust::TrustSet;
+use crate::route::Table;
+use crate::route::action::RedirectPlan;
+use crate::telemetry::counters::{ListenerCounters, PerWorker};
+use crate::tls::store::CertificateStore;
+
+use super::Route;
+
+/// A listener, compiled.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its place in `Snapshot::listeners`.
+    pub index: usize,
+    /// Configured name.
+    pub name: Arc<str>,
+    /// Its number, the same in every generation that has a listener of this name.
+    pub slot: usize,
+    /// Addresses as configured; what port 0 became is known to the server.
+    pub bind: Box<[SocketAddr]>,
+    /// What a client may speak here.
+    pub protocols: Protocols,
+    /// Present: TLS.
+    pub tls: Option<ListenerTls>,
+    /// Answer everything with a 308 to `https` on this port.
+    pub redirect_https: Option<RedirectPlan>,
+    /// Whose `X-Forwarded-*` are believed.
+    pub trusted: TrustSet,
+    /// Sizes and counts.
+    pub limits: ListenerLimits,
+    /// Waits.
+    pub timeouts: ListenerTimeouts,
+    /// Host and path to route.
+    pub routes: Table<Arc<Route>>,
+    /// Kept across generations.
+    pub counters: Arc<PerWorker<ListenerCounters>>,
+}
+
+/// TLS of a listener, compiled.
+#[derive(Debug, Clone)]
+pub struct ListenerTls {
+    /// For the acceptor.
+    pub config: Arc<rustls::ServerConfig>,
+    /// Its certificates, replaced in place when the files change.
+    pub store: Arc<CertificateStore>,
+}

@@ -1,0 +1,144 @@
+//! The immutable whole that requests read: one per generation, swapped at once.
+
+pub mod compile;
+pub mod listener;
+pub mod pool;
+pub mod registry;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+
+use crate::config::model::{LogTarget, QueryPolicy, RouteTimeouts};
+pub use crate::config::model::{Health, HealthKind, OnCacheable, Retry as RetryRules};
+use crate::route::action::{RedirectPlan, RespondPlan};
+use crate::telemetry::counters::{PerWorker, RouteCounters};
+pub use listener::Listener;
+pub use pool::{Member, Pool};
+
+/// Configuration, compiled.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts the configurations that were applied, from 1.
+    pub generation: u64,
+    /// When it was compiled.
+    pub made_at: SystemTime,
+    /// In file order.
+    pub listeners: Box<[Arc<Listener>]>,
+    /// In file order.
+    pub routes: Box<[Arc<Route>]>,
+    /// In file order.
+    pub pools: Box<[Arc<Pool>]>,
+    /// Indexes of the pools without which `/readyz` is red.
+    pub ready_requires: Box<[usize]>,
+    /// Where access lines go and what they keep of a query; `None`: no access log.
+    pub access_log: Option<(LogTarget, QueryPolicy)>,
+    /// Counts the snapshots alive.
+    pub alive: Alive,
+}
+
+/// A rule's action and what goes with it.
+#[derive(Debug)]
+pub struct Route {
+    /// Its place in `Snapshot::routes`.
+    pub index: usize,
+    /// Configured name, the metric label.
+    pub name: Arc<str>,
+    /// What it does.
+    pub action: Action,
+    /// Overrides the listener's body limit: `Some(None)` lifts it.
+    pub body_size: Option<Option<u64>>,
+    /// Waits.
+    pub timeouts: RouteTimeouts,
+    /// When a failed attempt is repeated.
+    pub retry: RetryRules,
+    /// Kept across generations.
+    pub counters: Arc<PerWorker<RouteCounters>>,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum Action {
+    /// Forward to a backend of this pool.
+    Forward(Arc<Pool>),
+    /// Answer with a redirect.
+    Redirect(RedirectPlan),
+    /// Answer with a fixed response.
+    Respond(RespondPlan),
+}
+
+impl Route {
+    /// The pool it forwards to, if it forwards.
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        match &self.action {
+            Action::Forward(pool) => Some(pool),
+            Action::Redirect(_) | Action::Respond(_) => None,
+        }
+    }
+}
+
+impl Snapshot {
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|pool| &*pool.name == name)
+    }
+
+    /// The listener with this number, which it keeps across generations.
+    pub fn listener(&self, slot: usize) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|listener| listener.slot == slot)
+    }
+}
+
+/// The snapshot in force.
+#[derive(Debug)]
+pub struct Current(Arc<ArcSwap<Snapshot>>);
+
+impl Current {
+    /// Starts with this one.
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        Self(Arc::new(ArcSwap::new(snapshot)))
+    }
+
+    /// Replaces it: requests that run go on with the one they began with.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.0.store(snapshot);
+    }
+
+    /// The one in force. Workers go through a cache of their own instead.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// For a worker's cache.
+    pub fn swap(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.0)
+    }
+}
+
+static ALIVE: AtomicI64 = AtomicI64::new(0);
+
+/// Snapshots that some request, tunnel or worker still holds (`ostler_snapshots_live`).
+pub fn alive() -> i64 {
+    ALIVE.load(Ordering::Relaxed)
+}
+
+/// Counts one snapshot while it lives.
+#[derive(Debug)]
+pub struct Alive(());
+
+impl Alive {
+    /// Counts one more.
+    #[expect(clippy::new_without_default, reason = "a default that counts would surprise")]
+    pub fn new() -> Self {
+        ALIVE.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}

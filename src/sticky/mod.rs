@@ -1,0 +1,259 @@
+//! How a pool knows its visitors again: read the token, judge its age, write the cookie.
+
+mod cacheable;
+pub mod cookie;
+mod keys;
+mod render;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use cacheable::{explicit_freshness, is_publicly_cacheable};
+pub use cookie::Stripped;
+pub use keys::{KeyError, KeyRing};
+pub use token::{OpenError, SEALED_LENGTH, Sealed, Token};
+
+use crate::config::model::{OnCacheable, Sticky};
+use render::SetCookie;
+
+/// Clocks of nodes may differ by so many seconds, or by a tenth of a shorter limit.
+const SKEW: u32 = 60;
+/// A client cannot make us open more candidates than this in one exchange.
+const MOST_OPENS: u32 = 2;
+
+/// A pool's session keeping, compiled.
+#[derive(Debug, Clone)]
+pub struct Stickiness {
+    keys: Arc<KeyRing>,
+    scope: Arc<str>,
+    /// Scope and key ring in one number, for `Memo`.
+    domain: u64,
+    single_pool: bool,
+    https: SetCookie,
+    http: SetCookie,
+    idle: u32,
+    lifetime: Option<u32>,
+    refresh: u32,
+    on_cacheable: OnCacheable,
+    pass: bool,
+}
+
+/// What a request said about its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presented {
+    /// No cookie of ours.
+    None,
+    /// A token in force.
+    Valid(Token),
+    /// A token whose idle time or lifetime is over.
+    Expired(Token),
+    /// Cookies of our name, none of which opens.
+    Invalid,
+}
+
+/// What a choice of a backend means for the visitor's cookie. Written only when that backend has
+/// answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Issue {
+    /// Leave it as it is.
+    Nothing,
+    /// A new session.
+    Bind(Token),
+    /// The same binding, with a newer `last_seen`.
+    Refresh(Token),
+    /// The same session on another backend.
+    Move(Token),
+}
+
+impl Issue {
+    /// The token to write.
+    pub fn token(&self) -> Option<&Token> {
+        match self {
+            Self::Nothing => None,
+            Self::Bind(token) | Self::Refresh(token) | Self::Move(token) => Some(token),
+        }
+    }
+}
+
+/// The token that last came on a connection, so that the same bytes are opened once. One for each
+/// connection: it knows by itself when another scope or key ring asks.
+#[derive(Debug, Clone, Default)]
+pub struct Memo {
+    known: Option<Known>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    domain: u64,
+    value: [u8; SEALED_LENGTH],
+    token: Token,
+}
+
+impl Stickiness {
+    /// Compiles a pool's `sticky` table. `keys`: the pool's own or those of `[sessions]`.
+    /// `single_pool`: no other pool shares the scope, so that a renamed pool keeps its sessions.
+    pub fn new(sticky: &Sticky, keys: Arc<KeyRing>, single_pool: bool) -> Self {
+        let scope = Arc::clone(&sticky.scope.value);
+        let domain = xxhash_rust::xxh3::xxh3_64_with_seed(scope.as_bytes(), keys.fingerprint());
+        let idle = seconds(sticky.idle).max(1);
+        let max_age = sticky.max_age.map(seconds);
+        Self {
+            keys,
+            scope,
+            domain,
+            single_pool,
+            https: SetCookie::new(sticky, true),
+            http: SetCookie::new(sticky, false),
+            idle,
+            lifetime: sticky.lifetime.map(seconds),
+            refresh: (max_age.unwrap_or(idle).min(idle) / 10).max(1),
+            on_cacheable: sticky.on_cacheable,
+            pass: sticky.pass,
+        }
+    }
+
+    /// Finds the visitor's token in the fields of `Cookie`. Over https both names are read, the
+    /// https one first; of several cookies the first that opens wins. At most two are opened, and
+    /// none where the memo has the bytes. `now`: Unix seconds.
+    pub fn read<'a>(
+        &self,
+        cookies: impl IntoIterator<Item = &'a [u8]>,
+        https: bool,
+        now: u32,
+        memo: &mut Memo,
+    ) -> Presented {
+        let mut search = Search { sticky: self, memo, opens: 0, seen: false };
+        let preferred = self.name(https).as_bytes();
+        let other = self.name(false).as_bytes();
+        // Plain-named candidates of an https request wait until no better one has opened.
+        let mut waiting: [Option<&'a [u8]>; MOST_OPENS as usize] = [None; 2];
+        for (name, value) in cookies.into_iter().flat_map(cookie::pairs) {
+            if name == preferred {
+                if let Some(token) = search.open(value) {
+                    return self.judge(token, now);
+                }
+            } else if https && name == other {
+                search.seen = true;
+                if self.keys.knows(value)
+                    && let Some(place) = waiting.iter_mut().find(|place| place.is_none())
+                {
+                    *place = Some(value);
+                }
+            }
+        }
+        for value in waiting.into_iter().flatten() {
+            if let Some(token) = search.open(value) {
+                return self.judge(token, now);
+            }
+        }
+        if search.seen { Presented::Invalid } else { Presented::None }
+    }
+
+    /// Whether a token names this pool (a hash of its name), as far as that matters here.
+    pub fn is_of_pool(&self, token: &Token, pool: u64) -> bool {
+        self.single_pool || token.pool == pool
+    }
+
+    /// Whether a token in force should be written anew: a tenth of the idle time has passed (or
+    /// of `max_age`, where that is shorter).
+    pub fn refresh_due(&self, token: &Token, now: u32) -> bool {
+        now.saturating_sub(token.last_seen) >= self.refresh
+    }
+
+    /// The whole value of a `Set-Cookie` field, with attributes by the client's scheme. The nonce
+    /// is random.
+    pub fn set_cookie(&self, token: &Token, https: bool, nonce: [u8; 12]) -> Vec<u8> {
+        let sealed = self.keys.seal(self.scope.as_bytes(), token, nonce);
+        self.cookie(https).render(&sealed)
+    }
+
+    /// The cookie's name by the client's scheme.
+    pub fn name(&self, https: bool) -> &str {
+        self.cookie(https).name()
+    }
+
+    /// Where a binding holds.
+    pub fn scope(&self) -> &str {
+        &self.scope
+    }
+
+    /// Seconds after which an unused session ends.
+    pub fn idle(&self) -> u32 {
+        self.idle
+    }
+
+    /// What happens on publicly cacheable answers.
+    pub fn on_cacheable(&self) -> OnCacheable {
+        self.on_cacheable
+    }
+
+    /// Whether the backend sees our cookies.
+    pub fn pass(&self) -> bool {
+        self.pass
+    }
+
+    /// The ring that seals and opens here.
+    pub fn keys(&self) -> &Arc<KeyRing> {
+        &self.keys
+    }
+
+    fn cookie(&self, https: bool) -> &SetCookie {
+        if https { &self.https } else { &self.http }
+    }
+
+    /// A time in the future, from a node whose clock is ahead, counts as now.
+    fn judge(&self, token: Token, now: u32) -> Presented {
+        let over = |since: u32, limit: u32| {
+            now.saturating_sub(since) > limit.saturating_add(SKEW.min(limit / 10))
+        };
+        let expired = over(token.last_seen, self.idle)
+            || self.lifetime.is_some_and(|lifetime| over(token.first_seen, lifetime));
+        if expired { Presented::Expired(token) } else { Presented::Valid(token) }
+    }
+}
+
+/// One exchange's search for a token that opens.
+struct Search<'s> {
+    sticky: &'s Stickiness,
+    memo: &'s mut Memo,
+    opens: u32,
+    seen: bool,
+}
+
+impl Search<'_> {
+    fn open(&mut self, value: &[u8]) -> Option<Token> {
+        self.seen = true;
+        let domain = self.sticky.domain;
+        if let Some(known) = &self.memo.known
+            && known.domain == domain
+            && known.value == value
+        {
+            return Some(known.token);
+        }
+        if self.opens >= MOST_OPENS {
+            return None;
+        }
+        match self.sticky.keys.open(self.sticky.scope.as_bytes(), value) {
+            Ok(token) => {
+                let value = value.try_into().ok();
+                self.memo.known = value.map(|value| Known { domain, value, token });
+                Some(token)
+            }
+            Err(OpenError::Forged) => {
+                self.opens += 1;
+                None
+            }
+            Err(OpenError::Shape | OpenError::Version | OpenError::UnknownKey) => None,
+        }
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(duration: Duration) -> u32 {
+    let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

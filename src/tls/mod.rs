@@ -1,0 +1,6 @@
+//! TLS on both sides: certificates, who gets which, and the two rustls configurations.
+
+pub mod certificate;
+pub mod client;
+pub mod server;
+pub mod store;

@@ -1,0 +1,214 @@
+//! An HTTP/1.1 connection to a backend, driven by whoever uses it.
+//!
+//! hyper's connection future runs inside the exchange that has it on loan, not in a task of its
+//! own: no wake-ups and no hops between tasks on the way of a request, and to drop it is to close
+//! it. Nobody polls it while it is idle; it is looked at when it is taken and now and then.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::{TrySendError, http1};
+use hyper::{Request, Response};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::net::wire::{Handle, Wire};
+
+/// TCP, or TLS over it.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain.
+    Tcp(TcpStream),
+    /// Encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A body that requests to backends may have.
+pub trait Outgoing:
+    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+impl<B> Outgoing for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static
+{
+}
+
+/// An open connection.
+pub struct Connection<B: Outgoing> {
+    sender: http1::SendRequest<B>,
+    driver: http1::Connection<Wire<Stream>, B>,
+    handle: Arc<Handle>,
+    ended: bool,
+    /// Exchanges before the present one.
+    uses: u32,
+    /// On the worker's clock, milliseconds.
+    pub(super) opened: u64,
+    pub(super) idle_since: u64,
+    /// The backend's own idle time, where it has said it.
+    pub(super) keep_for: Option<Duration>,
+}
+
+impl<B: Outgoing> std::fmt::Debug for Connection<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("uses", &self.uses).field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
+impl<B: Outgoing> Connection<B> {
+    pub(super) fn new(
+        sender: http1::SendRequest<B>,
+        driver: http1::Connection<Wire<Stream>, B>,
+        handle: Arc<Handle>,
+        now: u64,
+    ) -> Self {
+        Self {
+            sender,
+            driver,
+            handle,
+            ended: false,
+            uses: 0,
+            opened: now,
+            idle_since: now,
+            keep_for: None,
+        }
+    }
+
+    /// Whether it has carried an exchange before.
+    pub fn reused(&self) -> bool {
+        self.uses > 0
+    }
+
+    /// What was refused of the backend's bytes.
+    pub fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// The backend said how long it keeps idle connections.
+    pub fn learn_idle_time(&mut self, time: Duration) {
+        self.keep_for = Some(time);
+    }
+
+    /// Sends a request and waits for the answer's head. What comes back with the message was
+    /// provably never written.
+    pub async fn send(
+        &mut self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        self.handle.expect_head();
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let (driver, ended) = (&mut self.driver, &mut self.ended);
+        std::future::poll_fn(move |cx| {
+            drive(driver, ended, cx);
+            answer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Moves bytes; call it before polling the answer's body.
+    pub fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.driver, &mut self.ended, cx);
+    }
+
+    /// Whether it can carry another exchange now, after a look at what has arrived.
+    pub(super) fn is_ready(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.drive(&mut cx);
+        !self.ended && self.sender.is_ready()
+    }
+
+    pub(super) fn used(&mut self, now: u64) {
+        self.uses = self.uses.saturating_add(1);
+        self.idle_since = now;
+    }
+
+    /// After a 101: the stream, and what the backend has said on it already.
+    pub fn into_tunnel(self) -> (Stream, Bytes) {
+        let parts = self.driver.into_parts();
+        let (stream, held_back) = parts.io.into_parts();
+        if held_back.is_empty() {
+            return (stream, parts.read_buf);
+        }
+        let mut first = BytesMut::from(parts.read_buf);
+        first.extend_from_slice(&held_back);
+        (stream, first.freeze())
+    }
+}
+
+fn drive<B: Outgoing>(
+    driver: &mut http1::Connection<Wire<Stream>, B>,
+    ended: &mut bool,
+    cx: &mut Context<'_>,
+) {
+    if !*ended && driver.poll_without_shutdown(cx).is_ready() {
+        // What went wrong is told to the answer or its body.
+        *ended = true;
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! TCP, TLS and the HTTP handshake to a backend, under one deadline.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1;
+use tokio_rustls::TlsConnector;
+
+use crate::config::defaults;
+use crate::net::clock;
+use crate::net::socket;
+use crate::net::wire::{HeadLimits, Waits, Wire};
+use crate::tls::client::ClientTls;
+
+use super::connection::{Connection, Outgoing, Stream};
+
+/// What hyper buffers for one connection, each way.
+const BUFFER: usize = 64 * 1024;
+
+/// Whom to connect to.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// In order of preference.
+    pub addresses: Arc<Vec<SocketAddr>>,
+    /// The backend's configured host, for TLS.
+    pub host: &'a str,
+    /// Present: TLS.
+    pub tls: Option<&'a ClientTls>,
+    /// For everything together.
+    pub timeout: Duration,
+    /// Of a write that the backend does not take.
+    pub write_timeout: Option<Duration>,
+}
+
+/// Why there is no connection. Nothing was sent, so any request may be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error("no address")]
+    Unresolved,
+    /// Refused, unreachable or the like.
+    #[error("connect: {0}")]
+    Refused(#[source] io::Error),
+    /// Not up in time.
+    #[error("connect: timed out")]
+    Timeout,
+    /// The TLS handshake failed.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+/// Opens a connection. Several addresses are tried one after the other.
+///
+/// # Errors
+/// Of the last address, when none of them served.
+pub async fn dial<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>, DialError> {
+    let timeout = Some(target.timeout);
+    clock::within(timeout, open(target)).await.unwrap_or(Err(DialError::Timeout))
+}
+
+async fn open<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>, DialError> {
+    let mut last = DialError::Unresolved;
+    for address in target.addresses.iter() {
+        match open_one(*address, &target).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn open_one<B: Outgoing>(
+    address: SocketAddr,
+    target: &Target<'_>,
+) -> Result<Box<Connection<B>>, DialError> {
+    let tcp = socket::connect(address).await.map_err(DialError::Refused)?;
+    let stream = match target.tls {
+        None => Stream::Tcp(tcp),
+        Some(tls) => {
+            let name = tls.server_name(target.host).map_err(DialError::Tls)?;
+            let connector = TlsConnector::from(Arc::clone(tls.config()));
+            let stream = connector.connect(name, tcp).await;
+            Stream::Tls(Box::new(stream.map_err(|error| DialError::Tls(error.to_string()))?))
+        }
+    };
+    let limits = HeadLimits {
+        size: defaults::BACKEND_HEADER_SIZE,
+        fields: defaults::BACKEND_HEADERS,
+        target: 0,
+    };
+    let waits = Waits { write: target.write_timeout, ..Waits::default() };
+    let wire = Wire::backend(stream, limits, waits);
+    let handle = Arc::clone(wire.handle());
+    let (sender, driver) = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(wire)
+        .await
+        .map_err(|error| DialError::Refused(io::Error::other(error)))?;
+    Ok(Box::new(Connection::new(sender, driver, handle, clock::now())))
+}

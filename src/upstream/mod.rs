@@ -1,0 +1,11 @@
+//! Connections to backends: opening them, keeping them idle, and lending them out.
+
+pub mod connection;
+pub mod dial;
+pub mod idle;
+pub mod lease;
+
+pub use connection::Connection;
+pub use dial::{DialError, Target, dial};
+pub use idle::Idle;
+pub use lease::Lease;

@@ -1,0 +1,40 @@
+//! Broken files of `tests/config/`, each with the exact report that the operator reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ostler::config::{FixedEnvironment, parse};
+
+/// Set it to write the reports anew, then read what changed.
+const BLESS: &str = "OSTLER_BLESS";
+
+#[test]
+fn every_broken_file_gets_its_report() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("the folder of fixtures")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no fixtures in {}", folder.display());
+    let mut wrong = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a fixture");
+        let name = Path::new("/etc/ostler").join(file.file_name().expect("a file name"));
+        let report = match parse(&text, &name, &FixedEnvironment::default()) {
+            Ok(loaded) => loaded.report(),
+            Err(report) => report,
+        };
+        let found = report.render(false);
+        let expected = file.with_extension("txt");
+        if std::env::var_os(BLESS).is_some() {
+            fs::write(&expected, &found).expect("a report to write");
+        }
+        let told = fs::read_to_string(&expected).unwrap_or_default();
+        if told != found {
+            wrong.push(format!("{}:\n{found}", name.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "these reports differ:\n{}", wrong.join("\n"));
+}

@@ -1,0 +1,78 @@
+//! The file a story is told with: its own tables below a preamble that keeps it in its folder.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::Origin;
+
+/// A listener without TLS.
+pub(crate) const PLAIN: &str = "[listeners.http]\nbind = [\"127.0.0.1:0\"]\n";
+
+/// A listener with TLS for `localhost`.
+pub(crate) const SECURE: &str = "[listeners.web]\nbind = [\"127.0.0.1:0\"]\n\
+     tls.certificates = [{ cert = \"site.crt\", key = \"site.key\" }]\n";
+
+/// What a story may set besides its own tables.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Config {
+    body: String,
+    runtime: String,
+    preamble: String,
+}
+
+impl Config {
+    /// Listeners, routes and pools.
+    pub(crate) fn new(body: impl Into<String>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+
+    /// Further lines of `[runtime]`.
+    pub(crate) fn runtime(mut self, lines: &str) -> Self {
+        self.runtime = format!("{}{lines}\n", self.runtime);
+        self
+    }
+
+    /// Further tables ahead of the body, such as `[sessions]` or `[log]`.
+    pub(crate) fn table(mut self, lines: &str) -> Self {
+        self.preamble = format!("{}{lines}\n", self.preamble);
+        self
+    }
+
+    /// Other listeners, routes and pools under the same preamble.
+    pub(crate) fn body(&self, body: impl Into<String>) -> Self {
+        Self { body: body.into(), ..self.clone() }
+    }
+
+    /// The text of the file for a folder.
+    pub(crate) fn render(&self, directory: &Path) -> String {
+        let directory = directory.display();
+        format!(
+            "[admin]\nsocket = \"{directory}/admin.sock\"\n\n[metrics]\nbind = \"127.0.0.1:0\"\n\n\
+             [runtime]\nstate_dir = \"{directory}/state\"\n{}\n{}\n{}",
+            self.runtime, self.preamble, self.body
+        )
+    }
+}
+
+/// A pool of these origins under their names, checked quickly.
+pub(crate) fn pool(name: &str, origins: &[&Origin], more: &str) -> String {
+    let backends = origins.iter().fold(String::new(), |mut text, origin| {
+        let (id, address) = (origin.name(), origin.address());
+        let _ = write!(text, "{{ id = \"{id}\", address = \"{address}\" }}, ");
+        text
+    });
+    format!(
+        "[pools.{name}]\npolicy = \"round-robin\"\nbackends = [{backends}]\n\
+         health = {{ http = \"/healthz\", interval = \"200ms\", rise = 1, fall = 2 }}\n{more}\n"
+    )
+}
+
+/// The same with sessions.
+pub(crate) fn sticky_pool(name: &str, origins: &[&Origin]) -> String {
+    pool(name, origins, "sticky.by = \"cookie\"")
+}
+
+/// Everything goes to one pool.
+pub(crate) fn default_route(pool: &str) -> String {
+    format!("[[routes]]\npool = \"{pool}\"\n")
+}

@@ -1,0 +1,62 @@
+//! Bytes on a socket: what no client library would send, and what it would hide.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::soon;
+
+/// One connection without manners.
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
+}
+
+impl Raw {
+    /// Connects.
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = soon("a connection", TcpStream::connect(address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    /// Writes; a connection that was closed meanwhile is no failure of the story.
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref()).await;
+    }
+
+    /// Reads until the other side ends.
+    pub(crate) async fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let end = soon("the end of a connection", self.stream.read_to_end(&mut bytes)).await;
+        // A reset after the answer is an end as well.
+        drop(end);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Reads until the text holds this.
+    pub(crate) async fn until(&mut self, text: &str) -> String {
+        let mut bytes = Vec::new();
+        loop {
+            let mut chunk = [0; 4096];
+            let count = soon(text, self.stream.read(&mut chunk)).await.unwrap_or(0);
+            bytes.extend_from_slice(&chunk[..count]);
+            let read = String::from_utf8_lossy(&bytes).into_owned();
+            if read.contains(text) {
+                return read;
+            }
+            assert!(count > 0, "the end before {text:?}, after {read:?}");
+        }
+    }
+
+    /// Writes, and reads until the other side ends.
+    pub(crate) async fn exchange(mut self, bytes: impl AsRef<[u8]>) -> String {
+        self.write(bytes).await;
+        self.rest().await
+    }
+}
+
+/// The statuses of the answers in a text, in order.
+pub(crate) fn statuses(text: &str) -> Vec<u16> {
+    text.split("HTTP/1.").skip(1).filter_map(|part| part.get(2..5)?.parse().ok()).collect()
+}

@@ -1,0 +1,87 @@
+//! Crowds: several first requests at once, and many jars while a backend dies.
+
+use crate::harness::{
+    Config, Jar, Origin, PLAIN, Proxy, SECURE, SOON, default_route, distinct, spawn, sticky_pool,
+    within,
+};
+
+#[tokio::test]
+async fn six_first_requests_on_one_http2_connection_make_one_session() {
+    let origins = Origin::three();
+    let all: Vec<&Origin> = origins.iter().collect();
+    let body = format!("{SECURE}{}{}", default_route("web"), sticky_pool("web", &all));
+    let proxy = Proxy::start(Config::new(body)).await;
+    let connection = proxy.secure("h2").connect().await;
+    let tasks: Vec<_> = (0..6)
+        .map(|_| {
+            let mut handle = connection.share();
+            spawn(async move { handle.get("/gate").await })
+        })
+        .collect();
+    within(SOON, "six requests at the backends", async || {
+        let count: usize = origins.iter().map(Origin::count).sum();
+        (count == 6).then_some(())
+    })
+    .await;
+    for origin in &origins {
+        origin.open_gate();
+    }
+    let mut names = Vec::new();
+    for task in tasks {
+        names.push(task.await.unwrap().name());
+    }
+    assert_eq!(distinct(&names).len(), 1, "{names:?}");
+    let issued = proxy.metric("ostler_sessions_issued_total", &["pool=\"web\""]).await;
+    assert!((issued - 1.0).abs() < 0.5, "{issued} sessions");
+}
+
+#[tokio::test]
+async fn a_killed_backend_moves_each_of_thirty_jars_once_under_parallel_requests() {
+    let mut origins = Origin::three();
+    let all: Vec<&Origin> = origins.iter().collect();
+    let body = format!("{PLAIN}{}{}", default_route("web"), sticky_pool("web", &all));
+    let proxy = Proxy::start(Config::new(body)).await;
+    let door = proxy.door();
+    let mut jars = Vec::new();
+    for _ in 0..30 {
+        let mut jar = Jar::new();
+        let home = jar.get(&door, "/").await.name();
+        jars.push((jar, home));
+    }
+    origins[1].kill();
+    let tasks: Vec<_> = jars
+        .into_iter()
+        .map(|(jar, home)| {
+            let door = door.clone();
+            spawn(async move {
+                // Two requests at once with the same token, as a browser would.
+                let (mut left, mut right) = (jar.clone(), jar);
+                let (one, other) = tokio::join!(left.get(&door, "/"), right.get(&door, "/"));
+                let mut names = vec![one.name(), other.name()];
+                names.extend(left.visits(&door, 3).await);
+                (home, names)
+            })
+        })
+        .collect();
+    let mut moved = 0;
+    for task in tasks {
+        let (home, names) = task.await.unwrap();
+        assert_eq!(distinct(&names).len(), 1, "home {home}, then {names:?}");
+        moved += usize::from(names[0] != home);
+        assert_eq!(home == "b", names[0] != home, "only who lived there moves");
+    }
+    assert!(moved > 0, "no jar lived on the killed backend");
+}
+
+#[tokio::test]
+async fn visitors_without_a_jar_are_never_moved() {
+    let origins = Origin::three();
+    let all: Vec<&Origin> = origins.iter().collect();
+    let body = format!("{PLAIN}{}{}", default_route("web"), sticky_pool("web", &all));
+    let proxy = Proxy::start(Config::new(body)).await;
+    for _ in 0..30 {
+        proxy.door().get("/").await.name();
+    }
+    let moved = proxy.metric("ostler_sessions_moved_total", &[]).await;
+    assert!(moved < 0.5, "moved {moved}");
+}

@@ -1,0 +1,304 @@
+//! Request heads on a raw socket: what is served, what is refused, and that the backend never
+//! saw what was refused.
+
+use crate::harness::{
+    Config, Origin, PLAIN, Proxy, SOON, default_route, pool, soon, statuses, within,
+};
+
+/// A proxy in front of one origin, with little patience.
+async fn front(origin: &Origin) -> Proxy {
+    let body = format!(
+        "{PLAIN}timeouts = {{ header = \"1s\", idle = \"1s\" }}\n\
+         limits = {{ header_size = \"16KiB\", headers = 50 }}\n{}{}",
+        default_route("web"),
+        pool("web", &[origin], "")
+    );
+    Proxy::start(Config::new(body)).await
+}
+
+/// Sends each head on a connection of its own; the connection ends after each.
+async fn refused(cases: &[(&str, &[u8], &[u16])]) {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    for (what, bytes, expected) in cases {
+        let text = proxy.raw().await.exchange(bytes).await;
+        let got = statuses(&text);
+        assert_eq!(got.len(), 1, "{what}: one answer and no more, not {text:?}");
+        assert!(expected.contains(&got[0]), "{what}: {got:?} instead of {expected:?}");
+        assert_eq!(origin.count(), 0, "{what}: the backend saw {:?}", origin.seen());
+    }
+    // Still alive, and nothing lingers that would reach the backend later.
+    assert_eq!(proxy.door().get("/fine").await.name(), "a");
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_host_is_refused() {
+    refused(&[
+        ("two hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", &[400]),
+        ("two equal hosts", b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", &[400]),
+        ("no host", b"GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", &[400]),
+        ("a space in the host", b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", &[400]),
+        ("a path in the host", b"GET / HTTP/1.1\r\nHost: a/..@evil\r\n\r\n", &[400]),
+        ("a user in the host", b"GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", &[400]),
+        ("two ports", b"GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n", &[400]),
+        ("a port of letters", b"GET / HTTP/1.1\r\nHost: a:x\r\n\r\n", &[400]),
+        ("an open bracket", b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", &[400]),
+        ("a port too large", b"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n", &[400]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_target_is_refused() {
+    refused(&[
+        ("authority form", b"GET evil:80 HTTP/1.1\r\nHost: evil:80\r\n\r\n", &[400]),
+        (
+            "an absolute form that disagrees",
+            b"GET http://evil/ HTTP/1.1\r\nHost: a\r\n\r\n",
+            &[400],
+        ),
+        ("an asterisk with GET", b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("CONNECT", b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", &[400, 405]),
+        ("TRACE", b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", &[405]),
+        ("no path", b"GET  HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("a fragment", b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("a raw control", b"GET /a\x01b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("bytes beyond ASCII", b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("two spaces", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("a tab", b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("a space before the method", b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_version_is_refused() {
+    refused(&[
+        ("version 0.9", b"GET /\r\n\r\n", &[400, 505]),
+        ("version 1.2", b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", &[400, 505]),
+        ("version 2.0", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", &[400, 505]),
+        ("another protocol", b"GET / ICY/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("lower case", b"GET / http/1.1\r\nHost: a\r\n\r\n", &[400]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_field_is_refused() {
+    refused(&[
+        ("bare LF", b"GET / HTTP/1.1\nHost: a\n\n", &[400]),
+        ("one bare LF", b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", &[400]),
+        ("bare CR", b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", &[400]),
+        ("NUL", b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", &[400]),
+        ("a folded line", b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", &[400]),
+        ("a fold at the start", b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", &[400]),
+        ("a space before the colon", b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", &[400]),
+        ("no colon", b"GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n", &[400]),
+        ("an empty name", b"GET / HTTP/1.1\r\nHost: a\r\n: x\r\n\r\n", &[400]),
+        ("a name that is no token", b"GET / HTTP/1.1\r\nHost: a\r\nX(y): z\r\n\r\n", &[400]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_with_its_own_status() {
+    let field = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(64 * 1024));
+    let target = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(64 * 1024));
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(51));
+    refused(&[
+        ("a head of 64 KiB", field.as_bytes(), &[431]),
+        ("a target of 64 KiB", target.as_bytes(), &[414]),
+        ("51 fields", many.as_bytes(), &[431]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_cannot_be_carried_is_refused() {
+    refused(&[
+        (
+            "an upgrade with a body",
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+              Content-Length: 3\r\n\r\nabc",
+            &[400],
+        ),
+        (
+            "an upgrade from HTTP/1.0",
+            b"GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+            &[400],
+        ),
+        (
+            "an expectation nobody knows",
+            b"GET / HTTP/1.1\r\nHost: a\r\nExpect: miracles\r\nConnection: close\r\n\r\n",
+            &[417],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn other_upgrades_are_not_passed_on() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    for upgrade in ["h2c", "TLS/1.0"] {
+        let request = format!(
+            "GET /up HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade, http2-settings\r\n\
+             Upgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+        );
+        let text = proxy.raw().await.exchange(request).await;
+        assert_eq!(statuses(&text), [200], "{text}");
+        let seen = origin.last();
+        assert!(seen.all("upgrade").is_empty() && seen.all("http2-settings").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let text = proxy
+        .raw()
+        .await
+        .exchange(
+            "GET /one HTTP/1.1\r\nHost: a\r\n\r\nPOST /two HTTP/1.1\r\nHost: a\r\n\
+             Content-Length: 5\r\n\r\nhelloGET /three HTTP/1.1\r\nHost: a\r\n\
+             Connection: close\r\n\r\n",
+        )
+        .await;
+    assert_eq!(statuses(&text), [200, 200, 200]);
+    let at = |path: &str| text.find(path).unwrap();
+    assert!(at("\"/one\"") < at("\"/two\"") && at("\"/two\"") < at("\"/three\""), "{text}");
+}
+
+#[tokio::test]
+async fn nothing_after_a_refused_request_is_interpreted() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let bytes = "GET /good HTTP/1.1\r\nHost: a\r\n\r\nGET /bad HTTP/1.1\r\nHost: a\r\n\
+                 Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
+                 GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let text = proxy.raw().await.exchange(bytes).await;
+    assert_eq!(statuses(&text), [200, 400], "{text}");
+    assert_eq!(origin.count(), 1);
+}
+
+#[tokio::test]
+async fn empty_lines_before_a_request_are_tolerated() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let bytes = "\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
+}
+
+#[tokio::test]
+async fn a_request_byte_by_byte_is_served() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut raw = proxy.raw().await;
+    for byte in b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" {
+        raw.write([*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(statuses(&raw.rest().await), [200]);
+}
+
+#[tokio::test]
+async fn half_a_head_is_answered_with_408_at_the_deadline() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let text = proxy.raw().await.exchange("GET /late HTTP/1.1\r\nHost:").await;
+    assert_eq!(statuses(&text), [408], "{text:?}");
+    assert_eq!(origin.count(), 0);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_without_a_word() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    assert_eq!(proxy.raw().await.rest().await, "");
+    let mut raw = proxy.raw().await;
+    raw.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(statuses(&raw.rest().await), [200], "one answer, then the end");
+}
+
+#[tokio::test]
+async fn an_absolute_form_that_agrees_is_forwarded_in_origin_form() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let bytes = "GET http://www.example.com/x?y HTTP/1.1\r\nHost: www.example.com\r\n\
+                 Connection: close\r\n\r\n";
+    assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
+    assert_eq!(origin.last().target, "/x?y");
+    assert_eq!(origin.last().one("host"), Some("www.example.com"));
+}
+
+#[tokio::test]
+async fn options_of_the_server_goes_through_as_an_asterisk() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let bytes = "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
+    assert_eq!(origin.last().head.lines().next(), Some("OPTIONS * HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn http_1_0_is_served_as_it_understands() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let text = proxy.raw().await.exchange("GET /old HTTP/1.0\r\n\r\n").await;
+    assert_eq!(statuses(&text), [200], "{text}");
+    assert!(!text.to_ascii_lowercase().contains("transfer-encoding"), "{text}");
+    assert_eq!(origin.last().version, "HTTP/1.1", "the backend is spoken to in our version");
+    let mut raw = proxy.raw().await;
+    raw.write("GET /kept HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n").await;
+    raw.until("\"/kept\"").await;
+    raw.write("GET /last HTTP/1.0\r\nHost: a\r\n\r\n").await;
+    assert!(raw.rest().await.contains("\"/last\""));
+}
+
+#[tokio::test]
+async fn who_expects_a_100_gets_it_or_the_final_answer() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut raw = proxy.raw().await;
+    raw.write(
+        "POST /sink HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\
+         Connection: close\r\n\r\n",
+    )
+    .await;
+    raw.until("HTTP/1.1 100").await;
+    raw.write("hello").await;
+    assert_eq!(statuses(&raw.rest().await), [200]);
+
+    let text = proxy
+        .raw()
+        .await
+        .exchange(
+            "GET /none HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+    assert_eq!(statuses(&text).last(), Some(&200), "an expectation without a body: {text}");
+
+    let mut raw = proxy.raw().await;
+    raw.write(
+        "POST /sink HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+    )
+    .await;
+    assert_eq!(statuses(&raw.rest().await), [200], "HTTP/1.0 knows no 100");
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_logged_as_gone() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut raw = proxy.raw().await;
+    raw.write("GET /gate/left HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    within(SOON, "the request at the backend", async || (origin.count() == 1).then_some(())).await;
+    drop(raw);
+    let line = soon("its line", proxy.logged("/gate/left")).await;
+    assert_eq!(
+        (line["status"].as_u64(), line["reason"].as_str()),
+        (Some(499), Some("client_gone"))
+    );
+}
