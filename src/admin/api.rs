@@ -88,3 +88,112 @@ fn not_found() -> Answer {
     pages.clone_into(&mut refusal.detail);
     answer::problem(&refusal)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+    use tokio::sync::mpsc;
+
+    use super::super::socket::Socket;
+    use super::super::tests::{admin, facts};
+    use super::*;
+    use crate::event::{Event, MarkAction};
+    use crate::task;
+
+    /// Status and body of one answer, asked for over a real socket.
+    async fn ask(socket: &std::path::Path, method: &str, page: &str, body: &str) -> (u16, Value) {
+        let mut stream = UnixStream::connect(socket).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} /api/v1/{page} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// Stands in for the control thread.
+    async fn control(mut events: mpsc::Receiver<Event>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Mark { change, actor, reply } => {
+                    assert!(actor.0.starts_with("uid "), "{actor:?}");
+                    let answer = match change.action {
+                        MarkAction::Maint => Err(answer::refusal(409, "this would empty shop")),
+                        _ => Ok(json!({"marks": [], "target": format!("{:?}", change.target)})),
+                    };
+                    drop(reply.send(answer));
+                }
+                Event::Reload { reply: Some(reply), .. } => {
+                    drop(reply.send(Ok(json!({"generation": 2}))));
+                }
+                _ => return,
+            }
+        }
+    }
+
+    #[test]
+    fn pages_are_read_and_changes_are_events_of_who_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = Socket::bind(Some(&path), &admin()).unwrap();
+            let mode = std::fs::metadata(socket.path()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let closing = socket.closing();
+            let (events, received) = mpsc::channel(4);
+            let control = task::spawn("control", control(received));
+            let serving = super::super::serve_socket(socket, Arc::new(facts()), events);
+            let serving = task::spawn("serving", serving);
+
+            let (status, page) = ask(&path, "GET", "status", "").await;
+            assert_eq!((status, &page["phase"]), (200, &json!("serving")));
+            let (_, page) = ask(&path, "GET", "config", "").await;
+            assert!(page["effective"].as_str().unwrap().contains("least-request"), "{page}");
+            let (_, page) = ask(&path, "GET", "pools/shop/backends/b", "").await;
+            assert_eq!(page["address"], "127.0.0.1:2");
+            for (method, page, status) in [
+                ("GET", "pools/none", 404),
+                ("GET", "sessions", 404),
+                ("DELETE", "status", 405),
+                ("GET", "reload", 405),
+                ("PUT", "marks", 405),
+                ("POST", "reload", 200),
+            ] {
+                assert_eq!(ask(&path, method, page, "").await.0, status, "{method} {page}");
+            }
+            let backend = "pools/shop/backends/a";
+            let (status, page) = ask(&path, "PATCH", backend, r#"{"state": "drain"}"#).await;
+            assert!(status == 200 && page["target"].as_str().unwrap().contains("shop"), "{page}");
+            let (status, page) = ask(&path, "PATCH", backend, r#"{"state": "maint"}"#).await;
+            assert_eq!((status, &page["title"]), (409, &json!("this would empty shop")));
+            let large = format!("{{\"reason\": \"{}\"}}", "x".repeat(70_000));
+            assert_eq!(ask(&path, "PATCH", backend, &large).await.0, 413);
+            // The stand-in goes away without an answer.
+            assert_eq!(ask(&path, "POST", "stop", "").await.0, 503);
+            control.await.unwrap();
+            closing.cancel();
+            serving.await.unwrap();
+        });
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn secrets_never_leave_by_the_page_of_the_configuration() {
+        let answer = read(&facts(), &["config"]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let bytes = runtime.block_on(answer.into_body().collect()).unwrap().to_bytes();
+        let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
+        assert!(!String::from_utf8_lossy(&bytes).contains(key));
+    }
+}

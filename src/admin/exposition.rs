@@ -1,6 +1,6 @@
 //! The `prometheus` Collector over the worker's counters and the live snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -65,7 +65,7 @@ impl Walk {
     fn new(facts: Arc<Facts>) -> Self {
         let describe = |one: &crate::telemetry::metrics::Description| {
             let labels = one.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(one.name.to_owned(), one.help.to_owned(), labels, Default::default()).ok()
+            Desc::new(one.name.to_owned(), one.help.to_owned(), labels, HashMap::default()).ok()
         };
         Self { facts, descriptions: FAMILIES.iter().filter_map(describe).collect() }
     }

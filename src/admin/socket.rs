@@ -154,7 +154,7 @@ fn bind(configured: Option<&Path>, mode: u32, group: Option<&str>) -> io::Result
         io::Error::new(error.kind(), format!("admin socket {}: {error}", path.display()))
     };
     make_way(&path).map_err(wrong)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let draft = folder.join(format!(".{}", std::process::id()));
     let bound = prepare(&draft, &path, mode, group);
     if bound.is_err() {
@@ -228,7 +228,8 @@ fn make(folder: &Path, mode: u32) -> io::Result<()> {
 fn private(folder: &Path) -> io::Result<()> {
     let facts = fs::symlink_metadata(folder)?;
     let ours = facts.uid() == rustix::process::geteuid().as_raw();
-    if facts.is_dir() && ours && facts.mode() & 0o077 == 0 {
+    let others = facts.mode() & 0o077;
+    if facts.is_dir() && ours && others == 0 {
         return Ok(());
     }
     let text = format!("{} is not a folder of this user alone (mode 0700)", folder.display());

@@ -123,9 +123,8 @@ fn backend(member: &Member) -> Backend {
 /// What holds of a backend. Weight 0 is a weight, not a state.
 pub(super) fn state_word(backend: &crate::backend::Backend) -> &'static str {
     match backend.standing() {
-        Standing::Open => "up",
         Standing::BoundOnly if backend.admin_state() == AdminState::Drain => "drain",
-        Standing::BoundOnly => "up",
+        Standing::Open | Standing::BoundOnly => "up",
         Standing::Maint => "maint",
         Standing::Down => "down",
         Standing::Unchecked => "unchecked",

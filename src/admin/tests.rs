@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::facts::{AtomicPhase, BoundListener, DiskFile, Facts, Phase, ReloadStatus};
-use crate::config::model::SecretKey;
+use crate::config::model::{Admin, SecretKey};
 use crate::config::{self, FixedEnvironment, Loaded};
 use crate::health::Checks;
 use crate::snapshot::compile::{Inputs, compile};
@@ -17,7 +17,8 @@ use crate::telemetry::PerWorker;
 use crate::tls::server::Resumption;
 
 const WORKERS: usize = 2;
-const FILE: &str = "[listeners.web]\nbind = [\"127.0.0.1:0\"]\n\
+const FILE: &str = "[sessions]\nkeys = [\"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\"]\n\
+    [listeners.web]\nbind = [\"127.0.0.1:0\"]\n\
     [[routes]]\nname = \"all\"\npool = \"shop\"\n\
     [pools.shop]\nsticky.by = \"cookie\"\nbackends = [\n\
     { id = \"a\", address = \"127.0.0.1:1\" }, { id = \"b\", address = \"127.0.0.1:2\" }]\n";
@@ -39,6 +40,11 @@ fn made(text: &str) -> (Loaded, Registry, Arc<Snapshot>) {
 /// A snapshot of a text that holds.
 pub(super) fn snapshot(text: &str) -> Arc<Snapshot> {
     made(text).2
+}
+
+/// `[admin]` of a file that says nothing about it.
+pub(super) fn admin() -> Admin {
+    made(FILE).0.model.admin
 }
 
 /// Facts of a process that serves one pool of two backends without checks.

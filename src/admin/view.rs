@@ -1,5 +1,6 @@
 //! What is shown of the running process, in the shape in which it travels.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -187,10 +188,10 @@ pub fn mark_line(mark: &Mark) -> String {
     let mut line =
         format!("{}/{} {says} by {} at {}", mark.pool, mark.backend, mark.who, seconds(mark.when));
     if let Some(until) = mark.until {
-        line.push_str(&format!(" until {}", seconds(until)));
+        let _ = write!(line, " until {}", seconds(until));
     }
     if let Some(why) = &mark.why {
-        line.push_str(&format!(": {why}"));
+        let _ = write!(line, ": {why}");
     }
     if !mark.in_file {
         line.push_str(" (not in the file)");
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_marks_time_has_an_end_and_is_not_over_at_once() {
-        assert_eq!(mark_time("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(mark_time("1h30m"), Ok(Duration::from_mins(90)));
         for wrong in ["none", "0s", "soon", "5"] {
             assert!(mark_time(wrong).is_err(), "{wrong}");
         }

@@ -14,7 +14,7 @@ pub(super) struct Arguments {
     /// The configuration file [./ostler.toml, then /etc/ostler/ostler.toml; as root the latter]
     #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
-    /// The socket of the running process [$OSTLER_SOCKET, what the file says, the default places]
+    /// The socket of the running process [`OSTLER_SOCKET`, the file, the default places]
     #[arg(long, value_name = "PATH", global = true)]
     pub(super) socket: Option<PathBuf>,
 }
@@ -68,7 +68,7 @@ pub(super) struct Demo {
 
 #[derive(Debug, Args)]
 pub(super) struct Proxy {
-    /// Where my application listens: 3000, :3000, host:3000, http://host:3000
+    /// Where my application listens: `3000`, `:3000`, `host:3000`, `http://host:3000`
     #[arg(required = true, value_name = "ADDRESS")]
     pub(super) addresses: Vec<String>,
     /// Where to accept, as 8080 (of this machine only) or 0.0.0.0:8080

@@ -18,7 +18,7 @@ use crate::task;
 use super::fail::Fail;
 
 /// Reading a large file with its certificates takes a while; nothing takes longer than this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Bytes of an answer: the status of the largest configuration fits.
 const MAX_ANSWER: usize = 256 << 20;
 

@@ -1,5 +1,7 @@
 //! `ostler drain`, `ready`, `maint`, `weight` and `unmark`.
 
+use std::fmt::Write as _;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -103,11 +105,11 @@ fn told(answer: &Value) -> String {
     for backend in list("backends") {
         let member = |name| backend.get(name).and_then(Value::as_str).unwrap_or_default();
         let (pool, id, address) = (member("pool"), member("id"), member("address"));
-        text.push_str(&format!("{}\n", out::plain(&format!("{pool}/{id} ({address})"))));
+        let _ = writeln!(text, "{}", out::plain(&format!("{pool}/{id} ({address})")));
     }
     text.push_str(&in_force(answer));
     for warning in list("warnings").filter_map(Value::as_str) {
-        text.push_str(&format!("warning: {}\n", out::plain(warning)));
+        let _ = writeln!(text, "warning: {}", out::plain(warning));
     }
     text
 }
@@ -121,7 +123,7 @@ pub(super) fn in_force(answer: &Value) -> String {
     }
     let mut text = "marks in force:\n".to_owned();
     for mark in &marks {
-        text.push_str(&format!("  {}\n", out::plain(&view::mark_line(mark))));
+        let _ = writeln!(text, "  {}", out::plain(&view::mark_line(mark)));
     }
     text
 }

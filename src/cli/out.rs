@@ -1,5 +1,6 @@
 //! Standard output and tables, with errors that are handled.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use super::fail::Fail;
@@ -68,9 +69,9 @@ impl Table {
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let (width, cell) = (*width, plain(cell));
                 if self.right.contains(&column) {
-                    line.push_str(&format!("  {cell:>width$}"));
+                    let _ = write!(line, "  {cell:>width$}");
                 } else {
-                    line.push_str(&format!("  {cell:<width$}"));
+                    let _ = write!(line, "  {cell:<width$}");
                 }
             }
             text.push_str(line.trim_end());

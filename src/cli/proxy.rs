@@ -97,12 +97,13 @@ fn text(
         return Err(Fail::Usage(text.to_owned()));
     }
     let metrics = metrics.map_or_else(String::new, |at| format!("[metrics]\nbind = \"{at}\"\n\n"));
-    let backends: String = (1..)
+    let backends: Vec<String> = (1..)
         .zip(origins)
         .map(|(number, origin)| {
             format!("  {{ id = \"app{number}\", address = \"{}\" }},\n", origin.address)
         })
         .collect();
+    let backends = backends.concat();
     let tls = if tls == 0 { "" } else { "tls = {}\n" };
     Ok(format!(
         "# Sessions and checks for an application; start it with `ostler run -c FILE`.\n\

@@ -52,7 +52,7 @@ fn verdict(status: &Status) -> (u8, String) {
         .map(|problem| problem.text.as_str())
         .collect();
     let what = if told.is_empty() {
-        format!("generation {}, {} pools, all usable", status.generation, status.pools.len())
+        format!("{} for {}, no problems", status.phase, span(status.uptime_seconds))
     } else {
         told.join("; ")
     };
@@ -69,11 +69,11 @@ fn page(status: &Status, now: Timestamp) -> String {
         status.phase,
         span(status.uptime_seconds)
     );
-    let file = status.file.as_deref().unwrap_or("no file");
+    let file = status.file.as_deref().map_or_else(String::new, |file| format!(" of {file}"));
     let differs = if status.file_differs { ", which differs on disk" } else { "" };
     let _ = writeln!(
         text,
-        "generation {} of {file}{differs}, loaded {} ago by {}",
+        "generation {}{file}{differs}, loaded {} ago by {}",
         status.generation,
         ago(status.loaded_at, now),
         status.loaded_by

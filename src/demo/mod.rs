@@ -7,6 +7,7 @@ mod plan;
 pub mod ports;
 
 use std::env;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,11 +79,11 @@ fn greeting(plan: &Plan, files: &Files, socket: Option<&PathBuf>) -> String {
         [("HTTPS", HTTPS, plan.https), ("HTTP", HTTP, http), ("metrics", METRICS_BIND, metrics)]
     {
         if wanted != got.to_string() {
-            text.push_str(&format!("{wanted} is taken: {what} is on {got}.\n"));
+            let _ = writeln!(text, "{wanted} is taken: {what} is on {got}.");
         }
     }
     if files.made {
-        text.push_str(&format!("Its development certificate was made: {cert}\n"));
+        let _ = writeln!(text, "Its development certificate was made: {cert}");
     }
     text.push_str("Ctrl-C ends it.\n");
     text

@@ -43,9 +43,9 @@ impl Memory {
             you,
         ];
         let (content_type, body) = if wants_html(headers) {
-            let paragraphs: String = lines.iter().map(|line| format!("<p>{line}\n")).collect();
+            let paragraphs: Vec<String> = lines.iter().map(|line| format!("<p>{line}\n")).collect();
             let head = "<!doctype html><meta charset=\"utf-8\"><title>Ostler's demo</title>\n";
-            ("text/html; charset=utf-8", format!("{head}{paragraphs}"))
+            ("text/html; charset=utf-8", head.to_owned() + &paragraphs.concat())
         } else {
             ("text/plain; charset=utf-8", lines.join("\n") + "\n")
         };

@@ -66,10 +66,11 @@ impl Plan {
         let Self { https, http, metrics, cert, key, backends } = self;
         let path = |path: &PathBuf| toml::Value::from(path.display().to_string()).to_string();
         let (cert, key) = (path(cert), path(key));
-        let backends: String = backends
+        let backends: Vec<String> = backends
             .iter()
             .map(|(id, address)| format!("  {{ id = \"{id}\", address = \"{address}\" }},\n"))
             .collect();
+        let backends = backends.concat();
         format!(
             "[metrics]\nbind = \"{metrics}\"\n\n\
              [log]\nlevel = \"warn\"\naccess = \"off\"\n\n\

@@ -220,6 +220,11 @@ fn why(
     }
     let by_client = outbound.upload.as_ref().and_then(|upload| upload.failure());
     let reason = match by_client {
+        Some(Reason::BadRequest) => {
+            let refusal = outbound.wire.refusal();
+            let cause = refusal.map_or("body", Refusal::as_str);
+            return (Reason::BadRequest, cause.into());
+        }
         Some(reason) => reason,
         None if error.is_parse_too_large() => Reason::BackendHeaderTooLarge,
         None if error.is_parse() => Reason::BadResponse,

@@ -24,6 +24,8 @@ pub type Loan = Lease<RequestBody, Place>;
 #[derive(Debug)]
 pub struct Body {
     kind: Kind,
+    /// What broke it, one poll before the client is told.
+    broken: Option<BrokenBody>,
     record: Option<Box<Record>>,
 }
 
@@ -116,17 +118,18 @@ pub struct BrokenBody(Reason, #[source] Option<hyper::Error>);
 impl Body {
     /// No body.
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, record: None }
+        Self { kind: Kind::Empty, broken: None, record: None }
     }
 
     /// These bytes.
     pub fn full(bytes: Bytes) -> Self {
-        if bytes.is_empty() { Self::empty() } else { Self { kind: Kind::Full(bytes), record: None } }
+        let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
+        Self { kind, ..Self::empty() }
     }
 
     /// What a backend sends.
     pub fn backend(download: Download) -> Self {
-        Self { kind: Kind::Backend(Box::new(download)), record: None }
+        Self { kind: Kind::Backend(Box::new(download)), ..Self::empty() }
     }
 
     /// The record that is closed with the body.
@@ -144,6 +147,9 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         let this = self.get_mut();
+        if let Some(broken) = this.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
         let poll = match &mut this.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Full(bytes) => {
@@ -167,6 +173,13 @@ impl http_body::Body for Body {
                 Poll::Ready(None) => record.complete(),
                 Poll::Pending => {}
             }
+        }
+        if let Poll::Ready(Some(Err(broken))) = poll {
+            // hyper drops what it has not written when a body fails: first the client gets what
+            // was there, the head above all.
+            this.broken = Some(broken);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         poll
     }

@@ -262,7 +262,8 @@ impl Asked<'_> {
         // A preflight has no cookies to remember the binding by.
         let preflight = self.outbound.preflight;
         let issue = if preflight { Issue::Nothing } else { issue };
-        Shape { pool: self.pool, issue, https: self.client.https, body }
+        let joined = self.visitor.join.is_some();
+        Shape { pool: self.pool, issue, joined, https: self.client.https, body }
     }
 
     /// Whether siblings on this connection may join what begins here.

@@ -99,6 +99,7 @@ impl Failure {
         matches!(
             self.reason,
             Reason::BadRequest
+                | Reason::NotSupported
                 | Reason::HeaderTooLarge
                 | Reason::UriTooLong
                 | Reason::BodyTooLarge

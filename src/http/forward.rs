@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 
+use crate::net::wire::Handle;
 use crate::snapshot::{Listener, Route};
 use crate::sticky::{Stickiness, cookie};
 use crate::telemetry::trace_context::{TraceContext, request_id, valid_request_id};
@@ -33,6 +34,8 @@ pub struct Outbound {
     pub(super) spare: Option<Spare>,
     /// Its body.
     pub(super) upload: Option<Arc<Progress>>,
+    /// The client's connection.
+    pub(super) wire: Arc<Handle>,
     /// Limit and wait of the body, for a repetition.
     pub(super) limits: (Option<u64>, Option<std::time::Duration>),
     /// The method decides about repetitions.
@@ -59,7 +62,8 @@ impl Outbound {
             Some(progress) => {
                 let (limit, timeout) = self.limits;
                 let incoming = progress.recover()?;
-                RequestBody::Streaming(Upload::new(incoming, Arc::clone(progress), limit, timeout))
+                let (progress, wire) = (Arc::clone(progress), Arc::clone(&self.wire));
+                RequestBody::Streaming(Upload::new(incoming, progress, wire, limit, timeout))
             }
         };
         let mut request = Request::new(body);
@@ -119,7 +123,8 @@ pub fn prepare(head: Parts, body: Incoming, way: Way<'_>, record: &mut Record) -
         }
         let progress = Arc::new(Progress::default());
         record.upload = Some(Arc::clone(&progress));
-        let upload = Upload::new(body, Arc::clone(&progress), limit, timeout);
+        let wire = Arc::clone(&peer.handle);
+        let upload = Upload::new(body, Arc::clone(&progress), wire, limit, timeout);
         (RequestBody::Streaming(upload), Some(progress))
     };
     let uri = origin_form(uri);
@@ -140,6 +145,7 @@ pub fn prepare(head: Parts, body: Incoming, way: Way<'_>, record: &mut Record) -
         request: Some(request),
         spare,
         upload,
+        wire: Arc::clone(&peer.handle),
         limits: (limit, timeout),
         method,
     }

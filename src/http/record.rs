@@ -254,9 +254,9 @@ impl Record {
         }
     }
 
-    /// A session began: its cookie is in the answer.
-    pub fn issued(&mut self) {
-        self.issued = true;
+    /// Notes whether a session began, its cookie being in the answer.
+    pub fn issued(&mut self, begun: bool) {
+        self.issued = begun;
     }
 
     fn log(&self, total: Duration, bytes_in: u64) {

@@ -23,6 +23,8 @@ pub struct Shape<'a> {
     pub pool: &'a Pool,
     /// What the choice of the backend means for the visitor.
     pub issue: Issue,
+    /// Whether a sibling has begun the session that this answer speaks of.
+    pub joined: bool,
     /// Whether the client came by https.
     pub https: bool,
     /// Wait for progress of the body.
@@ -51,10 +53,9 @@ pub fn build(
     hop::strip(&mut head.headers);
     // The backend's version never leaks; hyper writes what the client understands.
     head.version = Version::HTTP_11;
-    if let Some(sticky) = &shape.pool.sticky
-        && bind(&mut head.headers, head.status, sticky, shape)
-    {
-        record.issued();
+    if let Some(sticky) = &shape.pool.sticky {
+        let begun = bind(&mut head.headers, head.status, sticky, shape);
+        record.issued(begun && !shape.joined);
     }
     let download = Download::new(incoming, reply.loan, reply.in_flight, shape.body);
     Ok(Response::from_parts(head, Body::backend(download)))

@@ -91,9 +91,8 @@ pub fn begin(
     head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     if let Some(sticky) = &shape.pool.sticky {
         // A handshake is no cacheable answer, so the rules of caches do not come in.
-        if respond::bind(&mut head.headers, head.status, sticky, shape) {
-            record.issued();
-        }
+        let begun = respond::bind(&mut head.headers, head.status, sticky, shape);
+        record.issued(begun && !shape.joined);
     }
     record.answer(StatusCode::SWITCHING_PROTOCOLS);
     let line = record.tunnel().ok_or(Reason::Internal)?;

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::net::clock::Deadline;
+use crate::net::wire::Handle;
 use crate::telemetry::reason::Reason;
 
 /// What the exchange knows about its request's body while a connection has it.
@@ -40,6 +41,7 @@ impl Progress {
             1 => Some(Reason::BodyTooLarge),
             2 => Some(Reason::ClientBodyTimeout),
             3 => Some(Reason::ClientGone),
+            4 => Some(Reason::BadRequest),
             _ => None,
         }
     }
@@ -48,6 +50,7 @@ impl Progress {
         let code = match reason {
             Reason::BodyTooLarge => 1,
             Reason::ClientBodyTimeout => 2,
+            Reason::BadRequest => 4,
             _ => 3,
         };
         self.failed.store(code, Ordering::Relaxed);
@@ -73,6 +76,8 @@ pub enum RequestBody {
 pub struct Upload {
     incoming: Option<Incoming>,
     progress: Arc<Progress>,
+    /// The client's connection, which knows why a body broke off.
+    wire: Arc<Handle>,
     limit: Option<u64>,
     timeout: Option<Duration>,
     deadline: Deadline,
@@ -84,12 +89,14 @@ impl Upload {
     pub fn new(
         incoming: Incoming,
         progress: Arc<Progress>,
+        wire: Arc<Handle>,
         limit: Option<u64>,
         timeout: Option<Duration>,
     ) -> Self {
         Self {
             incoming: Some(incoming),
             progress,
+            wire,
             limit,
             timeout,
             deadline: Deadline::new(),
@@ -117,6 +124,9 @@ impl Upload {
                     self.progress.ended.store(true, Ordering::Relaxed);
                 }
                 Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) if self.wire.refusal().is_some() => {
+                self.broken(Reason::BadRequest)
             }
             Poll::Ready(Some(Err(_))) => self.broken(Reason::ClientGone),
             Poll::Ready(None) => {

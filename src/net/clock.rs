@@ -110,9 +110,9 @@ impl Deadline {
         });
     }
 
-    /// Whether it is set and has not passed.
+    /// Whether it is set; one that has passed stays so until it is set anew or disarmed.
     pub fn armed(&self) -> bool {
-        self.with(|entry| entry.due != NEVER).unwrap_or(false)
+        self.with(|entry| entry.due != NEVER || entry.passed).unwrap_or(false)
     }
 
     /// Ready once it has passed; until then the task is woken when it does.
@@ -208,6 +208,7 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
         advance(2_000);
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(deadline.armed(), "who looks whether it is set must not overlook that it passed");
         assert!(deadline.poll(&cx).is_ready());
         deadline.arm(Some(Duration::from_secs(60)));
         assert!(deadline.poll(&cx).is_pending());

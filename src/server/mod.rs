@@ -42,7 +42,15 @@ pub struct Server {
     /// Worker threads that there are going to be.
     count: usize,
     workers: Vec<Worker>,
-    bound: HashMap<SocketAddr, Listening>,
+    bound: HashMap<Wanted, Listening>,
+}
+
+/// An address as configured. Port 0 becomes another one for each listener, so there its name
+/// belongs to it.
+type Wanted = (SocketAddr, Option<Arc<str>>);
+
+fn wanted(address: SocketAddr, listener: &Arc<str>) -> Wanted {
+    (address, (address.port() == 0).then(|| Arc::clone(listener)))
 }
 
 /// An address that is served.
@@ -71,8 +79,8 @@ pub struct Unbound {
 /// Sockets for a snapshot that is not published yet.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    new: Vec<(SocketAddr, socket::Bound, usize, Arc<str>)>,
-    kept: Vec<(SocketAddr, usize, Arc<str>)>,
+    new: Vec<(Wanted, socket::Bound, usize, Arc<str>)>,
+    kept: Vec<(Wanted, usize, Arc<str>)>,
 }
 
 impl Server {
@@ -105,14 +113,15 @@ impl Server {
         let mut prepared = Prepared::default();
         let mut unbound = Vec::new();
         for (index, listener) in snapshot.listeners.iter().enumerate() {
-            for (place, wanted) in listener.bind.iter().enumerate() {
+            for (place, address) in listener.bind.iter().enumerate() {
                 let (slot, name) = (listener.slot, Arc::clone(&listener.name));
-                if self.bound.contains_key(wanted) {
-                    prepared.kept.push((*wanted, slot, name));
+                let wanted = wanted(*address, &name);
+                if self.bound.contains_key(&wanted) {
+                    prepared.kept.push((wanted, slot, name));
                     continue;
                 }
-                match socket::bind(*wanted, self.count) {
-                    Ok(bound) => prepared.new.push((*wanted, bound, slot, name)),
+                match socket::bind(*address, self.count) {
+                    Ok(bound) => prepared.new.push((wanted, bound, slot, name)),
                     Err(error) => unbound.push(Unbound { listener: index, address: place, error }),
                 }
             }

@@ -42,10 +42,12 @@ pub enum Refusal {
     StatusLine,
     /// More interim answers than the limit.
     TooManyInterim,
+    /// The connection ended within a head.
+    Truncated,
 }
 
 impl Refusal {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::RequestLine,
         Self::Version,
         Self::Target,
@@ -65,6 +67,7 @@ impl Refusal {
         Self::Trailers,
         Self::StatusLine,
         Self::TooManyInterim,
+        Self::Truncated,
     ];
 
     /// From its number.
@@ -94,6 +97,7 @@ impl Refusal {
             Self::Trailers => "trailers",
             Self::StatusLine => "status_line",
             Self::TooManyInterim => "too_many_interim",
+            Self::Truncated => "truncated_head",
         }
     }
 }

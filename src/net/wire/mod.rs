@@ -301,6 +301,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut buffer = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         if buffer.filled().is_empty() {
+            if !self.handle.serves_clients() {
+                self.refuse(Refusal::Truncated, false);
+            }
             return Poll::Ready(Ok(Read::End));
         }
         self.held_back.extend_from_slice(buffer.filled());

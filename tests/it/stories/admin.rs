@@ -172,8 +172,8 @@ async fn check_tells_right_from_wrong_without_a_process() {
     let origins = Origin::three();
     let proxy = front(&origins).await;
     ostler_in(proxy.folder(), &["check", "-c", "ostler.toml"]).await.expect(0);
-    ostler_in(proxy.folder(), &["check"]).await.expect(0);
-    let output = ostler_in(proxy.folder(), &["check", "--effective"]).await.expect(0);
+    let effective = ["check", "-c", "ostler.toml", "--effective"];
+    let output = ostler_in(proxy.folder(), &effective).await.expect(0);
     assert!(output.stdout.contains("drain_timeout"), "{}", output.stdout);
     std::fs::write(proxy.path("effective.toml"), &output.stdout).unwrap();
     ostler_in(proxy.folder(), &["check", "-c", "effective.toml"]).await.expect(0);

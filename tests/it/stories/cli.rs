@@ -144,7 +144,7 @@ async fn a_fresh_key_is_taken_by_a_file() {
         key.trim()
     );
     std::fs::write(directory.path().join("ostler.toml"), text).unwrap();
-    ostler_in(directory.path(), &["check"]).await.expect(0);
+    ostler_in(directory.path(), &["check", "-c", "ostler.toml"]).await.expect(0);
 }
 
 #[tokio::test]
