@@ -212,7 +212,8 @@ impl Asked<'_> {
             let bound = matches!(self.visitor.presented, Presented::Valid(_));
             let verdict =
                 attempts.after(missed.failed, &self.outbound.method, choice.member, bound);
-            if verdict == Verdict::Stop || !self.afford(missed.failure.reason) {
+            let (reason, sent) = (missed.failure.reason, missed.failed.sent);
+            if verdict == Verdict::Stop || !self.afford(reason, sent) {
                 return Err(missed.failure);
             }
             last = Some(missed.failure);
@@ -241,13 +242,13 @@ impl Asked<'_> {
         let others = local::position(self.pool, |cursor, _| {
             self.pool.select(&self.visitor, &attempts.tried, cursor).is_ok()
         });
-        (verdict != Verdict::Stop && others && self.afford(Reason::BackendStatus))
+        (verdict != Verdict::Stop && others && self.afford(Reason::BackendStatus, true))
             .then(|| Failure::because(Reason::BackendStatus, status.as_str().to_owned()))
     }
 
-    /// Pays for a retry out of the pool's budget.
-    fn afford(&self, reason: Reason) -> bool {
-        let paid = local::position(self.pool, |_, budget| budget.spend(clock::now()));
+    /// Pays for a retry out of the pool's budget, where a backend may have seen the request.
+    fn afford(&self, reason: Reason, sent: bool) -> bool {
+        let paid = !sent || local::position(self.pool, |_, budget| budget.spend(clock::now()));
         let counters = self.pool.counters.get(local::worker());
         if paid {
             counters.retry(reason);

@@ -104,8 +104,10 @@ fn decide(failed: Failed, method: &Method, rules: &RetryRules) -> Verdict {
     }
 }
 
-/// What a pool's retries may cost on one worker: a share of its requests, and a few a second so
-/// that small traffic is helped too.
+/// What repetitions of requests that a backend may have seen can cost a pool on one worker: a
+/// share of its requests, and a few a second so that small traffic is helped too. What was never
+/// sent is repeated for nothing: it adds no load to any backend, and a dead backend's visitors are
+/// more than a share.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     /// In hundredths of a retry.

@@ -31,6 +31,9 @@ use super::respond::{self, Shape};
 
 /// One direction's buffer.
 const BUFFER: usize = 16 * 1024;
+/// A client that has seen the backend's end and says nothing more is gone after so long. (One that
+/// has ended its own half may wait for the backend as long as any.)
+const GOODBYE: Duration = Duration::from_secs(5);
 /// hyper hands the client's connection over within this time.
 const HAND_OVER: Duration = Duration::from_secs(30);
 
@@ -127,6 +130,7 @@ async fn run(
         idle,
         deadline: Deadline::new(),
         moved: true,
+        said_goodbye: false,
     };
     let ended = std::future::poll_fn(|cx| tunnel.poll(cx)).await;
     line.moved(tunnel.up.total, tunnel.down.total);
@@ -151,6 +155,8 @@ struct Tunnel<C> {
     idle: Option<Duration>,
     deadline: Deadline,
     moved: bool,
+    /// The backend has ended its half.
+    said_goodbye: bool,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Tunnel<C> {
@@ -160,6 +166,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Tunnel<C> {
         let down = self.down.poll(cx, &mut self.backend, &mut self.client, &mut self.moved)?;
         if up.is_ready() && down.is_ready() {
             return Poll::Ready(Ok(()));
+        }
+        if down.is_ready() && !std::mem::replace(&mut self.said_goodbye, true) {
+            self.idle = Some(self.idle.map_or(GOODBYE, |idle| idle.min(GOODBYE)));
+            self.moved = false;
+            self.deadline.arm(self.idle);
         }
         if !self.deadline.armed() {
             self.deadline.arm(self.idle);
