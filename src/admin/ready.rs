@@ -80,7 +80,8 @@ mod tests {
 
     const FILE: &str = "[metrics]\nready_requires = [\"api\"]\n\
         [listeners.web]\nbind = [\"127.0.0.1:0\"]\n\
-        [[routes]]\npath = \"/shop\"\npool = \"shop\"\n[[routes]]\npath = \"/api\"\npool = \"api\"\n\
+        [[routes]]\npath = \"/shop\"\npool = \"shop\"\n\
+        [[routes]]\npath = \"/api\"\npool = \"api\"\n\
         [[routes]]\npath = \"/old\"\npool = \"old\"\n\
         [pools.shop]\nbackends = [{ id = \"a\", address = \"127.0.0.1:1\", state = \"STATE\" }]\n\
         [pools.api]\nbackends = [{ id = \"a\", address = \"127.0.0.1:2\", state = \"up\" }]\n\
