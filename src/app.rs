@@ -113,8 +113,10 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
     let unix = admin::socket::Socket::bind(start.socket.as_deref(), &model.admin)
         .context("the admin socket cannot be made")?;
     let closing = unix.closing();
-    let max_connections =
-        model.runtime.max_connections.unwrap_or_else(|| connections_allowed(socket::raise_open_files()));
+    let max_connections = model
+        .runtime
+        .max_connections
+        .unwrap_or_else(|| connections_allowed(socket::raise_open_files()));
     lock(&server).start(&server::Setup {
         current,
         counters,
@@ -225,7 +227,8 @@ impl ListenerSockets for Sockets {
         snapshot: &Snapshot,
         report: &mut Report,
     ) -> Option<Prepared> {
-        let unbound = match lock(&self.0).prepare(snapshot) {
+        let prepared = lock(&self.0).prepare(snapshot);
+        let unbound = match prepared {
             Ok(prepared) => return Some(prepared),
             Err(unbound) => unbound,
         };

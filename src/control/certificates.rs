@@ -10,7 +10,7 @@ use super::change::{Shapes, certificates};
 use super::reload::ListenerSockets;
 use crate::config::model::{Listener, Model, UnknownName};
 use crate::event::{Actor, Event};
-use crate::snapshot::compile::load_certificates;
+use crate::snapshot::certificates::load_certificates;
 use crate::task;
 use crate::tls::store::Table;
 

@@ -187,8 +187,8 @@ async fn exchange(
             deadline.arm(Some(look));
         }
         while deadline.poll(cx).is_ready() {
-            let silent = silent_since
-                .map(|since| Duration::from_millis(clock::now().saturating_sub(since)));
+            let silent =
+                silent_since.map(|since| Duration::from_millis(clock::now().saturating_sub(since)));
             if silent.zip(waits.response_header).is_some_and(|(silent, limit)| silent >= limit) {
                 return Poll::Ready(Outcome::Late);
             }
@@ -206,11 +206,7 @@ async fn exchange(
 }
 
 /// Why a request that was (or may have been) sent has no answer.
-fn why(
-    error: &hyper::Error,
-    outbound: &Outbound,
-    loan: &mut Loan,
-) -> (Reason, Cow<'static, str>) {
+fn why(error: &hyper::Error, outbound: &Outbound, loan: &mut Loan) -> (Reason, Cow<'static, str>) {
     if let Some(refusal) = loan.connection().and_then(|connection| connection.handle().refusal()) {
         let reason = match refusal {
             Refusal::HeadTooLarge | Refusal::TooManyFields => Reason::BackendHeaderTooLarge,

@@ -38,7 +38,8 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     };
     let (head, body) = request.into_parts();
     let accept = head.headers.get(http::header::ACCEPT).cloned();
-    let mut record = Box::new(Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head));
+    let mut record =
+        Box::new(Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head));
     let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
     let refused = peer.handle.refused(number).map(Failure::from);
     let result = match (listener, refused) {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Response, StatusCode};
 
 use crate::net::wire::Refusal;
@@ -178,9 +180,8 @@ mod tests {
 
     #[test]
     fn json_is_for_those_who_ask_for_it_first() {
-        let accept = |value: &'static str| {
-            HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))])
-        };
+        let accept =
+            |value: &'static str| HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))]);
         assert!(prefers_json(&accept("application/json, text/plain")));
         assert!(!prefers_json(&accept("text/html, application/json;q=0.9")));
         assert!(!prefers_json(&accept("*/*")));

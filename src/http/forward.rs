@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
-use http::header::{CONNECTION, COOKIE, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA,
+};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri, Version};
@@ -176,10 +178,8 @@ fn via(version: Version) -> HeaderValue {
 
 /// `X-Request-Id` and `traceparent`: kept from trusted sources, made otherwise.
 fn identify(headers: &mut HeaderMap, believed: bool, record: &mut Record) {
-    let id = headers
-        .get(X_REQUEST_ID)
-        .filter(|id| believed && valid_request_id(id.as_bytes()))
-        .cloned();
+    let id =
+        headers.get(X_REQUEST_ID).filter(|id| believed && valid_request_id(id.as_bytes())).cloned();
     let trace = headers.get(TRACEPARENT).filter(|_| believed);
     let trace = trace.and_then(|trace| TraceContext::parse(trace.as_bytes()));
     if !believed {
@@ -233,13 +233,15 @@ pub fn hide_cookies(headers: &mut HeaderMap, sticky: Option<&Stickiness>) {
         cookie::Stripped::Empty => {
             headers.remove(COOKIE);
         }
-        cookie::Stripped::Rewritten(rest) => match HeaderValue::from_maybe_shared(bytes::Bytes::from(rest)) {
-            Ok(rest) => {
-                headers.insert(COOKIE, rest);
+        cookie::Stripped::Rewritten(rest) => {
+            match HeaderValue::from_maybe_shared(bytes::Bytes::from(rest)) {
+                Ok(rest) => {
+                    headers.insert(COOKIE, rest);
+                }
+                Err(_) => {
+                    headers.remove(COOKIE);
+                }
             }
-            Err(_) => {
-                headers.remove(COOKIE);
-            }
-        },
+        }
     }
 }

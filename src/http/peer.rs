@@ -13,6 +13,9 @@ use crate::telemetry::counters::ClientProtocol;
 /// Siblings that may wait for one first answer; more of them begin sessions of their own.
 const MOST_JOINS: usize = 8;
 
+/// Whatever is to be released when a connection, or the tunnel that it became, ends.
+pub type Place = Box<dyn std::any::Any + Send + Sync>;
+
 /// What a connection knows about its client, for as long as it lasts.
 #[derive(Debug)]
 pub struct Peer {
@@ -29,6 +32,8 @@ pub struct Peer {
     /// The wire below.
     pub handle: Arc<Handle>,
     heads: AtomicU64,
+    /// The connection's place under the server's limits: a tunnel holds it on.
+    _place: Place,
     // Never contended: all exchanges of a connection run on its worker's thread.
     memo: Mutex<Memo>,
     joins: Mutex<Vec<Join>>,
@@ -58,6 +63,7 @@ impl Peer {
         protocol: ClientProtocol,
         tls: Option<TlsFacts>,
         handle: Arc<Handle>,
+        place: Place,
     ) -> Self {
         let text = address.ip().to_canonical().to_string();
         let address_value =
@@ -70,6 +76,7 @@ impl Peer {
             tls,
             handle,
             heads: AtomicU64::new(0),
+            _place: place,
             memo: Mutex::default(),
             joins: Mutex::default(),
         }

@@ -106,7 +106,8 @@ fn make_private(headers: &mut HeaderMap) {
     for value in headers.get_all(CACHE_CONTROL) {
         for directive in value.to_str().unwrap_or_default().split(',').map(str::trim) {
             let name = directive.split('=').next().unwrap_or_default().trim();
-            let contrary = ["public", "s-maxage"].iter().any(|word| name.eq_ignore_ascii_case(word));
+            let contrary =
+                ["public", "s-maxage"].iter().any(|word| name.eq_ignore_ascii_case(word));
             if !contrary && !directive.is_empty() {
                 kept.push_str(", ");
                 kept.push_str(directive);

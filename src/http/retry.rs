@@ -85,9 +85,10 @@ fn decide(failed: Failed, method: &Method, rules: &RetryRules) -> Verdict {
         return Verdict::Stop;
     }
     let allowed = match failed.reason {
-        Reason::DnsFailed | Reason::ConnectRefused | Reason::ConnectTimeout | Reason::BackendTls => {
-            rules.unsent
-        }
+        Reason::DnsFailed
+        | Reason::ConnectRefused
+        | Reason::ConnectTimeout
+        | Reason::BackendTls => rules.unsent,
         Reason::BackendReset if !failed.sent => rules.unsent,
         Reason::BackendReset if failed.reused => rules.stale && idempotent,
         Reason::BackendReset => rules.reset && safe,

@@ -21,7 +21,7 @@ use crate::telemetry::counters::ClientProtocol;
 
 use super::body::Body;
 use super::exchange;
-use super::peer::{Peer, TlsFacts};
+use super::peer::{Peer, Place, TlsFacts};
 
 /// What hyper buffers for one HTTP/1 connection, each way.
 const BUFFER: usize = 64 * 1024;
@@ -49,6 +49,7 @@ pub async fn connection<S>(
     protocol: ClientProtocol,
     tls: Option<TlsFacts>,
     listener: &Listener,
+    place: Place,
     ending: impl Future<Output = ()>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -64,12 +65,12 @@ pub async fn connection<S>(
     match protocol {
         ClientProtocol::Http2 => {
             let wire = Wire::framed(stream, waits);
-            let peer = Peer::new(address, slot, protocol, tls, Arc::clone(wire.handle()));
+            let peer = Peer::new(address, slot, protocol, tls, Arc::clone(wire.handle()), place);
             over_http2(wire, Arc::new(peer), limits, waits, ending).await;
         }
         ClientProtocol::Http1 | ClientProtocol::WebSocket => {
             let wire = Wire::client(stream, limits, waits);
-            let peer = Peer::new(address, slot, protocol, tls, Arc::clone(wire.handle()));
+            let peer = Peer::new(address, slot, protocol, tls, Arc::clone(wire.handle()), place);
             over_http1(wire, Arc::new(peer), limits, ending).await;
         }
     }

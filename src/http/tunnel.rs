@@ -26,8 +26,8 @@ use super::failure::Failure;
 use super::header::hop;
 use super::peer::Peer;
 use super::record::Record;
-use super::tunnel_line::TunnelLine;
 use super::respond::{self, Shape};
+use super::tunnel_line::TunnelLine;
 
 /// One direction's buffer.
 const BUFFER: usize = 16 * 1024;

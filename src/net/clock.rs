@@ -202,7 +202,7 @@ mod tests {
         let cx = Context::from_waker(&waker);
         let mut deadline = Deadline::new();
         assert!(deadline.poll(&cx).is_pending());
-        deadline.arm(Some(Duration::from_secs(60)));
+        deadline.arm(Some(Duration::from_mins(1)));
         assert!(deadline.poll(&cx).is_pending());
         advance(59_000);
         assert_eq!(woken.0.load(Ordering::Relaxed), 0);
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(deadline.armed(), "who looks whether it is set must not overlook that it passed");
         assert!(deadline.poll(&cx).is_ready());
-        deadline.arm(Some(Duration::from_secs(60)));
+        deadline.arm(Some(Duration::from_mins(1)));
         assert!(deadline.poll(&cx).is_pending());
     }
 

@@ -7,7 +7,7 @@ use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::http::peer::TlsFacts;
+use crate::http::peer::{Place, TlsFacts};
 use crate::http::{local, serve};
 use crate::net::clock;
 use crate::snapshot::Listener;
@@ -53,14 +53,14 @@ impl Arrival {
     pub(super) fn serve(self, stream: TcpStream) {
         task::spawn("connection", async move {
             let Self { address, slot, ending, permit } = self;
-            let _permit = permit;
+            let place: Place = Box::new(permit);
             let Some((snapshot, index)) = local::snapshot_for(slot) else { return };
             let Some(listener) = snapshot.listeners.get(index).map(Arc::clone) else { return };
             // Requests read the snapshot of their time, not that of their connection.
             drop(snapshot);
             match &listener.tls {
-                None => plain(stream, address, &listener, ending).await,
-                Some(_) => Box::pin(encrypted(stream, address, &listener, ending)).await,
+                None => plain(stream, address, &listener, place, ending).await,
+                Some(_) => Box::pin(encrypted(stream, address, &listener, place, ending)).await,
             }
         });
     }
@@ -70,17 +70,20 @@ async fn plain(
     stream: TcpStream,
     address: SocketAddr,
     listener: &Arc<Listener>,
+    place: Place,
     ending: Ending,
 ) {
     let _open = Open::new(listener, ClientProtocol::Http1);
     let ending = ending.wait();
-    serve::connection(stream, address, ClientProtocol::Http1, None, listener, ending).await;
+    let protocol = ClientProtocol::Http1;
+    serve::connection(stream, address, protocol, None, listener, place, ending).await;
 }
 
 async fn encrypted(
     stream: TcpStream,
     address: SocketAddr,
     listener: &Arc<Listener>,
+    place: Place,
     ending: Ending,
 ) {
     let Some(tls) = &listener.tls else { return };
@@ -120,7 +123,8 @@ async fn encrypted(
     let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
     let facts = TlsFacts { version: text, server_name };
     let _open = Open::new(listener, protocol);
-    serve::connection(stream, address, protocol, Some(facts), listener, ending.wait()).await;
+    let ending = ending.wait();
+    serve::connection(stream, address, protocol, Some(facts), listener, place, ending).await;
 }
 
 /// Counts an open connection.

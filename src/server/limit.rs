@@ -58,7 +58,12 @@ impl Limits {
 
     /// Takes a place for a connection on this worker. `most`: of one client; `None` where the
     /// client is exempt. None when the client has as many as it may.
-    pub fn admit(self: &Arc<Self>, client: IpAddr, most: Option<u32>, worker: usize) -> Option<Permit> {
+    pub fn admit(
+        self: &Arc<Self>,
+        client: IpAddr,
+        most: Option<u32>,
+        worker: usize,
+    ) -> Option<Permit> {
         if let Some(most) = most {
             let mut shard = self.shard(client);
             let count = shard.entry(client).or_insert(0);

@@ -54,11 +54,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start(
-        number: usize,
-        setup: &Setup,
-        limits: &Arc<Limits>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(number: usize, setup: &Setup, limits: &Arc<Limits>) -> io::Result<Self> {
         let (commands, orders) = mpsc::channel(COMMANDS);
         let (arrivals, arriving) = mpsc::channel(IN_TRANSIT);
         let siblings = Siblings::default();
@@ -75,18 +71,15 @@ impl Worker {
             node: Arc::clone(&setup.node),
             pseudonym: pseudonym(),
         };
-        let place = Place {
-            number,
-            limits: Arc::clone(limits),
-            siblings: Arc::clone(&siblings),
-        };
-        let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-            local::install(own);
-            runtime.block_on(run(place, orders, arriving));
-            // Connections are dropped here, while what they report to is still there.
-            drop(runtime);
-            local::flush();
-        })?;
+        let place = Place { number, limits: Arc::clone(limits), siblings: Arc::clone(&siblings) };
+        let thread =
+            std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                local::install(own);
+                runtime.block_on(run(place, orders, arriving));
+                // Connections are dropped here, while what they report to is still there.
+                drop(runtime);
+                local::flush();
+            })?;
         let limits = Arc::clone(limits);
         Ok(Self { number, commands, arrivals, siblings, limits, thread })
     }
@@ -162,7 +155,8 @@ async fn run(
 
 fn seed() -> io::Result<u64> {
     let mut seed = [0; 8];
-    aws_lc_rs::rand::fill(&mut seed).map_err(|_| io::Error::other("the system has no randomness"))?;
+    aws_lc_rs::rand::fill(&mut seed)
+        .map_err(|_| io::Error::other("the system has no randomness"))?;
     Ok(u64::from_ne_bytes(seed))
 }
 

@@ -14,11 +14,11 @@ use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Rule, Table};
 use crate::sticky::{KeyRing, Stickiness};
-use crate::tls::certificate::{self, Certificate};
 use crate::tls::client::ClientTls;
 use crate::tls::server::{self, Offer};
 use crate::tls::store::{self, CertificateStore};
 
+use super::certificates::load_certificates;
 use super::listener::{Listener, ListenerTls};
 use super::registry::{Kept, Registry, Wire};
 use super::{Action, Alive, Member, Pool, Route, Snapshot};
@@ -45,8 +45,7 @@ pub fn compile(
     let mut compiler = Compiler { inputs, registry, report, certificates: Vec::new() };
     let pools: Vec<Option<Arc<Pool>>> =
         (0..).zip(&inputs.model.pools).map(|(index, pool)| compiler.pool(index, pool)).collect();
-    let routes: Vec<Option<Arc<Route>>> =
-        (0..)
+    let routes: Vec<Option<Arc<Route>>> = (0..)
         .zip(&inputs.model.routes)
         .map(|(index, route)| compiler.route(index, route, &pools))
         .collect();
@@ -307,7 +306,11 @@ impl Compiler<'_> {
         }))
     }
 
-    fn table(&mut self, listener: usize, routes: &[Option<Arc<Route>>]) -> Option<Table<Arc<Route>>> {
+    fn table(
+        &mut self,
+        listener: usize,
+        routes: &[Option<Arc<Route>>],
+    ) -> Option<Table<Arc<Route>>> {
         let mut places = Vec::new();
         let mut rules = Vec::new();
         for (written, route) in self.inputs.model.routes.iter().zip(routes) {
@@ -350,10 +353,10 @@ impl Compiler<'_> {
         let reject = tls.unknown_name == UnknownName::Reject;
         let certificates = load_certificates(tls, self.report)?;
         let table = Arc::new(store::Table::new(certificates, reject));
-        let store = self.registry.store(&listener.name).map_or_else(
-            || Arc::new(CertificateStore::new(store::Table::default())),
-            Arc::clone,
-        );
+        let store = self
+            .registry
+            .store(&listener.name)
+            .map_or_else(|| Arc::new(CertificateStore::new(store::Table::default())), Arc::clone);
         let offer = Offer {
             tls12: tls.min_version == TlsVersion::V12,
             http1: listener.protocols.http1,
@@ -370,24 +373,6 @@ impl Compiler<'_> {
         self.certificates.push((Arc::clone(&store), table));
         Some(ListenerTls { config, store })
     }
-}
-
-/// Loads a listener's certificates, reporting each that cannot be used.
-pub fn load_certificates(
-    tls: &model::ListenerTls,
-    report: &mut Report,
-) -> Option<Vec<Certificate>> {
-    let mut certificates = Vec::with_capacity(tls.certificates.len());
-    for files in &tls.certificates {
-        match certificate::load(&files.cert.value, &files.key.value) {
-            Ok(certificate) => certificates.push(certificate),
-            Err(unusable) => {
-                let place = if unusable.of_key { &files.key.place } else { &files.cert.place };
-                report.error(unusable.problem, place);
-            }
-        }
-    }
-    (certificates.len() == tls.certificates.len()).then_some(certificates)
 }
 
 fn new_state(backend: &model::Backend) -> Arc<BackendState> {

@@ -1,5 +1,6 @@
 //! The immutable whole that requests read: one per generation, swapped at once.
 
+pub mod certificates;
 pub mod compile;
 pub mod listener;
 pub mod pool;
@@ -11,8 +12,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
-use crate::config::model::{LogTarget, QueryPolicy, RouteTimeouts};
 pub use crate::config::model::{Health, HealthKind, OnCacheable, Retry as RetryRules};
+use crate::config::model::{LogTarget, QueryPolicy, RouteTimeouts};
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
 pub use listener::Listener;

@@ -192,7 +192,14 @@ impl Pool {
     ) -> Result<Choice, Reason> {
         let home = sticky.is_of_pool(&token, self.hash).then(|| self.member_named(token.backend));
         let Some(index) = home.flatten() else {
-            return self.moved(token, None, StickyToken::Unknown, MoveCause::Removed, visitor, tried);
+            return self.moved(
+                token,
+                None,
+                StickyToken::Unknown,
+                MoveCause::Removed,
+                visitor,
+                tried,
+            );
         };
         let backend = self.members.get(index).map(|member| &member.backend);
         let standing = backend.map_or(Standing::Down, Backend::standing);
@@ -319,3 +326,6 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,7 +187,9 @@ impl Registry {
     }
 
     /// Counters of routes, of those too that have just left.
-    pub fn route_series(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<PerWorker<RouteCounters>>)> {
+    pub fn route_series(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<str>, &Arc<PerWorker<RouteCounters>>)> {
         self.routes.iter().map(|(name, series)| (name, &series.counters))
     }
 

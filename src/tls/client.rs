@@ -37,7 +37,9 @@ impl ClientTls {
             builder.with_root_certificates(roots(ca)?).with_no_client_auth()
         } else {
             let system = builder.with_platform_verifier();
-            system.map_err(|error| format!("no system certificates: {error}"))?.with_no_client_auth()
+            system
+                .map_err(|error| format!("no system certificates: {error}"))?
+                .with_no_client_auth()
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let server_name = tls

@@ -48,7 +48,8 @@ pub fn config(
         &[&rustls::version::TLS13]
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let resolver: Arc<dyn rustls::server::ResolvesServerCert> = Arc::<CertificateStore>::clone(store);
+    let resolver: Arc<dyn rustls::server::ResolvesServerCert> =
+        Arc::<CertificateStore>::clone(store);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?
         .with_no_client_auth()

@@ -68,7 +68,9 @@ impl Table {
         server_name == host
             || self.covering(host).is_none_or(|index| {
                 self.select(Some(server_name)) == Some(index)
-                    || self.select(Some(server_name)).is_some_and(|chosen| self.covers(chosen, host))
+                    || self
+                        .select(Some(server_name))
+                        .is_some_and(|chosen| self.covers(chosen, host))
             })
     }
 

@@ -29,19 +29,15 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A body that requests to backends may have.
-pub trait Outgoing:
-    Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
-{
-}
+/// What hyper takes for an error of a body.
+pub trait Failure: Into<Box<dyn std::error::Error + Send + Sync>> {}
 
-impl<B> Outgoing for B where
-    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
-        + Send
-        + Unpin
-        + 'static
-{
-}
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> Failure for E {}
+
+/// A body that requests to backends may have.
+pub trait Outgoing: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing for B {}
 
 /// An open connection.
 pub struct Connection<B: Outgoing> {
@@ -60,7 +56,10 @@ pub struct Connection<B: Outgoing> {
 
 impl<B: Outgoing> std::fmt::Debug for Connection<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("uses", &self.uses).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("uses", &self.uses)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 

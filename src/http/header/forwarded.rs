@@ -53,7 +53,9 @@ pub fn client(headers: &HeaderMap, peer: IpAddr, https: bool, trusted: &TrustSet
 
 /// An address, with or without port and brackets.
 fn parse(hop: &str) -> Option<IpAddr> {
-    hop.parse().ok().or_else(|| hop.parse().map(|with_port: std::net::SocketAddr| with_port.ip()).ok())
+    hop.parse()
+        .ok()
+        .or_else(|| hop.parse().map(|with_port: std::net::SocketAddr| with_port.ip()).ok())
         .or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
 }
 
@@ -131,9 +133,7 @@ mod tests {
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields
             .iter()
-            .map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
     }
 
@@ -154,8 +154,10 @@ mod tests {
         let found = client(&head, peer, false, &trust("10.0.0.0/8"));
         assert_eq!(found, Client { address: peer, https: false });
         write(&mut head, &HeaderValue::from_static("9.9.9.9"), false, None, false);
-        let left: Vec<String> =
-            head.iter().map(|(name, value)| format!("{name}={}", value.to_str().unwrap())).collect();
+        let left: Vec<String> = head
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))
+            .collect();
         assert_eq!(left.len(), 2, "{left:?}");
         assert!(left.contains(&"x-forwarded-for=9.9.9.9".to_owned()));
         assert!(left.contains(&"x-forwarded-proto=http".to_owned()));

@@ -32,7 +32,10 @@ fn protected(name: &HeaderName) -> bool {
 
 /// Whether a list field has this token.
 pub fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    headers.get_all(name).iter().any(|value| tokens(value).any(|one| one.eq_ignore_ascii_case(token)))
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| tokens(value).any(|one| one.eq_ignore_ascii_case(token)))
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {

@@ -77,7 +77,9 @@ impl Handle {
     /// How long nothing has been going on; none while something is.
     pub fn idle_for(&self, now: u64) -> Option<Duration> {
         let idle = self.heads() == self.done.load(Ordering::Relaxed);
-        idle.then(|| Duration::from_millis(now.saturating_sub(self.done_at.load(Ordering::Relaxed))))
+        idle.then(|| {
+            Duration::from_millis(now.saturating_sub(self.done_at.load(Ordering::Relaxed)))
+        })
     }
 
     /// Why the head of this number (from 0) was refused.

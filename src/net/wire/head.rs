@@ -250,7 +250,8 @@ fn status_line(line: &[u8]) -> Result<(bool, u16), Refusal> {
     };
     let (code, phrase) = rest.split_at_checked(3).ok_or(Refusal::StatusLine)?;
     let digits = code.iter().all(u8::is_ascii_digit);
-    let status = code.iter().fold(0u16, |sum, digit| sum * 10 + u16::from(digit.wrapping_sub(b'0') % 10));
+    let status =
+        code.iter().fold(0u16, |sum, digit| sum * 10 + u16::from(digit.wrapping_sub(b'0') % 10));
     // RFC 9110 §15: three digits, the first from 1 to 5; 6 to 9 are passed on as they are.
     if !digits || status < 100 || !(phrase.is_empty() || phrase.starts_with(b" ")) {
         return Err(Refusal::StatusLine);
@@ -354,8 +355,20 @@ fn is_token(byte: u8) -> bool {
                 table[byte] = (byte as u8).is_ascii_alphanumeric()
                     || matches!(
                         byte as u8,
-                        b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.'
-                            | b'^' | b'_' | b'`' | b'|' | b'~'
+                        b'!' | b'#'
+                            | b'$'
+                            | b'%'
+                            | b'&'
+                            | b'\''
+                            | b'*'
+                            | b'+'
+                            | b'-'
+                            | b'.'
+                            | b'^'
+                            | b'_'
+                            | b'`'
+                            | b'|'
+                            | b'~'
                     );
             }
             byte += 1;

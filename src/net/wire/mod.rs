@@ -189,7 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         None
     }
 
-    fn write_progress<T>(&mut self, cx: &Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn write_progress<T>(
+        &mut self,
+        cx: &Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             if self.writing_stalled {
                 self.writing_stalled = false;
@@ -203,7 +207,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         if self.writing.poll(cx).is_ready() {
             self.handle.stalled();
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the peer takes no bytes",
+            )));
         }
         Poll::Pending
     }

@@ -53,7 +53,8 @@ async fn a_head_in_pieces_is_one_request() {
 
 #[tokio::test]
 async fn a_refused_head_behind_a_good_one_is_answered_in_its_turn() {
-    let bytes = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\nHost: x\n\nGET /c HTTP/1.1\r\n\r\n";
+    let bytes =
+        b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\nHost: x\n\nGET /c HTTP/1.1\r\n\r\n";
     let (answer, seen) = exchange(&[bytes]).await;
     let statuses: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).map(|part| &part[..3]).collect();
     assert_eq!(statuses, ["200", "400"]);
@@ -64,7 +65,8 @@ async fn a_refused_head_behind_a_good_one_is_answered_in_its_turn() {
 
 #[tokio::test]
 async fn a_body_passes_untouched() {
-    let bytes = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nGET /b\n\n\n\r\nGET /c HTTP/1.1\r\nHost: x\r\n\r\n";
+    let bytes = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nGET /b\n\n\n\r\n\
+        GET /c HTTP/1.1\r\nHost: x\r\n\r\n";
     let (_, seen) = exchange(&[bytes]).await;
     assert_eq!(seen.iter().map(|(uri, _)| uri.as_str()).collect::<Vec<_>>(), ["/a", "/c"]);
 }

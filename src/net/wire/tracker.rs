@@ -1,8 +1,6 @@
 //! Where one message ends and the next head begins, in the bytes that a peer sends (pure).
 
-use super::head::{
-    Framing, Head, HeadLimits, Kind, Refusal, check, check_trailer, end_of_head,
-};
+use super::head::{Framing, Head, HeadLimits, Kind, Refusal, check, check_trailer, end_of_head};
 
 /// A chunk's size and extensions; the extensions are dropped by hyper.
 const CHUNK_LINE: usize = 1024;
@@ -28,7 +26,10 @@ enum State {
     /// A head is expected; empty lines may come before a request.
     Head,
     /// So many bytes of a body, or of a chunk with its line end, are left.
-    Body { left: u64, chunked: bool },
+    Body {
+        left: u64,
+        chunked: bool,
+    },
     ChunkLine,
     Trailers,
     /// A protocol change was asked for: nothing is read until it is decided.

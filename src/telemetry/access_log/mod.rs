@@ -16,16 +16,16 @@ pub use entry::Entry;
 use entry::Stamp;
 use writer::Sink;
 
-/// A batch goes to the writer when it is this large (bytes): about thirty lines, so that the
-/// price of handing over is shared, and small enough to stay in the cache.
-const BATCH: usize = 16 * 1024;
+/// A batch goes to the writer when it is this large (bytes): more than a hundred lines, so
+/// that the wake-up of the writer, a system call, is hardly a share of an exchange's.
+const BATCH: usize = 64 * 1024;
 /// Batches that may wait for the writer, over all workers: about 4 MiB, which is what a disk that
 /// stops for a moment costs at full load. What comes on top is dropped and counted.
-const QUEUE: usize = 256;
+const QUEUE: usize = 64;
 /// Written buffers that come back to a worker to be filled again.
 const SPARE: usize = 4;
 /// A buffer that one monstrous line has blown up is not kept (bytes).
-const KEEP: usize = 4 * BATCH;
+const KEEP: usize = 2 * BATCH;
 
 /// What is known to workers, writer and control alike.
 #[derive(Debug, Default)]

@@ -40,17 +40,32 @@ fn what_hyper_would_repair_is_refused() {
         ("GET / HTTP/2.0\r\n\r\n", Refusal::Version),
         ("GET /a#b HTTP/1.1\r\n\r\n", Refusal::Target),
         ("GET /\u{e9} HTTP/1.1\r\n\r\n", Refusal::Target),
-        ("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", Refusal::ContentLength),
+        (
+            "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            Refusal::ContentLength,
+        ),
         ("POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n", Refusal::ContentLength),
         ("POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", Refusal::ContentLength),
         ("POST / HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n", Refusal::ContentLength),
         ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Refusal::TransferEncoding),
-        ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", Refusal::TransferEncoding),
+        (
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+            Refusal::TransferEncoding,
+        ),
         ("POST / HTTP/1.1\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", Refusal::FieldValue),
         ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", Refusal::TransferEncoding),
-        ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", Refusal::BothLengths),
-        ("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Refusal::BothLengths),
-        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\n", Refusal::UpgradeWithBody),
+        (
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
+            Refusal::BothLengths,
+        ),
+        (
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Refusal::BothLengths,
+        ),
+        (
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\n",
+            Refusal::UpgradeWithBody,
+        ),
         ("\u{16}\u{3}\u{1}", Refusal::RequestLine),
     ] {
         assert_eq!(refusal(bytes), Some(expected), "{bytes:?}");
@@ -71,7 +86,8 @@ fn limits_hold_for_target_fields_and_head() {
 
 #[test]
 fn bad_chunks_are_refused_in_the_body() {
-    for chunks in ["x\r\n", "+1\r\n", "0x1\r\n", "1\n", "1 x\r\n", "ffffffffffffffff1\r\n", "\r\n"] {
+    for chunks in ["x\r\n", "+1\r\n", "0x1\r\n", "1\n", "1 x\r\n", "ffffffffffffffff1\r\n", "\r\n"]
+    {
         let bytes = format!("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
         let step = requests().advance(bytes.as_bytes());
         assert_eq!((step.refused, step.in_body), (Some(Refusal::ChunkSize), true), "{chunks:?}");
@@ -107,8 +123,14 @@ fn odd_answers_are_refused() {
     for (bytes, expected) in [
         ("HTTP/1.1 20 OK\r\n\r\n", Refusal::StatusLine),
         ("HTTP/2 200 OK\r\n\r\n", Refusal::StatusLine),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", Refusal::BothLengths),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Refusal::ContentLength),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Refusal::BothLengths,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            Refusal::ContentLength,
+        ),
         ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Refusal::Fold),
         ("garbage\r\n\r\n", Refusal::StatusLine),
     ] {
@@ -132,7 +154,10 @@ fn messages() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn how_bytes_are_cut_does_not_matter(bytes in messages(), cuts in proptest::collection::vec(1usize..40, 1..40)) {
+    fn how_bytes_are_cut_does_not_matter(
+        bytes in messages(),
+        cuts in proptest::collection::vec(1usize..40, 1..40),
+    ) {
         let whole = requests().advance(&bytes);
         let mut tracker = requests();
         let (mut cleared, mut heads, mut refused, mut end) = (0, 0, None, 0);
