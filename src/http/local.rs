@@ -1,7 +1,6 @@
 //! What a worker owns: its view of the snapshot, idle connections, positions, log buffer.
-//!
-//! All of it is in the worker's thread, so nothing here locks; functions, not references, because
-//! futures are `Send` and never hold any of it over an await.
+// All of it is in the worker's thread, so nothing here locks; functions, not references, because
+// futures are `Send` and never hold any of it over an await.
 
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;

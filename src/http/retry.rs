@@ -1,4 +1,4 @@
-//! May this be tried again? The table of the contract, and the budget (pure).
+//! Whether a request may be tried again: the table of the contract, and the budget (pure).
 
 use http::Method;
 

@@ -1,8 +1,7 @@
 //! A worker's coarse clock, and deadlines that cost nothing until they pass.
-//!
-//! A timer of the runtime costs an allocation or an insertion for every wait; a proxy has several
-//! waits an exchange and nearly none of them ends by its timer. Here a deadline is a number in a
-//! table of the worker's thread, looked through ten times a second.
+// A timer of the runtime costs an allocation or an insertion for every wait; a proxy has several
+// waits an exchange and nearly none of them ends by its timer. Here a deadline is a number in a
+// table of the worker's thread, looked through ten times a second.
 
 use std::cell::RefCell;
 use std::task::{Context, Poll, Waker};

@@ -1,8 +1,7 @@
 //! An HTTP/1.1 connection to a backend, driven by whoever uses it.
-//!
-//! hyper's connection future runs inside the exchange that has it on loan, not in a task of its
-//! own: no wake-ups and no hops between tasks on the way of a request, and to drop it is to close
-//! it. Nobody polls it while it is idle; it is looked at when it is taken and now and then.
+// hyper's connection future runs inside the exchange that has it on loan, not in a task of its
+// own: no wake-ups and no hops between tasks on the way of a request, and to drop it is to close
+// it. Nobody polls it while it is idle; it is looked at when it is taken and now and then.
 
 use std::io;
 use std::pin::Pin;
