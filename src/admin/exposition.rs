@@ -241,7 +241,8 @@ impl Page {
             self.0.gauge(Family::BackendInFlight, &labels, backend.state.in_flight());
             let idle = member.counters.sum_gauge(|counters| counters.idle.get());
             self.0.gauge(Family::BackendConnections, &[name, id, "idle"], idle);
-            let active = member.counters.sum_gauge(|counters| counters.active.get());
+            // One connection carries one exchange or tunnel.
+            let active = member.backend.state.in_flight();
             self.0.gauge(Family::BackendConnections, &[name, id, "active"], active);
         }
     }

@@ -122,6 +122,11 @@ pub fn prepare(head: Parts, body: Incoming, way: Way<'_>, record: &mut Record) -
         // Framing is derived from the body at hand: hyper writes it anew.
         if body.size_hint().exact().is_none() {
             headers.remove(CONTENT_LENGTH);
+            if matches!(method, Method::GET | Method::HEAD) {
+                // hyper takes a body of unknown length for none there, unless it is told.
+                let chunked = HeaderValue::from_static("chunked");
+                headers.insert(http::header::TRANSFER_ENCODING, chunked);
+            }
         }
         let progress = Arc::new(Progress::default());
         record.upload = Some(Arc::clone(&progress));

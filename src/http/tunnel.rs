@@ -37,28 +37,17 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// hyper hands the client's connection over within this time.
 const HAND_OVER: Duration = Duration::from_secs(30);
 
-/// A client's wish to change the protocol. Dropped without a tunnel, the connection goes on with
-/// its next request.
+/// A client's wish to change the protocol.
 #[derive(Debug)]
 pub struct Upgrade {
     client: Option<OnUpgrade>,
     peer: Arc<Peer>,
-    decided: bool,
 }
 
 impl Upgrade {
     /// Takes the client's side out of a request.
     pub fn take(head: &mut Parts, peer: &Arc<Peer>) -> Self {
-        let client = head.extensions.remove::<OnUpgrade>();
-        Self { client, peer: Arc::clone(peer), decided: false }
-    }
-}
-
-impl Drop for Upgrade {
-    fn drop(&mut self) {
-        if !self.decided {
-            self.peer.handle.release(false);
-        }
+        Self { client: head.extensions.remove::<OnUpgrade>(), peer: Arc::clone(peer) }
     }
 }
 
@@ -84,9 +73,8 @@ pub fn begin(
     reply.loan.drive(&mut Context::from_waker(std::task::Waker::noop()));
     let connection = reply.loan.keep().ok_or_else(unsolicited)?;
     let (stream, early) = connection.into_tunnel();
-    upgrade.decided = true;
     let peer = Arc::clone(&upgrade.peer);
-    peer.handle.release(true);
+    peer.handle.begin_tunnel();
 
     let (mut head, _) = reply.response.into_parts();
     hop::strip(&mut head.headers);

@@ -1,30 +1,62 @@
 //! The end of a listener or of the process, which many connections wait for.
 
-use tokio_util::sync::CancellationToken;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// The end of a listener or of the process, for those who must go.
 #[derive(Debug, Clone)]
-pub struct Ending(CancellationToken);
+pub struct Ending {
+    begun: Arc<AtomicBool>,
+    token: CancellationToken,
+}
 
 impl Ending {
     /// Not yet.
     #[expect(clippy::new_without_default, reason = "an end is begun, not defaulted")]
     pub fn new() -> Self {
-        Self(CancellationToken::new())
+        Self { begun: Arc::default(), token: CancellationToken::new() }
     }
 
     /// It begins now.
     pub fn begin(&self) {
-        self.0.cancel();
+        self.begun.store(true, Ordering::Release);
+        self.token.cancel();
     }
 
-    /// Whether it has begun.
-    pub fn begun(&self) -> bool {
-        self.0.is_cancelled()
+    /// Resolves when it begins. To be awaited by one task only.
+    pub fn wait(&self) -> Waiting {
+        Waiting {
+            begun: Arc::clone(&self.begun),
+            token: Box::pin(self.token.clone().cancelled_owned()),
+            registered: false,
+        }
     }
+}
 
-    /// Resolves when it begins.
-    pub fn wait(&self) -> impl Future<Output = ()> + use<> {
-        self.0.clone().cancelled_owned()
+/// See [`Ending::wait`]. A connection polls it at every turn, so it takes the token's lock once
+/// and looks at a flag from then on.
+#[derive(Debug)]
+pub struct Waiting {
+    begun: Arc<AtomicBool>,
+    token: Pin<Box<WaitForCancellationFutureOwned>>,
+    registered: bool,
+}
+
+impl Future for Waiting {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.begun.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        if self.registered {
+            return Poll::Pending;
+        }
+        self.registered = true;
+        self.token.as_mut().poll(cx)
     }
 }

@@ -26,6 +26,8 @@ pub struct Handle {
     refusal: AtomicU8,
     /// The refusal is of bytes that hyper cannot be shielded from: reading fails.
     in_stream: AtomicBool,
+    /// A change of protocol was asked for: the wire reads on when it is decided.
+    holding: AtomicBool,
     release: AtomicU8,
     waker: AtomicWaker,
     expect: AtomicBool,
@@ -42,6 +44,7 @@ impl Default for Handle {
             refused_head: AtomicU64::new(u64::MAX),
             refusal: AtomicU8::new(0),
             in_stream: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
             release: AtomicU8::new(KEEP),
             waker: AtomicWaker::new(),
             expect: AtomicBool::new(false),
@@ -72,6 +75,8 @@ impl Handle {
     pub fn done(&self, now: u64) {
         self.done.store(self.done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.done_at.store(now, Ordering::Relaxed);
+        // However the exchange ended: without a tunnel the next request is read.
+        self.decide(false);
     }
 
     /// How long nothing has been going on; none while something is.
@@ -129,11 +134,21 @@ impl Handle {
         self.expect.load(Ordering::Relaxed) && self.expect.swap(false, Ordering::Relaxed)
     }
 
-    /// Decides a change of protocol that the last head asked for: the bytes that follow are a
-    /// tunnel, or the next request.
-    pub fn release(&self, tunnel: bool) {
-        self.release.store(if tunnel { TUNNEL } else { RELEASE }, Ordering::Relaxed);
-        self.waker.wake();
+    pub(super) fn hold(&self) {
+        self.holding.store(true, Ordering::Relaxed);
+    }
+
+    /// The change of protocol that the last head asked for is granted: what follows is a tunnel.
+    pub fn begin_tunnel(&self) {
+        self.decide(true);
+    }
+
+    fn decide(&self, tunnel: bool) {
+        if self.holding.load(Ordering::Relaxed) {
+            self.holding.store(false, Ordering::Relaxed);
+            self.release.store(if tunnel { TUNNEL } else { RELEASE }, Ordering::Relaxed);
+            self.waker.wake();
+        }
     }
 
     pub(super) fn releasing(&self) -> bool {

@@ -126,6 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn after_step(&mut self, heads: bool, refused: Option<(Refusal, bool)>) {
+        if heads && self.tracker.as_ref().is_some_and(Tracker::held) {
+            self.handle.hold();
+        }
         if heads {
             self.head_begun = false;
             self.reading.disarm();

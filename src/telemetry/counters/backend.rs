@@ -29,8 +29,6 @@ pub struct BackendCounters {
     pub reused: Counter,
     /// Connections that wait for a request now.
     pub idle: Gauge,
-    /// Connections that carry a request now.
-    pub active: Gauge,
 }
 
 impl BackendCounters {

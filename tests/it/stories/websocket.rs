@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
-    Config, Jar, Origin, PLAIN, Proxy, SOON, default_route, soon, sticky_pool, within,
+    Config, Jar, Origin, PLAIN, Proxy, SOON, default_route, pool, soon, sticky_pool, within,
 };
 
 const UPGRADE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -122,4 +122,19 @@ async fn a_client_that_vanishes_takes_its_tunnel_along() {
         (proxy.metric(in_flight, &[]).await < 0.5).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_nobody_takes_leaves_the_connection_to_the_next_request() {
+    let origin = Origin::start("a");
+    let body = format!(
+        "{PLAIN}[[routes]]\npath = \"/there\"\npool = \"web\"\n{}",
+        pool("web", &[&origin], "")
+    );
+    let proxy = Proxy::start(Config::new(body)).await;
+    let mut raw = proxy.raw().await;
+    raw.write(format!("GET /nowhere HTTP/1.1\r\n{UPGRADE}")).await;
+    raw.until("404 Not Found\n").await;
+    raw.write("GET /there HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(raw.rest().await.starts_with("HTTP/1.1 200"));
 }
