@@ -43,6 +43,10 @@ impl Admitted {
 /// # Errors
 /// What is wrong with it.
 pub fn check(head: &mut Parts, peer: &Peer, listener: &Listener) -> Result<Admitted, Failure> {
+    // Over HTTP/1 the wire has counted them.
+    if head.headers.len() > listener.limits.headers {
+        return Err(Reason::HeaderTooLarge.into());
+    }
     method(head)?;
     let authority = authority(head)?;
     let host = match &authority {

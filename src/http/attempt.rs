@@ -81,7 +81,8 @@ pub async fn send(
         connection
     } else {
         let started = Instant::now();
-        let connection = match open(pool, member, waits).await {
+        let left = waits.total.map(|total| total.saturating_sub(record.elapsed()));
+        let connection = match open(pool, member, waits, left).await {
             Ok(connection) => connection,
             Err(error) => {
                 counters.attempt(Class::Error);
@@ -104,6 +105,9 @@ pub async fn send(
         Some(connection) => exchange(connection, request, member, outbound, waits, record).await,
         None => Outcome::Down,
     };
+    if !matches!(outcome, Outcome::Answer(_)) {
+        counters.attempt(Class::Error);
+    }
     let (reason, cause): (Reason, Cow<'static, str>) = match outcome {
         Outcome::Answer(response) => {
             let after = record.elapsed();
@@ -116,7 +120,6 @@ pub async fn send(
         Outcome::Over => (Reason::Deadline, "timeouts.request".into()),
         Outcome::Down => (Reason::BackendReset, "the backend went down".into()),
         Outcome::Error(mut error) => {
-            counters.attempt(Class::Error);
             if let Some(request) = error.take_message() {
                 outbound.request = Some(request);
                 let failed =
@@ -136,12 +139,15 @@ async fn open(
     pool: &Pool,
     member: &Member,
     waits: Waits,
+    left: Option<Duration>,
 ) -> Result<Box<Connection<RequestBody>>, DialError> {
     dial(Target {
         addresses: member.addresses(),
         host: &member.host,
         tls: pool.tls.as_deref(),
-        timeout: pool.connections.connect_timeout,
+        timeout: left.map_or(pool.connections.connect_timeout, |left| {
+            left.min(pool.connections.connect_timeout)
+        }),
         write_timeout: waits.write,
     })
     .await

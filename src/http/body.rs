@@ -9,7 +9,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::backend::InFlight;
-use crate::net::clock::Deadline;
+use crate::net::clock::Patience;
 use crate::telemetry::reason::Reason;
 use crate::upstream::Lease;
 
@@ -42,9 +42,7 @@ pub struct Download {
     incoming: Incoming,
     loan: Loan,
     _in_flight: InFlight,
-    timeout: Option<Duration>,
-    deadline: Deadline,
-    waiting: bool,
+    patience: Patience,
     ended: bool,
 }
 
@@ -57,26 +55,16 @@ impl Download {
         timeout: Option<Duration>,
     ) -> Self {
         let ended = incoming.is_end_stream();
-        Self {
-            incoming,
-            loan,
-            _in_flight: in_flight,
-            timeout,
-            deadline: Deadline::new(),
-            waiting: false,
-            ended,
-        }
+        Self { incoming, loan, _in_flight: in_flight, patience: Patience::new(timeout), ended }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         self.loan.drive(cx);
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if self.waiting {
-                    self.waiting = false;
-                    self.deadline.disarm();
-                }
-                self.ended = self.incoming.is_end_stream();
+                self.patience.moved();
+                // hyper asks for nothing after trailers.
+                self.ended = frame.is_trailers() || self.incoming.is_end_stream();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -86,18 +74,10 @@ impl Download {
                 self.ended = true;
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                if !self.waiting {
-                    self.waiting = true;
-                    self.deadline.arm(self.timeout);
-                }
-                match self.deadline.poll(cx) {
-                    Poll::Ready(()) => {
-                        Poll::Ready(Some(Err(BrokenBody(Reason::BackendBodyTimeout, None))))
-                    }
-                    Poll::Pending => Poll::Pending,
-                }
-            }
+            Poll::Pending => self
+                .patience
+                .poll_lost(cx)
+                .map(|()| Some(Err(BrokenBody(Reason::BackendBodyTimeout, None)))),
         }
     }
 }
@@ -130,6 +110,14 @@ impl Body {
     /// What a backend sends.
     pub fn backend(download: Download) -> Self {
         Self { kind: Kind::Backend(Box::new(download)), ..Self::empty() }
+    }
+
+    /// Bytes of a body that is not a backend's.
+    pub fn full_length(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Full(bytes) => Some(bytes.len()),
+            Kind::Empty | Kind::Backend(_) => None,
+        }
     }
 
     /// The record that is closed with the body.

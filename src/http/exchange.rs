@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::net::clock;
@@ -38,6 +38,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     };
     let (head, body) = request.into_parts();
     let accept = head.headers.get(http::header::ACCEPT).cloned();
+    let head_only = head.method == Method::HEAD;
     let mut record =
         Box::new(Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head));
     let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
@@ -63,6 +64,11 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         }
         response
     });
+    if head_only && let Some(length) = response.body().full_length() {
+        // RFC 9110 §9.3.2; hyper sees to it over HTTP/1 only.
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *response.body_mut() = Body::empty();
+    }
     record.answer(response.status());
     if http_body::Body::is_end_stream(response.body()) {
         record.complete();
@@ -112,11 +118,7 @@ async fn run(
     let way = Way { admitted: &admitted, route, listener, peer, client };
     let outbound = forward::prepare(head, body, way, record);
     let mut asked = Asked { pool, route, listener, peer, client, visitor, outbound };
-    let response = asked.answer(record, upgrade).await;
-    if asked.offers() {
-        peer.answered(pool.index);
-    }
-    response
+    asked.answer(record, upgrade).await
 }
 
 /// Who asks, by the cookie it brings; and takes that cookie out of the backend's sight.
@@ -146,7 +148,7 @@ fn visitor(
         && peer.protocol == ClientProtocol::Http2
         && !carries_many
     {
-        visitor.join = peer.join(pool.index);
+        visitor.join = peer.join(pool.slot);
     }
     if !sticky.pass() {
         forward::hide_cookies(&mut head.headers, Some(sticky));
@@ -165,6 +167,15 @@ struct Asked<'a> {
     outbound: Outbound,
 }
 
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        // Answered, failed or given up by the client: nobody joins it any more.
+        if self.offers() {
+            self.peer.answered(self.pool.slot);
+        }
+    }
+}
+
 impl Asked<'_> {
     async fn answer(
         &mut self,
@@ -181,6 +192,9 @@ impl Asked<'_> {
         let mut last: Option<Failure> = None;
         local::position(self.pool, |_, budget| budget.earn(self.route.retry.budget_percent));
         loop {
+            if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
+                return Err(Failure::because(Reason::Deadline, "timeouts.request"));
+            }
             let choice = local::position(self.pool, |cursor, _| {
                 self.pool.select(&self.visitor, &attempts.tried, cursor)
             });
@@ -190,7 +204,8 @@ impl Asked<'_> {
                 Err(reason) => return Err(last.unwrap_or_else(|| reason.into())),
             };
             let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
-            record.chosen(choice.member, choice.told);
+            let told = choice.told.filter(|_| !self.outbound.preflight);
+            record.chosen(choice.member, told);
             self.offer(&choice);
             let sent =
                 attempt::send(self.pool, member, &mut self.outbound, attempts.fresh, waits, record);
@@ -281,7 +296,7 @@ impl Asked<'_> {
         if let Issue::Bind(token) = choice.issue
             && self.offers()
         {
-            self.peer.offer(self.pool.index, token);
+            self.peer.offer(self.pool.slot, token);
         }
     }
 }

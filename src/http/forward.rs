@@ -104,9 +104,8 @@ pub fn prepare(head: Parts, body: Incoming, way: Way<'_>, record: &mut Record) -
     hop::strip(&mut headers);
     let host = admitted.authority.as_ref();
     forwarded::write(&mut headers, &peer.address_value, client.https, host, believed);
-    if let Some(host) = host {
-        headers.insert(HOST, host.clone());
-    }
+    // RFC 9112 §3.2: a request without an authority is sent on with an empty Host.
+    headers.insert(HOST, host.cloned().unwrap_or_else(|| HeaderValue::from_static("")));
     headers.append(VIA, via(version));
     identify(&mut headers, believed, record);
     if admitted.websocket {

@@ -129,6 +129,9 @@ impl Record {
         self.member = Some(member);
         self.attempts += 1;
         self.told = told;
+        self.connect = None;
+        self.first_byte = None;
+        self.reused = false;
     }
 
     /// Notes how the connection of an attempt came about.

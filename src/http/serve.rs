@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -25,6 +25,8 @@ use super::peer::{Peer, Place, TlsFacts};
 
 /// What hyper buffers for one HTTP/1 connection, each way.
 const BUFFER: usize = 64 * 1024;
+/// Bytes of a request's target.
+const TARGET: usize = 65_000;
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS: u32 = 128;
 /// A small window a stream and a large one a connection: one stalled upload does not block the
@@ -37,6 +39,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 const PENDING_RESETS: usize = 64;
 /// Streams that we were provoked to reset.
 const LOCAL_RESETS: usize = 256;
+/// At its listener's end, a connection without a request yet may still bring one.
+const GRACE: Duration = Duration::from_secs(1);
 /// A silent HTTP/2 connection is asked whether it lives.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(10);
@@ -57,7 +61,8 @@ pub async fn connection<S>(
     let limits = HeadLimits {
         size: listener.limits.header_size,
         fields: listener.limits.headers,
-        target: listener.limits.header_size,
+        // hyper holds targets of a little less than 64 KiB.
+        target: listener.limits.header_size.min(TARGET),
     };
     let timeouts = &listener.timeouts;
     let waits = Waits { header: timeouts.header, idle: timeouts.idle, write: timeouts.write };
@@ -90,17 +95,30 @@ async fn over_http1<S>(
     if limits.fields > 100 {
         builder.max_headers(limits.fields);
     }
+    let handle = Arc::clone(&peer.handle);
     let serving = builder.serve_connection(wire, exchanges(peer)).with_upgrades();
     let mut serving = pin!(serving);
     let mut ending = pin!(ending);
     let mut told = false;
+    let mut grace = Deadline::new();
     std::future::poll_fn(|cx| {
-        if !told && ending.as_mut().poll(cx).is_ready() {
-            told = true;
-            serving.as_mut().graceful_shutdown();
-        }
         // How a connection ends is told by its exchanges.
-        serving.as_mut().poll(cx).map(drop)
+        if serving.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if !told && ending.as_mut().poll(cx).is_ready() {
+            // A connection that was accepted and has said nothing yet may have its first request
+            // on the way: hyper would close it unanswered.
+            if !grace.armed() {
+                grace.arm(Some(GRACE));
+            }
+            if handle.heads() > 0 || grace.poll(cx).is_ready() {
+                told = true;
+                serving.as_mut().graceful_shutdown();
+                return serving.as_mut().poll(cx).map(drop);
+            }
+        }
+        Poll::Pending
     })
     .await;
 }
@@ -127,6 +145,7 @@ async fn over_http2<S>(
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     let handle = Arc::clone(&peer.handle);
+    let looked_at = Arc::clone(&handle);
     let serving = builder.serve_connection(wire, exchanges(peer));
     let mut serving = pin!(serving);
     let mut ending = pin!(ending);
@@ -139,17 +158,27 @@ async fn over_http2<S>(
             idle.arm(Some(limit));
         }
         while idle.poll(cx).is_ready() {
-            match handle.idle_for(clock::now()) {
+            match looked_at.idle_for(clock::now()) {
                 Some(idled) if idled >= limit => return true,
                 idled => idle.arm(Some(limit.saturating_sub(idled.unwrap_or_default()))),
             }
         }
         false
     };
+    let mut patience = Deadline::new();
     std::future::poll_fn(|cx| {
         if !told && (ending.as_mut().poll(cx).is_ready() || idle_polls(cx)) {
             told = true;
             serving.as_mut().graceful_shutdown();
+            patience.arm(waits.header);
+        }
+        while told && patience.poll(cx).is_ready() {
+            // Before its preface hyper tells a client nothing and waits for ever; so does a client
+            // that does not answer.
+            if handle.idle_for(clock::now()).is_some() {
+                return Poll::Ready(());
+            }
+            patience.arm(waits.header);
         }
         serving.as_mut().poll(cx).map(drop)
     })

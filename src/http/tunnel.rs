@@ -72,7 +72,7 @@ pub fn begin(
     // What hyper has read ahead of the 101 is part of the tunnel.
     reply.loan.drive(&mut Context::from_waker(std::task::Waker::noop()));
     let connection = reply.loan.keep().ok_or_else(unsolicited)?;
-    let (stream, early) = connection.into_tunnel();
+    let (stream, early) = connection.into_tunnel().ok_or_else(unsolicited)?;
     let peer = Arc::clone(&upgrade.peer);
     peer.handle.begin_tunnel();
 
@@ -124,11 +124,11 @@ async fn run(
     line.moved(tunnel.up.total, tunnel.down.total);
     match ended {
         Ok(()) => line.end(Reason::None, String::new()),
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            line.end(Reason::None, "idle".into());
-        }
         Err(error) if peer.handle.was_stalled() => {
             line.end(Reason::ClientReadTimeout, error.to_string());
+        }
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            line.end(Reason::None, "idle".into());
         }
         Err(error) => line.end(Reason::ClientGone, error.to_string()),
     }

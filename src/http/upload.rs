@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::net::clock::Deadline;
+use crate::net::clock::Patience;
 use crate::net::wire::Handle;
 use crate::telemetry::reason::Reason;
 
@@ -79,9 +79,7 @@ pub struct Upload {
     /// The client's connection, which knows why a body broke off.
     wire: Arc<Handle>,
     limit: Option<u64>,
-    timeout: Option<Duration>,
-    deadline: Deadline,
-    waiting: bool,
+    patience: Patience,
 }
 
 impl Upload {
@@ -93,25 +91,14 @@ impl Upload {
         limit: Option<u64>,
         timeout: Option<Duration>,
     ) -> Self {
-        Self {
-            incoming: Some(incoming),
-            progress,
-            wire,
-            limit,
-            timeout,
-            deadline: Deadline::new(),
-            waiting: false,
-        }
+        Self { incoming: Some(incoming), progress, wire, limit, patience: Patience::new(timeout) }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenUpload>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if self.waiting {
-                    self.waiting = false;
-                    self.deadline.disarm();
-                }
+                self.patience.moved();
                 if let Some(data) = frame.data_ref() {
                     let more = u64::try_from(data.len()).unwrap_or(u64::MAX);
                     let bytes = self.progress.bytes().saturating_add(more);
@@ -120,7 +107,8 @@ impl Upload {
                         return self.broken(Reason::BodyTooLarge);
                     }
                 }
-                if incoming.is_end_stream() {
+                // hyper asks for nothing after trailers.
+                if frame.is_trailers() || incoming.is_end_stream() {
                     self.progress.ended.store(true, Ordering::Relaxed);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -129,20 +117,18 @@ impl Upload {
                 self.broken(Reason::BadRequest)
             }
             Poll::Ready(Some(Err(_))) => self.broken(Reason::ClientGone),
+            // hyper tells a stream that was reset without an error as one that ended.
+            Poll::Ready(None) if !incoming.is_end_stream() && self.wire.is_framed() => {
+                self.broken(Reason::ClientGone)
+            }
             Poll::Ready(None) => {
                 self.progress.ended.store(true, Ordering::Relaxed);
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                if !self.waiting {
-                    self.waiting = true;
-                    self.deadline.arm(self.timeout);
-                }
-                match self.deadline.poll(cx) {
-                    Poll::Ready(()) => self.broken(Reason::ClientBodyTimeout),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
+            Poll::Pending => match self.patience.poll_lost(cx) {
+                Poll::Ready(()) => self.broken(Reason::ClientBodyTimeout),
+                Poll::Pending => Poll::Pending,
+            },
         }
     }
 

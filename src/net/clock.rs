@@ -151,6 +151,39 @@ impl Drop for Deadline {
     }
 }
 
+/// A wait for progress: it begins with the first moment that brings none, and ends with the next
+/// that does.
+#[derive(Debug)]
+pub struct Patience {
+    limit: Option<Duration>,
+    deadline: Deadline,
+    waiting: bool,
+}
+
+impl Patience {
+    /// Nothing is waited for yet.
+    pub const fn new(limit: Option<Duration>) -> Self {
+        Self { limit, deadline: Deadline::new(), waiting: false }
+    }
+
+    /// Something moved.
+    pub fn moved(&mut self) {
+        if self.waiting {
+            self.waiting = false;
+            self.deadline.disarm();
+        }
+    }
+
+    /// Nothing moves: ready when that has lasted too long.
+    pub fn poll_lost(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.waiting {
+            self.waiting = true;
+            self.deadline.arm(self.limit);
+        }
+        self.deadline.poll(cx)
+    }
+}
+
 /// Runs a future under a deadline; `None` when it passed first.
 pub async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);

@@ -41,7 +41,8 @@ impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing fo
 /// An open connection.
 pub struct Connection<B: Outgoing> {
     sender: http1::SendRequest<B>,
-    driver: http1::Connection<Wire<Stream>, B>,
+    /// Gone once it could only keep a request from failing.
+    driver: Option<http1::Connection<Wire<Stream>, B>>,
     handle: Arc<Handle>,
     ended: bool,
     /// Exchanges before the present one.
@@ -71,7 +72,7 @@ impl<B: Outgoing> Connection<B> {
     ) -> Self {
         Self {
             sender,
-            driver,
+            driver: Some(driver),
             handle,
             ended: false,
             uses: 0,
@@ -107,6 +108,12 @@ impl<B: Outgoing> Connection<B> {
         let (driver, ended) = (&mut self.driver, &mut self.ended);
         std::future::poll_fn(move |cx| {
             drive(driver, ended, cx);
+            let answered = answer.as_mut().poll(cx);
+            if answered.is_ready() || !*ended {
+                return answered;
+            }
+            // It ended with the request still in its queue: dropped, it gives the request back.
+            *driver = None;
             answer.as_mut().poll(cx)
         })
         .await
@@ -130,24 +137,24 @@ impl<B: Outgoing> Connection<B> {
     }
 
     /// After a 101: the stream, and what the backend has said on it already.
-    pub fn into_tunnel(self) -> (Stream, Bytes) {
-        let parts = self.driver.into_parts();
+    pub fn into_tunnel(self) -> Option<(Stream, Bytes)> {
+        let parts = self.driver?.into_parts();
         let (stream, held_back) = parts.io.into_parts();
         if held_back.is_empty() {
-            return (stream, parts.read_buf);
+            return Some((stream, parts.read_buf));
         }
         let mut first = BytesMut::from(parts.read_buf);
         first.extend_from_slice(&held_back);
-        (stream, first.freeze())
+        Some((stream, first.freeze()))
     }
 }
 
 fn drive<B: Outgoing>(
-    driver: &mut http1::Connection<Wire<Stream>, B>,
+    driver: &mut Option<http1::Connection<Wire<Stream>, B>>,
     ended: &mut bool,
     cx: &mut Context<'_>,
 ) {
-    if !*ended && driver.poll_without_shutdown(cx).is_ready() {
+    if !*ended && driver.as_mut().is_none_or(|it| it.poll_without_shutdown(cx).is_ready()) {
         // What went wrong is told to the answer or its body.
         *ended = true;
     }

@@ -62,10 +62,14 @@ pub async fn dial<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>,
 
 async fn open<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>, DialError> {
     let mut last = DialError::Unresolved;
+    // Each address has its share of the time: a dead one does not use up that of the next.
+    let addresses = u32::try_from(target.addresses.len()).unwrap_or(u32::MAX).max(1);
+    let share = Some(target.timeout / addresses);
     for address in target.addresses.iter() {
-        match open_one(*address, &target).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => last = error,
+        match clock::within(share, open_one(*address, &target)).await {
+            Some(Ok(connection)) => return Ok(connection),
+            Some(Err(error)) => last = error,
+            None => last = DialError::Timeout,
         }
     }
     Err(last)

@@ -33,6 +33,7 @@ pub struct Handle {
     expect: AtomicBool,
     clients: AtomicBool,
     stalled: AtomicBool,
+    framed: AtomicBool,
 }
 
 impl Default for Handle {
@@ -50,13 +51,14 @@ impl Default for Handle {
             expect: AtomicBool::new(false),
             clients: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
+            framed: AtomicBool::new(false),
         }
     }
 }
 
 impl Handle {
     /// Heads that hyper was given.
-    pub(super) fn heads(&self) -> u64 {
+    pub fn heads(&self) -> u64 {
         self.heads.load(Ordering::Relaxed)
     }
 
@@ -66,7 +68,16 @@ impl Handle {
         }
     }
 
-    /// An exchange has begun on a connection whose heads are not seen here (HTTP/2).
+    pub(super) fn framed(&self) {
+        self.framed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this is a connection whose heads are not seen here: HTTP/2.
+    pub fn is_framed(&self) -> bool {
+        self.framed.load(Ordering::Relaxed)
+    }
+
+    /// An exchange has begun on such a connection.
     pub fn begun(&self) {
         self.note(1);
     }
@@ -75,8 +86,11 @@ impl Handle {
     pub fn done(&self, now: u64) {
         self.done.store(self.done.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.done_at.store(now, Ordering::Relaxed);
-        // However the exchange ended: without a tunnel the next request is read.
-        self.decide(false);
+        // However the exchange of the last head ended: without a tunnel the next request is read.
+        // Before it, pipelined ones may end; what is held is not theirs to decide.
+        if self.heads() == self.done.load(Ordering::Relaxed) {
+            self.decide(false);
+        }
     }
 
     /// How long nothing has been going on; none while something is.
@@ -173,5 +187,21 @@ impl Handle {
     /// Whether the connection was ended because the peer took no bytes.
     pub fn was_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_pipelined_exchange_does_not_decide_about_a_later_handshake() {
+        let handle = Handle::default();
+        handle.note(2);
+        handle.hold();
+        handle.done(0);
+        assert!(!handle.releasing(), "the first of two is done");
+        handle.done(0);
+        assert_eq!(handle.take_release(), Some(false), "the handshake brought no tunnel");
     }
 }

@@ -234,8 +234,7 @@ fn request_line(line: &[u8], limits: &HeadLimits) -> Result<bool, Refusal> {
         }
         _ => return Err(Refusal::RequestLine),
     };
-    let visible = |byte: &u8| (0x21..0x7f).contains(byte) && *byte != b'#';
-    if target.is_empty() || !target.iter().all(visible) {
+    if target.is_empty() || !is_target(target) {
         return Err(Refusal::Target);
     }
     Ok(http10)
@@ -341,6 +340,17 @@ fn number(value: &[u8]) -> Result<u64, Refusal> {
 fn has_control(bytes: &[u8]) -> bool {
     let control = |byte: u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;
     bytes.iter().fold(false, |found, byte| found | control(*byte))
+}
+
+/// What the `http` crate takes for path and query, so that no head passes here which hyper then
+/// refuses by itself, without a line in the log: visible ASCII but for `#`, `<` and `>`, and in a
+/// path the backtick and the question mark, in a query the quotation mark.
+fn is_target(target: &[u8]) -> bool {
+    let visible = |byte: u8| (0x21..0x7f).contains(&byte) && !matches!(byte, b'#' | b'<' | b'>');
+    let question = memchr::memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at_checked(question).unwrap_or_default();
+    path.iter().all(|byte| visible(*byte) && *byte != b'`')
+        && query.iter().all(|byte| visible(*byte) && *byte != b'"')
 }
 
 /// RFC 9110 §5.6.2.

@@ -19,7 +19,7 @@ use bytes::{Buf as _, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::clock::{Deadline, now};
+use super::clock::{Deadline, Patience, now};
 use super::sys;
 pub use handle::Handle;
 use head::Kind;
@@ -54,8 +54,9 @@ pub struct Wire<S> {
     reading: Deadline,
     /// Whether `reading` is for a head that has begun.
     head_begun: bool,
-    writing: Deadline,
-    writing_stalled: bool,
+    writing: Patience,
+    /// The backend takes no more bytes.
+    deaf: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -73,7 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// A connection whose heads are no business of ours: HTTP/2.
     pub fn framed(stream: S, waits: Waits) -> Self {
-        Self::new(stream, None, waits)
+        let wire = Self::new(stream, None, waits);
+        wire.handle.framed();
+        wire
     }
 
     fn new(stream: S, tracker: Option<Tracker>, waits: Waits) -> Self {
@@ -83,11 +86,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             tracker,
             held_back: BytesMut::new(),
             cleared: 0,
+            writing: Patience::new(waits.write),
+            deaf: false,
             waits,
             reading: Deadline::new(),
             head_begun: false,
-            writing: Deadline::new(),
-            writing_stalled: false,
         }
     }
 
@@ -191,23 +194,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         None
     }
 
+    /// A backend may answer and close before it has read everything. hyper would take the failed
+    /// write for the end, although the answer waits to be read: so writes fail silently, and
+    /// whether there is an answer is for the reading side to tell.
+    fn unless_deaf<T>(&mut self, poll: Poll<io::Result<T>>, pretended: T) -> Poll<io::Result<T>> {
+        match poll {
+            Poll::Ready(Err(_)) if !self.handle.serves_clients() => {
+                self.deaf = true;
+                Poll::Ready(Ok(pretended))
+            }
+            other => other,
+        }
+    }
+
     fn write_progress<T>(
         &mut self,
         cx: &Context<'_>,
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            if self.writing_stalled {
-                self.writing_stalled = false;
-                self.writing.disarm();
-            }
+            self.writing.moved();
             return poll;
         }
-        if !self.writing_stalled {
-            self.writing_stalled = true;
-            self.writing.arm(self.waits.write);
-        }
-        if self.writing.poll(cx).is_ready() {
+        if self.writing.poll_lost(cx).is_ready() {
             self.handle.stalled();
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -328,13 +337,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let poll = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let poll = this.unless_deaf(poll, bytes.len());
         this.write_progress(cx, poll)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.deaf {
+            return Poll::Ready(Ok(()));
+        }
         let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        let poll = this.unless_deaf(poll, ());
         this.write_progress(cx, poll)
     }
 
@@ -354,7 +371,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if this.deaf {
+            return Poll::Ready(Ok(length));
+        }
         let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let poll = this.unless_deaf(poll, length);
         this.write_progress(cx, poll)
     }
 }

@@ -137,3 +137,17 @@ async fn extended_connect_is_not_offered_and_connect_is_refused() {
     }
     assert_eq!(door.get("/").await.status, 200);
 }
+
+#[tokio::test]
+async fn an_error_in_answer_to_head_has_a_length_and_no_body() {
+    let origin = Origin::start("a");
+    let body = format!(
+        "{SECURE}[[routes]]\npath = \"/there\"\npool = \"web\"\n{}",
+        pool("web", &[&origin], "")
+    );
+    let proxy = Proxy::start(Config::new(body)).await;
+    let door = proxy.secure("h2");
+    let answer = door.send(door.request("HEAD", "/nowhere"), "").await;
+    assert_eq!((answer.status, answer.body.len(), answer.broken), (404, 0, false));
+    assert!(answer.header("content-length").is_some());
+}
