@@ -7,7 +7,9 @@
 
 mod handle;
 mod head;
+mod linger;
 mod tracker;
+mod write;
 
 use std::io;
 use std::pin::Pin;
@@ -24,6 +26,7 @@ use super::sys;
 pub use handle::Handle;
 use head::Kind;
 pub use head::{HeadLimits, Refusal};
+use linger::Linger;
 use tracker::Tracker;
 
 /// Stands in for a refused head. The exchange never reads it: it knows by number.
@@ -57,6 +60,9 @@ pub struct Wire<S> {
     writing: Patience,
     /// The backend takes no more bytes.
     deaf: bool,
+    /// We have said our last.
+    shut: bool,
+    linger: Linger,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -88,6 +94,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             cleared: 0,
             writing: Patience::new(waits.write),
             deaf: false,
+            shut: false,
+            linger: Linger::default(),
             waits,
             reading: Deadline::new(),
             head_begun: false,
@@ -193,38 +201,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let _ = self.reading.poll(cx);
         None
     }
-
-    /// A backend may answer and close before it has read everything. hyper would take the failed
-    /// write for the end, although the answer waits to be read: so writes fail silently, and
-    /// whether there is an answer is for the reading side to tell.
-    fn unless_deaf<T>(&mut self, poll: Poll<io::Result<T>>, pretended: T) -> Poll<io::Result<T>> {
-        match poll {
-            Poll::Ready(Err(_)) if !self.handle.serves_clients() => {
-                self.deaf = true;
-                Poll::Ready(Ok(pretended))
-            }
-            other => other,
-        }
-    }
-
-    fn write_progress<T>(
-        &mut self,
-        cx: &Context<'_>,
-        poll: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.writing.moved();
-            return poll;
-        }
-        if self.writing.poll_lost(cx).is_ready() {
-            self.handle.stalled();
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the peer takes no bytes",
-            )));
-        }
-        Poll::Pending
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
@@ -327,57 +303,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.held_back.extend_from_slice(buffer.filled());
         self.inspect_held_back();
         Poll::Ready(Ok(Read::HeldBack))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.deaf {
-            return Poll::Ready(Ok(bytes.len()));
-        }
-        let poll = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        let poll = this.unless_deaf(poll, bytes.len());
-        this.write_progress(cx, poll)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.deaf {
-            return Poll::Ready(Ok(()));
-        }
-        let poll = Pin::new(&mut this.stream).poll_flush(cx);
-        let poll = this.unless_deaf(poll, ());
-        this.write_progress(cx, poll)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
-        this.write_progress(cx, poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let length = slices.iter().map(|slice| slice.len()).sum();
-        if this.deaf {
-            return Poll::Ready(Ok(length));
-        }
-        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
-        let poll = this.unless_deaf(poll, length);
-        this.write_progress(cx, poll)
     }
 }
 

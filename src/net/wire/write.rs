@@ -1,0 +1,108 @@
+//! The writing half of a wire: waits for a peer that takes no bytes, and how it is ended.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Wire;
+use super::tracker::Tracker;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Whether a client may still be sending a request that was answered already.
+    fn unread(&self) -> bool {
+        let between = self.tracker.as_ref().is_none_or(Tracker::at_head);
+        self.handle.serves_clients() && !between
+    }
+
+    /// A backend may answer and close before it has read everything. hyper would take the failed
+    /// write for the end, although the answer waits to be read: so writes fail silently, and
+    /// whether there is an answer is for the reading side to tell.
+    fn unless_deaf<T>(&mut self, poll: Poll<io::Result<T>>, pretended: T) -> Poll<io::Result<T>> {
+        match poll {
+            Poll::Ready(Err(_)) if !self.handle.serves_clients() => {
+                self.deaf = true;
+                Poll::Ready(Ok(pretended))
+            }
+            other => other,
+        }
+    }
+
+    fn write_progress<T>(
+        &mut self,
+        cx: &Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.writing.moved();
+            return poll;
+        }
+        if self.writing.poll_lost(cx).is_ready() {
+            self.handle.stalled();
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the peer takes no bytes",
+            )));
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let poll = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let poll = this.unless_deaf(poll, bytes.len());
+        this.write_progress(cx, poll)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.deaf {
+            return Poll::Ready(Ok(()));
+        }
+        let poll = Pin::new(&mut this.stream).poll_flush(cx);
+        let poll = this.unless_deaf(poll, ());
+        this.write_progress(cx, poll)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.shut {
+            let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
+            ready!(this.write_progress(cx, poll))?;
+            this.shut = true;
+        }
+        if this.unread() {
+            ready!(this.linger.poll(&mut this.stream, cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        if this.deaf {
+            return Poll::Ready(Ok(length));
+        }
+        let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let poll = this.unless_deaf(poll, length);
+        this.write_progress(cx, poll)
+    }
+}
