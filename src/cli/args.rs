@@ -42,7 +42,7 @@ pub(super) enum Command {
     /// Mark a backend: the bound may stay, nobody new
     Drain(Mark),
     /// Mark a backend: up, whatever the file says
-    Ready(Mark),
+    Ready(Ready),
     /// Mark a backend: out at once
     Maint(Mark),
     /// Mark a backend: this weight, whatever the file says
@@ -124,6 +124,15 @@ pub(super) struct Mark {
     pub(super) target: Option<String>,
     #[command(flatten)]
     pub(super) options: MarkOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ready {
+    #[command(flatten)]
+    pub(super) mark: Mark,
+    /// Return when it takes traffic: when its checks have passed
+    #[arg(long)]
+    pub(super) wait: bool,
 }
 
 #[derive(Debug, Args)]

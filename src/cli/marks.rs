@@ -1,6 +1,7 @@
 //! `ostler drain`, `ready`, `maint`, `weight` and `unmark`.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
@@ -14,13 +15,16 @@ use super::client::Places;
 use super::fail::Fail;
 use super::out;
 
+/// How often `ready --wait` looks.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Sets or lifts a mark of the state.
 ///
 /// # Errors
 /// What the running process has against it, or that nobody answers.
 pub(super) fn mark(places: &Places, mark: &args::Mark, action: MarkAction) -> Result<(), Fail> {
     let page = page(mark.target.as_deref(), &mark.options)?;
-    send(places, &page, &mark.options, action)
+    send(places, &page, &mark.options, action).map(drop)
 }
 
 /// Sets a mark of the weight.
@@ -41,7 +45,48 @@ pub(super) fn weight(places: &Places, weight: &args::Weight) -> Result<(), Fail>
         Fail::Usage(format!("`{number}` is no weight: write a whole number from 0 to {most}"))
     })?;
     let page = page(target, &weight.options)?;
-    send(places, &page, &weight.options, MarkAction::Weight(number))
+    send(places, &page, &weight.options, MarkAction::Weight(number)).map(drop)
+}
+
+/// Marks a backend as up, and waits where asked to until it takes traffic.
+///
+/// # Errors
+/// As [`mark`]; and when one of them leaves the configuration meanwhile.
+pub(super) fn ready(places: &Places, ready: &args::Ready) -> Result<(), Fail> {
+    let mark = &ready.mark;
+    let page = page(mark.target.as_deref(), &mark.options)?;
+    let answer = send(places, &page, &mark.options, MarkAction::Ready)?;
+    let mut waiting = if ready.wait { matched(&answer) } else { Vec::new() };
+    let mut told = false;
+    while !waiting.is_empty() {
+        let status: view::Status = places.get("status")?;
+        let mut gone = None;
+        waiting.retain(|(pool, id)| {
+            let pools = status.pools.iter().filter(|it| it.name == *pool);
+            let backend = pools.flat_map(|it| &it.backends).find(|it| it.id == *id);
+            if backend.is_none() {
+                gone = Some(format!("{pool}/{id} has left the configuration"));
+            }
+            backend.is_some_and(|backend| backend.state != "up")
+        });
+        if let Some(gone) = gone {
+            return Err(Fail::refused(gone));
+        }
+        if let Some((pool, id)) = waiting.first() {
+            if !std::mem::replace(&mut told, true) {
+                out::note(&format!("waiting for {pool}/{id} to pass its checks"));
+            }
+            std::thread::park_timeout(LOOK);
+        }
+    }
+    Ok(())
+}
+
+/// Pools and ids of the backends that a mark was for.
+fn matched(answer: &Value) -> Vec<(String, String)> {
+    let member = |of: &Value, name| of.get(name).and_then(Value::as_str).map(str::to_owned);
+    let backends = answer.get("backends").and_then(Value::as_array).into_iter().flatten();
+    backends.filter_map(|it| Some((member(it, "pool")?, member(it, "id")?))).collect()
 }
 
 fn send(
@@ -49,9 +94,14 @@ fn send(
     page: &str,
     options: &MarkOptions,
     action: MarkAction,
-) -> Result<(), Fail> {
+) -> Result<Value, Fail> {
     let answer = places.ask(Method::PATCH, page, Some(&body(options, action)?))?;
-    if options.json { out::json(&answer) } else { out::print(&told(&answer)) }
+    if options.json {
+        out::json(&answer)?;
+    } else {
+        out::print(&told(&answer))?;
+    }
+    Ok(answer)
 }
 
 /// The page of the backend that is meant, or that of all marks.

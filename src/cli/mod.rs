@@ -63,7 +63,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
         Command::Status(status) if status.check => Ok(status::check(&places())),
         Command::Status(status) => done(status::status(&places(), status.json)),
         Command::Drain(mark) => done(marks::mark(&places(), &mark, MarkAction::Drain)),
-        Command::Ready(mark) => done(marks::mark(&places(), &mark, MarkAction::Ready)),
+        Command::Ready(ready) => done(marks::ready(&places(), &ready)),
         Command::Maint(mark) => done(marks::mark(&places(), &mark, MarkAction::Maint)),
         Command::Unmark(mark) => done(marks::mark(&places(), &mark, MarkAction::Unmark)),
         Command::Weight(weight) => done(marks::weight(&places(), &weight)),

@@ -9,7 +9,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::backend::InFlight;
-use crate::net::clock::Patience;
+use crate::net::clock::{Deadline, Patience};
 use crate::telemetry::reason::Reason;
 use crate::upstream::Lease;
 
@@ -43,22 +43,31 @@ pub struct Download {
     loan: Loan,
     _in_flight: InFlight,
     patience: Patience,
+    /// The end of the exchange as a whole, where the route has one.
+    end: Deadline,
     ended: bool,
 }
 
 impl Download {
-    /// A body, the connection it comes by, and the wait for progress.
+    /// A body, the connection it comes by, the wait for progress, and what is left for all of it.
     pub fn new(
         incoming: Incoming,
         loan: Loan,
         in_flight: InFlight,
-        timeout: Option<Duration>,
+        (timeout, left): (Option<Duration>, Option<Duration>),
     ) -> Self {
         let ended = incoming.is_end_stream();
-        Self { incoming, loan, _in_flight: in_flight, patience: Patience::new(timeout), ended }
+        let mut end = Deadline::new();
+        if left.is_some() {
+            end.arm(left);
+        }
+        Self { incoming, loan, _in_flight: in_flight, patience: Patience::new(timeout), end, ended }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        if self.end.poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(BrokenBody(Reason::Deadline, None))));
+        }
         self.loan.drive(cx);
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {

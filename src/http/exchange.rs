@@ -190,6 +190,8 @@ impl Asked<'_> {
         };
         let mut attempts = Attempts::new(self.route.retry);
         let mut last: Option<Failure> = None;
+        // What the next attempt is to be paid for: why, and whether the request was sent.
+        let mut owed: Option<(Reason, bool)> = None;
         local::position(self.pool, |_, budget| budget.earn(self.route.retry.budget_percent));
         loop {
             if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
@@ -203,6 +205,12 @@ impl Asked<'_> {
                 // Nobody else is left: what was tried tells more than that.
                 Err(reason) => return Err(last.unwrap_or_else(|| reason.into())),
             };
+            // Only now that there is somebody to ask.
+            if let Some((reason, sent)) = owed.take()
+                && !self.afford(reason, sent)
+            {
+                return Err(last.unwrap_or_else(|| reason.into()));
+            }
             let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
             let told = choice.told.filter(|_| !self.outbound.preflight);
             record.chosen(choice.member, told);
@@ -211,7 +219,7 @@ impl Asked<'_> {
                 attempt::send(self.pool, member, &mut self.outbound, attempts.fresh, waits, record);
             let missed = match sent.await {
                 Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                    let shape = self.shape(choice.issue);
+                    let shape = self.shape(choice.issue, record);
                     let upgrade = upgrade.take();
                     let idle = timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
                     return tunnel::begin(reply, upgrade, &shape, idle, record);
@@ -221,17 +229,17 @@ impl Asked<'_> {
                         last = Some(missed);
                         continue;
                     }
-                    return respond::build(reply, &self.shape(choice.issue), record);
+                    return respond::build(reply, &self.shape(choice.issue, record), record);
                 }
                 Err(missed) => missed,
             };
             let bound = matches!(self.visitor.presented, Presented::Valid(_));
             let verdict =
                 attempts.after(missed.failed, &self.outbound.method, choice.member, bound);
-            let (reason, sent) = (missed.failure.reason, missed.failed.sent);
-            if verdict == Verdict::Stop || !self.afford(reason, sent) {
+            if verdict == Verdict::Stop {
                 return Err(missed.failure);
             }
+            owed = Some((missed.failure.reason, missed.failed.sent));
             last = Some(missed.failure);
         }
     }
@@ -274,13 +282,15 @@ impl Asked<'_> {
         paid
     }
 
-    fn shape(&self, issue: Issue) -> Shape<'_> {
+    fn shape(&self, issue: Issue, record: &Record) -> Shape<'_> {
         let body = self.route.timeouts.body.unwrap_or(self.listener.timeouts.body);
         // A preflight has no cookies to remember the binding by.
         let preflight = self.outbound.preflight;
         let issue = if preflight { Issue::Nothing } else { issue };
         let joined = self.visitor.join.is_some();
-        Shape { pool: self.pool, issue, joined, https: self.client.https, body }
+        let left = self.route.timeouts.request;
+        let left = left.map(|limit| limit.saturating_sub(record.elapsed()));
+        Shape { pool: self.pool, issue, joined, https: self.client.https, body, left }
     }
 
     /// Whether siblings on this connection may join what begins here.

@@ -114,7 +114,7 @@ impl Failure {
 /// Contract §6.
 fn status(reason: Reason) -> StatusCode {
     let code = match reason {
-        Reason::None | Reason::BackendStatus => 200,
+        Reason::None => 200,
         Reason::BadRequest => 400,
         Reason::HeaderTooLarge => 431,
         Reason::BodyTooLarge => 413,
@@ -145,6 +145,7 @@ fn status(reason: Reason) -> StatusCode {
         | Reason::ConnectRefused
         | Reason::BackendTls
         | Reason::BackendReset
+        | Reason::BackendStatus
         | Reason::BadResponse
         | Reason::BackendHeaderTooLarge
         | Reason::BackendBodyAborted => 502,

@@ -2,7 +2,7 @@
 // All of it is in the worker's thread, so nothing here locks; functions, not references, because
 // futures are `Send` and never hold any of it over an await.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ struct Local {
     counters: Arc<PerWorker<WorkerCounters>>,
     node: Arc<str>,
     pseudonym: HeaderValue,
+    ending: Cell<bool>,
 }
 
 struct View {
@@ -95,6 +96,7 @@ pub fn install(setup: Setup) {
         counters: setup.counters,
         node: setup.node,
         pseudonym: setup.pseudonym,
+        ending: Cell::new(false),
     };
     LOCAL.with(|place| assert!(place.set(local).is_ok(), "a thread becomes a worker once"));
 }
@@ -224,6 +226,16 @@ pub async fn housekeeping() {
             sweep();
         }
     }
+}
+
+/// The worker ends: what it drops from now on is cut off by us, not by its client.
+pub fn end() {
+    with(|local| local.ending.set(true));
+}
+
+/// Whether the worker ends.
+pub fn is_ending() -> bool {
+    with(|local| local.ending.get())
 }
 
 /// Hands the last lines to the writer.

@@ -228,13 +228,12 @@ impl Record {
 
     fn count(&self, total: Duration, bytes_in: u64) {
         let worker = local::worker();
-        if let Some(route) = self.route.and_then(|route| self.snapshot.routes.get(route)) {
-            let counters = route.counters.get(worker);
-            counters.record(&self.method, self.status, self.reason);
-            counters.request_bytes.add(bytes_in);
-            counters.response_bytes.add(self.bytes_out);
-            counters.observe(self.status, total);
-        }
+        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
+        let counters = route.map_or(&self.snapshot.unrouted, |route| &route.counters).get(worker);
+        counters.record(&self.method, self.status, self.reason);
+        counters.request_bytes.add(bytes_in);
+        counters.response_bytes.add(self.bytes_out);
+        counters.observe(self.status, total);
         self.count_session();
         if let Some(member) = self.member()
             && self.first_byte.is_some()
@@ -317,12 +316,19 @@ impl Drop for Record {
         }
         let total = self.started.elapsed();
         if !self.answered {
-            // hyper has dropped the exchange: nobody waits for its answer any more.
-            self.reason = Reason::ClientGone;
-            self.status = 499;
+            // hyper has dropped the exchange: nobody waits for its answer any more, or we are at
+            // the end of our patience ourselves.
+            let cut = local::is_ending();
+            self.reason = if cut { Reason::Stopping } else { Reason::ClientGone };
+            self.status = if cut { 0 } else { 499 };
         } else if !self.complete && self.reason == Reason::None {
-            let stalled = self.peer.handle.was_stalled();
-            self.reason = if stalled { Reason::ClientReadTimeout } else { Reason::ClientGone };
+            self.reason = if local::is_ending() {
+                Reason::Stopping
+            } else if self.peer.handle.was_stalled() {
+                Reason::ClientReadTimeout
+            } else {
+                Reason::ClientGone
+            };
         }
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.count(total, bytes_in);

@@ -29,6 +29,8 @@ pub struct Shape<'a> {
     pub https: bool,
     /// Wait for progress of the body.
     pub body: Option<Duration>,
+    /// What is left for the exchange as a whole.
+    pub left: Option<Duration>,
 }
 
 /// Turns a backend's answer into the client's.
@@ -57,7 +59,8 @@ pub fn build(
         let begun = bind(&mut head.headers, head.status, sticky, shape);
         record.issued(begun && !shape.joined);
     }
-    let download = Download::new(incoming, reply.loan, reply.in_flight, shape.body);
+    let waits = (shape.body, shape.left);
+    let download = Download::new(incoming, reply.loan, reply.in_flight, waits);
     Ok(Response::from_parts(head, Body::backend(download)))
 }
 
@@ -72,6 +75,11 @@ pub fn bind(
     let Some(token) = shape.issue.token() else { return false };
     // RFC 9111 §4.3.4: a 304 updates what caches have stored.
     if status == StatusCode::NOT_MODIFIED {
+        return false;
+    }
+    // A backend that cannot serve yet, or not any more, is nobody's home.
+    let unable = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE);
+    if unable && matches!(shape.issue, Issue::Bind(_) | Issue::Move(_)) {
         return false;
     }
     let cache_control = || headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes);

@@ -76,6 +76,7 @@ impl Worker {
             std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 local::install(own);
                 runtime.block_on(run(place, orders, arriving));
+                local::end();
                 // Connections are dropped here, while what they report to is still there.
                 drop(runtime);
                 local::flush();

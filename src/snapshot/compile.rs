@@ -20,7 +20,7 @@ use crate::tls::store::{self, CertificateStore};
 
 use super::certificates::load_certificates;
 use super::listener::{Listener, ListenerTls};
-use super::registry::{Kept, Registry, Wire};
+use super::registry::{Kept, Registry, UNROUTED, Wire};
 use super::{Action, Alive, Member, Pool, Route, Snapshot};
 
 /// What a snapshot is made of beside the registry.
@@ -56,8 +56,8 @@ pub fn compile(
     if compiler.report.has_errors() {
         return None;
     }
+    let unrouted = compiler.registry.route(UNROUTED);
     let certificates = compiler.certificates;
-    let log = &inputs.model.log;
     let snapshot = Snapshot {
         generation: inputs.generation,
         made_at: SystemTime::now(),
@@ -65,7 +65,7 @@ pub fn compile(
         routes: routes.into_iter().collect::<Option<_>>()?,
         pools: pools.into_iter().collect::<Option<_>>()?,
         ready_requires: inputs.model.metrics.ready_requires.as_slice().into(),
-        access_log: log.access.then(|| (log.to.clone(), log.query)),
+        unrouted,
         alive: Alive::new(),
     };
     Some(Compiled { snapshot: Arc::new(snapshot), certificates })

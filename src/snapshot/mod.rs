@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
+use crate::config::model::RouteTimeouts;
 pub use crate::config::model::{Health, HealthKind, OnCacheable, Retry as RetryRules};
-use crate::config::model::{LogTarget, QueryPolicy, RouteTimeouts};
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
 pub use listener::Listener;
@@ -34,8 +34,8 @@ pub struct Snapshot {
     pub pools: Box<[Arc<Pool>]>,
     /// Indexes of the pools without which `/readyz` is red.
     pub ready_requires: Box<[usize]>,
-    /// Where access lines go and what they keep of a query; `None`: no access log.
-    pub access_log: Option<(LogTarget, QueryPolicy)>,
+    /// Counters of exchanges that no route took, kept across generations.
+    pub unrouted: Arc<PerWorker<RouteCounters>>,
     /// Counts the snapshots alive.
     pub alive: Alive,
 }

@@ -17,6 +17,10 @@ use super::Snapshot;
 /// Counters stay this long after their object has left the configuration.
 const AFTERLIFE: Duration = Duration::from_mins(5);
 
+/// Stands in series for the route of exchanges that no route took: refused heads, unknown hosts,
+/// redirecting listeners. No configured name has parentheses.
+pub const UNROUTED: &str = "(none)";
+
 /// Pool and id: what series belong to.
 pub type BackendName = (Arc<str>, Arc<str>);
 
@@ -165,6 +169,7 @@ impl Registry {
                 self.backends.insert(name, kept);
             }
         }
+        keep(&mut self.routes, UNROUTED.into(), Arc::clone(&snapshot.unrouted), 0);
         for route in &snapshot.routes {
             keep(&mut self.routes, Arc::clone(&route.name), Arc::clone(&route.counters), 0);
         }

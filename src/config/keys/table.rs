@@ -39,7 +39,7 @@ pub const KEYS: &[Key] = &[
     key("admin.socket_group", Note("the group of the process"), "group that owns the socket"),
     key("runtime.workers", Note("the number of cores"), "worker threads"),
     key("runtime.state_dir", Note("$STATE_DIRECTORY, else /var/lib/ostler if it can be written"),
-        "keys made here, marks, counts, last good file"),
+        "key made here, marks, audit log, last good file"),
     key("runtime.watch", Value(r#"["certificates"]"#),
         "what is applied by itself when it changes: certificates, file"),
     key("runtime.stop_delay", Value(r#""0s""#), "at stop: not ready, still accepting"),

@@ -96,7 +96,7 @@ pub struct Respond {
 /// the listener; the inner one is the limit, `None` waiting for ever.
 #[derive(Debug, Clone, Copy)]
 pub struct RouteTimeouts {
-    /// The whole exchange, from head to head.
+    /// The whole exchange, from its first byte to its last; tunnels apart.
     pub request: Option<Duration>,
     /// From the request's last byte to the response head.
     pub response_header: Option<Duration>,

@@ -120,7 +120,7 @@ pub struct AdminText {
 pub struct RuntimeText {
     /// Worker threads.
     pub workers: Option<At<i64>>,
-    /// Folder of keys made here, marks, counts and the last good file.
+    /// Folder of the key made here, marks, the audit log and the last good file.
     pub state_dir: Option<At<String>>,
     /// What is applied by itself when it changes.
     pub watch: Option<List<WatchWord>>,

@@ -208,3 +208,14 @@ async fn check_connect_dials_each_backend() {
     let output = ostler_in(proxy.folder(), &words).await.expect(1);
     assert!(output.text().contains(&origins[2].address().to_string()), "{}", output.text());
 }
+
+#[tokio::test]
+async fn ready_waits_where_it_is_asked_to() {
+    let origins = Origin::three();
+    let proxy = front(&origins).await;
+    proxy.command(&["maint", "web/a"]).await.expect(0);
+    proxy.command(&["ready", "web/a", "--wait"]).await.expect(0);
+    let status = proxy.command(&["status", "--json"]).await.expect(0).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["pools"][0]["backends"][0]["state"], "up");
+}

@@ -199,3 +199,15 @@ async fn secrets_of_a_query_are_not_logged() {
     proxy.logged("/query").await;
     assert!(!proxy.said().contains("hunter2"));
 }
+
+#[tokio::test]
+async fn what_no_route_took_is_counted_too() {
+    let origins = Origin::three();
+    let proxy = front(&origins).await;
+    let mut raw = proxy.raw().await;
+    raw.write("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n").await;
+    assert!(raw.rest().await.starts_with("HTTP/1.1 400"));
+    let labels = ["route=\"(none)\"", "code=\"400\"", "reason=\"bad_request\""];
+    let refused = proxy.metric("ostler_requests_total", &labels).await;
+    assert!((refused - 1.0).abs() < 0.5, "{refused}");
+}

@@ -161,6 +161,20 @@ async fn the_whole_exchange_has_a_deadline_where_the_route_says_so() {
     let proxy = front(&[&origins[0]], "timeouts = { request = \"500ms\" }").await;
     assert_eq!(proxy.door().get("/gate/slow").await.status, 504);
     assert_eq!(proxy.logged("/gate/slow").await["reason"], "deadline");
+    // Its body too: the origin gives the first piece and holds the rest back.
+    let answer = proxy.door().get("/gated-body").await;
+    assert!(answer.broken, "{answer:?}");
+    assert_eq!(proxy.logged("/gated-body").await["reason"], "deadline");
+}
+
+#[tokio::test]
+async fn a_retry_is_counted_only_where_somebody_is_asked() {
+    let mut origin = Origin::start("a");
+    let proxy = front(&[&origin], "").await;
+    origin.kill();
+    assert_eq!(proxy.door().get("/alone").await.status, 502);
+    let retries = proxy.metric("ostler_retries_total", &["pool=\"web\""]).await;
+    assert!(retries < 0.5, "{retries} retries without another backend");
 }
 
 #[tokio::test]

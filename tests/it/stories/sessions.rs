@@ -249,3 +249,13 @@ async fn a_pool_without_sticky_sets_nothing() {
     assert!(answer.set_cookies().is_empty());
     assert_eq!(answer.header("cache-control"), None);
 }
+
+#[tokio::test]
+async fn a_backend_that_cannot_serve_yet_is_nobodys_home() {
+    let origin = Origin::start("a");
+    let body = format!("{PLAIN}{}{}", default_route("web"), sticky_pool("web", &[&origin]));
+    let proxy = Proxy::start(Config::new(body)).await;
+    origin.script(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+    let answer = proxy.door().get("/").await;
+    assert_eq!((answer.status, answer.header("set-cookie")), (503, None));
+}
