@@ -82,7 +82,7 @@ impl From<io::Error> for Fail {
     }
 }
 
-/// One line about a file's mistakes; then, indented, the mistakes with their places.
+/// A file's only mistake in one line; of several the first, then, indented, all with their places.
 fn told(report: &Report) -> String {
     let errors: Vec<&Mistake> =
         report.mistakes.iter().filter(|one| one.severity == Severity::Error).collect();
@@ -101,7 +101,7 @@ fn told(report: &Report) -> String {
         let _ = write!(text, " (and {more} more {mistakes})");
     }
     let text = text.replace('\n', " ");
-    if errors.len() == 1 && first.place.is_none() {
+    if errors.len() == 1 {
         return text;
     }
     let picture: String = report
@@ -125,12 +125,21 @@ mod tests {
     }
 
     #[test]
-    fn a_files_mistake_is_one_line_with_place_and_hint_and_then_a_picture() {
+    fn a_files_only_mistake_is_one_line_with_place_and_hint() {
         let mut report = Report::new("ostler.toml", "a = 1\nwieght = 2\n".into());
         report.error("unknown key", &Place { span: 6..12 }).hint("did you mean `weight`?");
+        report.warning("pool never used", &Place { span: 0..1 });
+        assert_eq!(of(report), "ostler.toml:2:1: unknown key; did you mean `weight`?");
+    }
+
+    #[test]
+    fn several_mistakes_follow_their_first_line_with_a_picture_each() {
+        let mut report = Report::new("ostler.toml", "a = 1\nwieght = 2\n".into());
+        report.error("unknown key", &Place { span: 6..12 });
+        report.error("wrong value", &Place { span: 4..5 });
         let text = of(report);
         let first = text.lines().next().unwrap();
-        assert_eq!(first, "ostler.toml:2:1: unknown key; did you mean `weight`?");
+        assert_eq!(first, "ostler.toml:2:1: unknown key (and 1 more mistake)");
         assert!(text.contains("^^^^^^"), "{text}");
         assert!(!text.lines().any(|line| line.starts_with("error")), "{text}");
     }

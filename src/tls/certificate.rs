@@ -50,8 +50,10 @@ pub fn load(cert: &Path, key: &Path) -> Result<Certificate, Unusable> {
     let names = names(&facts);
     let not_after = facts.validity().not_after.timestamp();
 
-    let metadata = std::fs::metadata(key)
-        .map_err(|error| of_key(format!("cannot read the key {}: {error}", name(key))))?;
+    let metadata = std::fs::metadata(key).map_err(|error| {
+        let path = name(key);
+        of_key(format!("cannot read the key {path}: {error}; it must be a file this user can read"))
+    })?;
     let mode = metadata.permissions().mode();
     if mode & 0o077 != 0 {
         let path = name(key);
