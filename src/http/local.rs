@@ -21,8 +21,8 @@ use crate::upstream::{Connection, Idle};
 use super::retry::Budget;
 use super::upload::RequestBody;
 
-/// How often buffered log lines go to the writer.
-pub const FLUSH: Duration = Duration::from_millis(50);
+/// How often buffered log lines go to the writer: each time wakes it, which is a system call.
+pub const FLUSH: Duration = Duration::from_millis(100);
 /// How often idle connections are looked through.
 pub const SWEEP: Duration = Duration::from_secs(1);
 
