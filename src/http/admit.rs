@@ -13,6 +13,7 @@ use crate::telemetry::reason::Reason;
 
 use super::failure::Failure;
 use super::header::hop;
+use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
 
@@ -42,13 +43,18 @@ impl Admitted {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn check(head: &mut Parts, peer: &Peer, listener: &Listener) -> Result<Admitted, Failure> {
+pub fn check(
+    head: &mut Parts,
+    seen: Seen,
+    peer: &Peer,
+    listener: &Listener,
+) -> Result<Admitted, Failure> {
     // Over HTTP/1 the wire has counted them.
     if head.headers.len() > listener.limits.headers {
         return Err(Reason::HeaderTooLarge.into());
     }
     method(head)?;
-    let authority = authority(head)?;
+    let authority = authority(head, seen)?;
     let host = match &authority {
         None => None,
         Some(value) => Some(fold(&parse(value)?)),
@@ -60,10 +66,16 @@ pub fn check(head: &mut Parts, peer: &Peer, listener: &Listener) -> Result<Admit
         return Err(Reason::Misdirected.into());
     }
     let path = path(head)?;
-    let websocket = upgrade(head)?;
-    expectation(head)?;
-    length(head)?;
-    looped(head)?;
+    let websocket = seen.any(Seen::UPGRADE) && upgrade(head)?;
+    if seen.any(Seen::EXPECT) {
+        expectation(head)?;
+    }
+    if seen.any(Seen::CONTENT_LENGTH) {
+        length(head)?;
+    }
+    if seen.any(Seen::VIA) {
+        looped(head)?;
+    }
     let last_hop = max_forwards(head)?;
     Ok(Admitted { authority, host, path, websocket, last_hop })
 }
@@ -77,12 +89,11 @@ fn method(head: &Parts) -> Result<(), Failure> {
 }
 
 /// RFC 9112 §3.2 and RFC 9113 §8.3.1: exactly one authority, and all who name one agree.
-fn authority(head: &mut Parts) -> Result<Option<HeaderValue>, Failure> {
-    let mut hosts = head.headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+fn authority(head: &mut Parts, seen: Seen) -> Result<Option<HeaderValue>, Failure> {
+    if seen.any(Seen::REPEATED) && head.headers.get_all(HOST).iter().nth(1).is_some() {
         return Err(Failure::bad_request("host_repeated"));
     }
+    let host = head.headers.get(HOST);
     let in_target = head.uri.authority();
     if head.version != Version::HTTP_2 && in_target.is_some() {
         // Absolute-form, or authority-form without CONNECT.
@@ -189,9 +200,6 @@ pub fn too_large(head: &Parts, limit: Option<u64>) -> bool {
 
 /// RFC 9110 §7.6.3: our own name in `Via` means that the request was here before.
 fn looped(head: &Parts) -> Result<(), Failure> {
-    if !head.headers.contains_key(VIA) {
-        return Ok(());
-    }
     let own = local::pseudonym();
     let own = own.to_str().unwrap_or_default();
     let seen = head.headers.get_all(VIA).iter().any(|via| {

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
-use std::task::Poll;
+use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Response;
@@ -24,7 +25,7 @@ use super::forward::Outbound;
 use super::local::{self, Place};
 use super::record::{Record, chain};
 use super::retry::Failed;
-use super::upload::RequestBody;
+use super::upload::{Progress, RequestBody};
 
 /// A waiting exchange looks this often whether its backend has gone down, or its time is over.
 const LOOK: Duration = Duration::from_millis(500);
@@ -74,36 +75,55 @@ pub async fn send(
 ) -> Result<Reply, Missed> {
     let counters = member.counters.get(local::worker());
     let in_flight = member.backend.state.begin();
-    let idle = if fresh { None } else { local::take_idle(member.slot) };
-    let connection = if let Some(connection) = idle {
-        counters.reused.add(1);
-        record.connected(Duration::ZERO, true);
-        connection
-    } else {
-        let started = Instant::now();
-        let left = waits.total.map(|total| total.saturating_sub(record.elapsed()));
-        let connection = match open(pool, member, waits, left).await {
-            Ok(connection) => connection,
-            Err(error) => {
-                counters.attempt(Class::Error);
-                return Err(unsent(&error));
-            }
+    let place = Place::new(member.slot, pool);
+    let (mut loan, reused, outcome) = loop {
+        let idle = if fresh { None } else { local::take_idle(member.slot) };
+        let (connection, took) = match idle {
+            Some(connection) => (connection, None),
+            // Boxed: it is rare, and larger than all the rest of an exchange.
+            None => match Box::pin(open(pool, member, waits, record)).await {
+                Ok((connection, took)) => (connection, Some(took)),
+                Err(error) => {
+                    counters.attempt(Class::Error);
+                    return Err(unsent(&error));
+                }
+            },
         };
-        let took = started.elapsed();
-        counters.opened.add(1);
-        counters.observe(Phase::Connect, took);
-        record.connected(took, false);
-        connection
-    };
-    let reused = connection.reused();
-    let mut loan = Lease::new(connection, Place::new(member.slot, pool));
-    let Some(request) = outbound.take() else {
-        let failed = Failed { reason: Reason::Internal, sent: true, reused, untouched: false };
-        return Err(Missed { failed, failure: Failure::because(Reason::Internal, "no request") });
-    };
-    let outcome = match loan.connection() {
-        Some(connection) => exchange(connection, request, member, outbound, waits, record).await,
-        None => Outcome::Down,
+        let reused = connection.reused();
+        let mut loan = Lease::new(connection, place);
+        let (Some(connection), Some(request)) = (loan.connection(), outbound.take()) else {
+            let failed = Failed { reason: Reason::Internal, sent: true, reused, untouched: false };
+            let failure = Failure::because(Reason::Internal, "no request");
+            return Err(Missed { failed, failure });
+        };
+        let mut answer = pin!(connection.send(request, outbound.repeatable));
+        let mut watch = Watch::new(member, outbound.upload.as_deref(), waits);
+        let mut outcome = poll_fn(|cx| match connection.poll_answer(answer.as_mut(), cx) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Outcome::Answer(response)),
+            Poll::Ready(Err(error)) => Poll::Ready(Outcome::Error(error)),
+            Poll::Pending => watch.poll(cx, record),
+        })
+        .await;
+        if took.is_none()
+            && let Outcome::Error(error) = &mut outcome
+            && let Some(request) = error.take_message()
+        {
+            // Its backend had closed it while it was idle. That is no attempt: nothing was sent.
+            outbound.request = Some(request);
+            continue;
+        }
+        match took {
+            Some(took) => {
+                counters.opened.add(1);
+                counters.observe(Phase::Connect, took);
+                record.connected(took, false);
+            }
+            None => {
+                counters.reused.add(1);
+                record.connected(Duration::ZERO, true);
+            }
+        }
+        break (loan, reused, outcome);
     };
     if !matches!(outcome, Outcome::Answer(_)) {
         counters.attempt(Class::Error);
@@ -130,27 +150,33 @@ pub async fn send(
             why(error.error(), outbound, &mut loan)
         }
     };
+    if let Some(connection) = loan.connection() {
+        outbound.written = connection.take_written();
+    }
     drop(loan);
     let failed = Failed { reason, sent: true, reused, untouched: outbound.untouched() };
     Err(Missed { failed, failure: Failure::because(reason, cause) })
 }
 
+/// Opens a connection, and says how long that took.
 async fn open(
     pool: &Pool,
     member: &Member,
     waits: Waits,
-    left: Option<Duration>,
-) -> Result<Box<Connection<RequestBody>>, DialError> {
-    dial(Target {
+    record: &mut Record,
+) -> Result<(Box<Connection<RequestBody>>, Duration), DialError> {
+    let started = Instant::now();
+    let most = pool.connections.connect_timeout;
+    let left = waits.total.map(|total| total.saturating_sub(record.elapsed()));
+    let connection = dial(Target {
         addresses: member.addresses(),
         host: &member.host,
         tls: pool.tls.as_deref(),
-        timeout: left.map_or(pool.connections.connect_timeout, |left| {
-            left.min(pool.connections.connect_timeout)
-        }),
+        timeout: left.map_or(most, |left| left.min(most)),
         write_timeout: waits.write,
     })
-    .await
+    .await?;
+    Ok((connection, started.elapsed()))
 }
 
 enum Outcome {
@@ -164,51 +190,50 @@ enum Outcome {
     Down,
 }
 
-/// Sends and waits, looking up now and then.
-async fn exchange(
-    connection: &mut Connection<RequestBody>,
-    request: http::Request<RequestBody>,
-    member: &Member,
-    outbound: &Outbound,
+/// Waits for an answer, looking up now and then.
+struct Watch<'a> {
+    member: &'a Member,
+    upload: Option<&'a Progress>,
     waits: Waits,
-    record: &Record,
-) -> Outcome {
-    let upload = outbound.upload.as_deref();
-    let mut sending = std::pin::pin!(connection.send(request));
-    let mut deadline = Deadline::new();
-    let look = [waits.response_header, waits.total].into_iter().flatten().fold(LOOK, Duration::min);
-    // Since when everything has been said and the answer is awaited.
-    let mut silent_since = None;
-    poll_fn(move |cx| {
-        if let Poll::Ready(result) = sending.as_mut().poll(cx) {
-            return Poll::Ready(match result {
-                Ok(response) => Outcome::Answer(response),
-                Err(error) => Outcome::Error(error),
-            });
+    deadline: Deadline,
+    look: Duration,
+    /// Since when everything has been said and the answer is awaited.
+    silent_since: Option<u64>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(member: &'a Member, upload: Option<&'a Progress>, waits: Waits) -> Self {
+        let limits = [waits.response_header, waits.total].into_iter().flatten();
+        let look = limits.fold(LOOK, Duration::min);
+        Self { member, upload, waits, deadline: Deadline::new(), look, silent_since: None }
+    }
+
+    /// Ready when there is nothing to wait for any more.
+    fn poll(&mut self, cx: &Context<'_>, record: &Record) -> Poll<Outcome> {
+        if self.silent_since.is_none() && self.upload.is_none_or(Progress::ended) {
+            self.silent_since = Some(clock::now());
         }
-        if silent_since.is_none() && upload.is_none_or(super::upload::Progress::ended) {
-            silent_since = Some(clock::now());
+        if !self.deadline.armed() {
+            self.deadline.arm(Some(self.look));
         }
-        if !deadline.armed() {
-            deadline.arm(Some(look));
-        }
-        while deadline.poll(cx).is_ready() {
-            let silent =
-                silent_since.map(|since| Duration::from_millis(clock::now().saturating_sub(since)));
-            if silent.zip(waits.response_header).is_some_and(|(silent, limit)| silent >= limit) {
+        while self.deadline.poll(cx).is_ready() {
+            let silent = self.silent_since.map(|since| clock::now().saturating_sub(since));
+            let silent = silent.map(Duration::from_millis);
+            let limit = self.waits.response_header;
+            if silent.zip(limit).is_some_and(|(silent, limit)| silent >= limit) {
                 return Poll::Ready(Outcome::Late);
             }
-            if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
+            if self.waits.total.is_some_and(|limit| record.elapsed() >= limit) {
                 return Poll::Ready(Outcome::Over);
             }
-            if member.backend.checked && member.backend.state.verdict() == Verdict::Down {
+            let backend = &self.member.backend;
+            if backend.checked && backend.state.verdict() == Verdict::Down {
                 return Poll::Ready(Outcome::Down);
             }
-            deadline.arm(Some(look));
+            self.deadline.arm(Some(self.look));
         }
         Poll::Pending
-    })
-    .await
+    }
 }
 
 /// Why a request that was (or may have been) sent has no answer.

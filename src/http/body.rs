@@ -68,8 +68,8 @@ impl Download {
         if self.end.poll(cx).is_ready() {
             return Poll::Ready(Some(Err(BrokenBody(Reason::Deadline, None))));
         }
-        self.loan.drive(cx);
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
+        let Some(connection) = self.loan.connection() else { return Poll::Ready(None) };
+        match connection.poll_body(&mut self.incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 // hyper asks for nothing after trailers.

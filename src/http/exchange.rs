@@ -21,6 +21,7 @@ use super::body::Body;
 use super::failure::Failure;
 use super::forward::{self, Outbound, Way};
 use super::header::forwarded::{self, Client};
+use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
 use super::record::Record;
@@ -36,7 +37,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         peer.handle.done(clock::now());
         return Failure::from(Reason::Stopping).response(request.headers(), false);
     };
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let accept = head.headers.get(http::header::ACCEPT).cloned();
     let head_only = head.method == Method::HEAD;
     let mut record =
@@ -50,7 +51,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             Err(refused)
         }
         (Some(listener), None) => {
-            let story = run(head, body, &peer, listener, &mut record);
+            let story = run(&mut head, body, &peer, listener, &mut record);
             task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
         }
     };
@@ -79,30 +80,33 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
 }
 
 async fn run(
-    mut head: Parts,
+    head: &mut Parts,
     body: Incoming,
     peer: &Arc<Peer>,
     listener: &Listener,
     record: &mut Record,
 ) -> Result<Response<Body>, Failure> {
-    forward::join_crumbs(&mut head.headers);
+    let seen = Seen::of(&head.headers);
+    if seen.any(Seen::REPEATED) {
+        forward::join_crumbs(&mut head.headers);
+    }
     let tls = peer.tls.is_some();
     let client = forwarded::client(&head.headers, peer.address.ip(), tls, &listener.trusted);
     record.client = client.address;
-    let admitted = admit::check(&mut head, peer, listener)?;
+    let admitted = admit::check(head, seen, peer, listener)?;
     if let Some(plan) = &listener.redirect_https {
-        return redirect(plan, &head, &admitted, client);
+        return redirect(plan, head, &admitted, client);
     }
-    let route = listener.routes.find(admitted.host.as_deref(), admitted.path(&head));
+    let route = listener.routes.find(admitted.host.as_deref(), admitted.path(head));
     let route = route.ok_or(Reason::NoRoute)?;
     record.routed(route);
     let limit = route.body_size.unwrap_or(listener.limits.body_size);
-    if admit::too_large(&head, limit) {
+    if seen.any(Seen::CONTENT_LENGTH) && admit::too_large(head, limit) {
         return Err(Reason::BodyTooLarge.into());
     }
     let pool = match &route.action {
         _ if admitted.last_hop => return Ok(own_options()),
-        Action::Redirect(plan) => return redirect(plan, &head, &admitted, client),
+        Action::Redirect(plan) => return redirect(plan, head, &admitted, client),
         Action::Respond(plan) => {
             let mut response = Response::new(Body::full(plan.body.clone()));
             *response.status_mut() = plan.status;
@@ -113,9 +117,9 @@ async fn run(
         }
         Action::Forward(pool) => pool,
     };
-    let visitor = visitor(&mut head, pool, peer, listener, client, record);
-    let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(&mut head, peer));
-    let way = Way { admitted: &admitted, route, listener, peer, client };
+    let visitor = visitor(head, seen, pool, peer, listener, client, record);
+    let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
+    let way = Way { admitted: &admitted, seen, route, listener, peer, client };
     let outbound = forward::prepare(head, body, way, record);
     let mut asked = Asked { pool, route, listener, peer, client, visitor, outbound };
     asked.answer(record, upgrade).await
@@ -124,6 +128,7 @@ async fn run(
 /// Who asks, by the cookie it brings; and takes that cookie out of the backend's sight.
 fn visitor(
     head: &mut Parts,
+    seen: Seen,
     pool: &Pool,
     peer: &Peer,
     listener: &Listener,
@@ -136,13 +141,17 @@ fn visitor(
         fresh: local::random(),
         now: record.now(),
     };
+    let cookies = seen.any(Seen::COOKIE);
     let Some(sticky) = &pool.sticky else {
-        forward::hide_cookies(&mut head.headers, None);
+        if cookies {
+            forward::hide_cookies(&mut head.headers, None);
+        }
         return visitor;
     };
-    // A CORS preflight carries no cookies and binds nobody.
-    let cookie = head.headers.get(http::header::COOKIE).map(HeaderValue::as_bytes);
-    visitor.presented = sticky.read(cookie, client.https, visitor.now, &mut peer.memo());
+    if cookies {
+        let cookie = head.headers.get(http::header::COOKIE).map(HeaderValue::as_bytes);
+        visitor.presented = sticky.read(cookie, client.https, visitor.now, &mut peer.memo());
+    }
     let carries_many = listener.trusted.contains(peer.address.ip());
     if visitor.presented == Presented::None
         && peer.protocol == ClientProtocol::Http2
@@ -150,7 +159,7 @@ fn visitor(
     {
         visitor.join = peer.join(pool.slot);
     }
-    if !sticky.pass() {
+    if cookies && !sticky.pass() {
         forward::hide_cookies(&mut head.headers, Some(sticky));
     }
     visitor
@@ -224,8 +233,8 @@ impl Asked<'_> {
                     let idle = timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
                     return tunnel::begin(reply, upgrade, &shape, idle, record);
                 }
-                Ok(reply) => {
-                    if let Some(missed) = self.unwanted(&reply, &mut attempts, &choice) {
+                Ok(mut reply) => {
+                    if let Some(missed) = self.unwanted(&mut reply, &mut attempts, &choice) {
                         last = Some(missed);
                         continue;
                     }
@@ -246,8 +255,8 @@ impl Asked<'_> {
 
     /// A backend's 5xx, where the route says that another one may be asked.
     fn unwanted(
-        &self,
-        reply: &attempt::Reply,
+        &mut self,
+        reply: &mut attempt::Reply,
         attempts: &mut Attempts,
         choice: &Choice,
     ) -> Option<Failure> {
@@ -266,8 +275,13 @@ impl Asked<'_> {
         let others = local::position(self.pool, |cursor, _| {
             self.pool.select(&self.visitor, &attempts.tried, cursor).is_ok()
         });
-        (verdict != Verdict::Stop && others && self.afford(Reason::BackendStatus, true))
-            .then(|| Failure::because(Reason::BackendStatus, status.as_str().to_owned()))
+        if verdict == Verdict::Stop || !others || !self.afford(Reason::BackendStatus, true) {
+            return None;
+        }
+        if let Some(connection) = reply.loan.connection() {
+            self.outbound.written = connection.take_written();
+        }
+        Some(Failure::because(Reason::BackendStatus, status.as_str().to_owned()))
     }
 
     /// Pays for a retry out of the pool's budget, where a backend may have seen the request.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri, Version};
+use http::{Method, Request, Uri};
 use hyper::body::{Body as _, Incoming};
 
 use crate::net::wire::Handle;
@@ -19,6 +18,7 @@ use crate::telemetry::trace_context::{TraceContext, request_id, valid_request_id
 use super::admit::Admitted;
 use super::header::forwarded::{self, Client};
 use super::header::hop;
+use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
 use super::record::Record;
@@ -26,14 +26,17 @@ use super::upload::{Progress, RequestBody, Upload};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// A request on its way, for as many attempts as it takes.
 #[derive(Debug)]
 pub struct Outbound {
     /// The request; taken by an attempt, and given back by one that wrote nothing.
     pub(super) request: Option<Request<RequestBody>>,
-    /// Its head once more, where a repetition after sending could be right.
-    pub(super) spare: Option<Spare>,
+    /// Whether a repetition after sending could be right: the connection then keeps the head.
+    pub(super) repeatable: bool,
+    /// The head as the last attempt wrote it.
+    pub(super) written: Vec<u8>,
     /// Its body.
     pub(super) upload: Option<Arc<Progress>>,
     /// The client's connection.
@@ -46,32 +49,28 @@ pub struct Outbound {
     pub preflight: bool,
 }
 
-#[derive(Debug)]
-pub(super) struct Spare {
-    uri: Uri,
-    headers: HeaderMap,
-}
-
 impl Outbound {
     /// The request for the next attempt.
     pub(super) fn take(&mut self) -> Option<Request<RequestBody>> {
         if let Some(request) = self.request.take() {
             return Some(request);
         }
-        let spare = self.spare.as_ref()?;
+        let (uri, headers) = read_back(&std::mem::take(&mut self.written))?;
         let body = match &self.upload {
             None => RequestBody::Empty,
             Some(progress) => {
                 let (limit, timeout) = self.limits;
                 let incoming = progress.recover()?;
                 let (progress, wire) = (Arc::clone(progress), Arc::clone(&self.wire));
-                RequestBody::Streaming(Upload::new(incoming, progress, wire, limit, timeout))
+                RequestBody::Streaming(Box::new(Upload::new(
+                    incoming, progress, wire, limit, timeout,
+                )))
             }
         };
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = spare.uri.clone();
-        *request.headers_mut() = spare.headers.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
         Some(request)
     }
 
@@ -81,11 +80,29 @@ impl Outbound {
     }
 }
 
+/// Target and fields of a head that we have written: cheaper for the one request in thousands that
+/// is repeated than a copy of every head would be.
+fn read_back(written: &[u8]) -> Option<(Uri, HeaderMap)> {
+    let lines = memchr::memchr_iter(b'\n', written).count();
+    let mut fields = vec![httparse::EMPTY_HEADER; lines];
+    let mut head = httparse::Request::new(&mut fields);
+    head.parse(written).ok().filter(httparse::Status::is_complete)?;
+    let uri = head.path?.parse().ok()?;
+    let mut headers = HeaderMap::with_capacity(head.headers.len());
+    for field in head.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
+    }
+    Some((uri, headers))
+}
+
 /// What decides about a request on its way.
 #[derive(Debug, Clone, Copy)]
 pub struct Way<'a> {
     /// What it asks for.
     pub admitted: &'a Admitted,
+    /// Which fields it has.
+    pub seen: Seen,
     /// Where it goes.
     pub route: &'a Route,
     /// Where it came in.
@@ -96,32 +113,41 @@ pub struct Way<'a> {
     pub client: Client,
 }
 
-/// Turns an admitted request into what a backend is sent.
-pub fn prepare(head: Parts, body: Incoming, way: Way<'_>, record: &mut Record) -> Outbound {
-    let Way { admitted, route, listener, peer, client } = way;
-    let Parts { method, uri, mut headers, version, .. } = head;
+/// Turns an admitted request into what a backend is sent. Fields and target are taken out of the
+/// head.
+pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Record) -> Outbound {
+    let Way { admitted, seen, route, listener, peer, client } = way;
     let believed = listener.trusted.contains(peer.address.ip());
-    hop::strip(&mut headers);
+    let mut request = Request::new(RequestBody::Empty);
+    let headers = request.headers_mut();
+    *headers = std::mem::take(&mut head.headers);
+    hop::strip(headers, seen);
     let host = admitted.authority.as_ref();
-    forwarded::write(&mut headers, &peer.address_value, client.https, host, believed);
+    forwarded::write(headers, &peer.address_value, client.https, host, (believed, seen));
     // RFC 9112 §3.2: a request without an authority is sent on with an empty Host.
-    headers.insert(HOST, host.cloned().unwrap_or_else(|| HeaderValue::from_static("")));
-    headers.append(VIA, via(version));
-    identify(&mut headers, believed, record);
+    match host {
+        // It is there already, unless the authority came in the target.
+        Some(_) if head.uri.authority().is_none() => {}
+        host => {
+            let host = host.cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+            headers.insert(HOST, host);
+        }
+    }
+    headers.append(VIA, local::via(head.version));
+    identify(headers, believed, seen, record);
     if admitted.websocket {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     let timeout = route.timeouts.body.unwrap_or(listener.timeouts.body);
     let limit = route.body_size.unwrap_or(listener.limits.body_size);
-    let (body, upload) = if body.is_end_stream() {
-        // A client's `Content-Length: 0` stays; nothing else says anything about an empty body.
-        (RequestBody::Empty, None)
-    } else {
+    let mut upload = None;
+    // A client's `Content-Length: 0` stays; nothing else says anything about an empty body.
+    if !body.is_end_stream() {
         // Framing is derived from the body at hand: hyper writes it anew.
         if body.size_hint().exact().is_none() {
             headers.remove(CONTENT_LENGTH);
-            if matches!(method, Method::GET | Method::HEAD) {
+            if matches!(head.method, Method::GET | Method::HEAD) {
                 // hyper takes a body of unknown length for none there, unless it is told.
                 let chunked = HeaderValue::from_static("chunked");
                 headers.insert(http::header::TRANSFER_ENCODING, chunked);
@@ -130,26 +156,23 @@ pub fn prepare(head: Parts, body: Incoming, way: Way<'_>, record: &mut Record) -
         let progress = Arc::new(Progress::default());
         record.upload = Some(Arc::clone(&progress));
         let wire = Arc::clone(&peer.handle);
-        let upload = Upload::new(body, Arc::clone(&progress), wire, limit, timeout);
-        (RequestBody::Streaming(upload), Some(progress))
-    };
-    let uri = origin_form(uri);
+        upload = Some(Arc::clone(&progress));
+        *request.body_mut() =
+            RequestBody::Streaming(Box::new(Upload::new(body, progress, wire, limit, timeout)));
+    }
+    let method = head.method.clone();
     let repeatable = route.retry.tries > 1
         && matches!(
             method,
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         );
-    let spare = repeatable.then(|| Spare { uri: uri.clone(), headers: headers.clone() });
-    let preflight = method == Method::OPTIONS
-        && headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut request = Request::new(body);
     *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
+    *request.uri_mut() = origin_form(std::mem::take(&mut head.uri));
     Outbound {
-        preflight,
+        preflight: method == Method::OPTIONS && seen.any(Seen::PREFLIGHT),
         request: Some(request),
-        spare,
+        repeatable,
+        written: Vec::new(),
         upload,
         wire: Arc::clone(&peer.handle),
         limits: (limit, timeout),
@@ -167,48 +190,32 @@ fn origin_form(uri: Uri) -> Uri {
         .map_or_else(|| Uri::from(PathAndQuery::from_static("/")), Uri::from)
 }
 
-fn via(version: Version) -> HeaderValue {
-    let number = match version {
-        Version::HTTP_10 => "1.0 ",
-        Version::HTTP_2 => "2.0 ",
-        _ => "1.1 ",
-    };
-    let own = local::pseudonym();
-    let mut value = BytesMut::with_capacity(number.len() + own.len());
-    value.put_slice(number.as_bytes());
-    value.put_slice(own.as_bytes());
-    HeaderValue::from_maybe_shared(value.freeze()).unwrap_or(own)
-}
-
 /// `X-Request-Id` and `traceparent`: kept from trusted sources, made otherwise.
-fn identify(headers: &mut HeaderMap, believed: bool, record: &mut Record) {
-    let id =
-        headers.get(X_REQUEST_ID).filter(|id| believed && valid_request_id(id.as_bytes())).cloned();
-    let trace = headers.get(TRACEPARENT).filter(|_| believed);
-    let trace = trace.and_then(|trace| TraceContext::parse(trace.as_bytes()));
-    if !believed {
-        headers.remove(HeaderName::from_static("tracestate"));
+fn identify(headers: &mut HeaderMap, believed: bool, seen: Seen, record: &mut Record) {
+    let mut id = None;
+    let mut trace = None;
+    if believed && seen.any(Seen::REQUEST_ID) {
+        id = headers.get(X_REQUEST_ID).filter(|id| valid_request_id(id.as_bytes())).cloned();
+    }
+    if believed && seen.any(Seen::TRACEPARENT) {
+        let value = headers.get(TRACEPARENT);
+        trace = value.and_then(|trace| TraceContext::parse(trace.as_bytes()));
+    }
+    if !believed && seen.any(Seen::TRACESTATE) {
+        headers.remove(TRACESTATE);
     }
     let random = u128::from(local::random()) << 64 | u128::from(local::random());
-    let id = match id {
-        Some(id) => id,
-        None => shared(&request_id(random)),
-    };
+    let id = id.unwrap_or_else(|| local::value(&request_id(random)));
     let span = local::random() | 1;
     let trace = match trace {
         Some(trace) => trace.child(span),
         None => TraceContext::new(random | 1, span, false),
     };
-    let trace = shared(&trace.write());
+    let trace = local::value(&trace.write());
     headers.insert(X_REQUEST_ID, id.clone());
     headers.insert(TRACEPARENT, trace.clone());
     record.request_id = Some(id);
     record.trace = Some(trace);
-}
-
-fn shared(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_maybe_shared(bytes::Bytes::copy_from_slice(text))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Joins HTTP/2's cookie crumbs (RFC 9113 §8.2.3) before anything reads them.

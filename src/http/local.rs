@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use http::HeaderValue;
+use bytes::BytesMut;
+use http::{HeaderValue, Version};
 
 use crate::balance::Cursor;
 use crate::net::clock;
@@ -21,10 +22,12 @@ use crate::upstream::{Connection, Idle};
 use super::retry::Budget;
 use super::upload::RequestBody;
 
-/// How often buffered log lines go to the writer: each time wakes it, which is a system call.
-pub const FLUSH: Duration = Duration::from_millis(100);
-/// How often idle connections are looked through.
-pub const SWEEP: Duration = Duration::from_secs(1);
+/// Idle connections are looked through once in so many ticks of the worker's clock: a second.
+const TICKS_PER_SWEEP: u32 = 10;
+
+/// Small field values are cut from buffers of this size (bytes): twenty exchanges to an allocation,
+/// and not much more than its own values is kept by an exchange that lasts.
+const VALUES: usize = 2048;
 
 /// How long requests of a listener that has left are still served.
 const LINGER: Duration = Duration::from_secs(30);
@@ -47,6 +50,9 @@ struct Local {
     counters: Arc<PerWorker<WorkerCounters>>,
     node: Arc<str>,
     pseudonym: HeaderValue,
+    /// With the version before it: 1.0, 1.1, 2.0.
+    vias: [HeaderValue; 3],
+    values: RefCell<BytesMut>,
     ending: Cell<bool>,
 }
 
@@ -95,10 +101,19 @@ pub fn install(setup: Setup) {
         log: RefCell::new(log),
         counters: setup.counters,
         node: setup.node,
+        vias: ["1.0", "1.1", "2.0"].map(|version| via_value(version, &setup.pseudonym)),
         pseudonym: setup.pseudonym,
+        values: RefCell::default(),
         ending: Cell::new(false),
     };
     LOCAL.with(|place| assert!(place.set(local).is_ok(), "a thread becomes a worker once"));
+}
+
+/// RFC 9110 §7.6.3.
+fn via_value(version: &str, pseudonym: &HeaderValue) -> HeaderValue {
+    let value = [version.as_bytes(), b" ", pseudonym.as_bytes()].concat();
+    // Shared, so that a copy is no allocation.
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).unwrap_or_else(|_| pseudonym.clone())
 }
 
 fn with<T>(act: impl FnOnce(&Local) -> T) -> T {
@@ -202,6 +217,31 @@ pub fn node() -> Arc<str> {
     with(|local| Arc::clone(&local.node))
 }
 
+/// What goes into `Via` for a message of this version.
+pub fn via(version: Version) -> HeaderValue {
+    let [http10, http11, http2] = [0, 1, 2];
+    let index = match version {
+        Version::HTTP_10 => http10,
+        Version::HTTP_2 => http2,
+        _ => http11,
+    };
+    with(|local| local.vias.get(index).unwrap_or(&local.pseudonym).clone())
+}
+
+/// These bytes as a field's value, cut from a buffer of the worker's: hardly ever an allocation.
+pub fn value(bytes: &[u8]) -> HeaderValue {
+    let shared = with(|local| {
+        let mut values = local.values.borrow_mut();
+        if values.capacity() < bytes.len() {
+            // What was cut from the old one lives on as long as it is needed.
+            *values = BytesMut::with_capacity(VALUES.max(bytes.len()));
+        }
+        values.extend_from_slice(bytes);
+        values.split().freeze()
+    });
+    HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
 /// What this process calls itself in `Via` (RFC 9110 §7.6.3).
 pub fn pseudonym() -> HeaderValue {
     with(|local| local.pseudonym.clone())
@@ -212,17 +252,15 @@ pub fn counters<T>(act: impl FnOnce(&WorkerCounters) -> T) -> T {
     with(|local| act(local.counters.get(local.worker)))
 }
 
-/// Flushes the log, closes old connections and lets go of an old snapshot, for ever.
-pub async fn housekeeping() {
-    let mut ticks = tokio::time::interval(FLUSH);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut since_sweep = Duration::ZERO;
-    loop {
-        ticks.tick().await;
-        with(|local| local.log.borrow_mut().flush());
-        since_sweep += FLUSH;
-        if since_sweep >= SWEEP {
-            since_sweep = Duration::ZERO;
+/// What a worker does at every tick of its clock: hands log lines to the writer, and now and then
+/// closes old connections and lets go of an old snapshot.
+pub fn housekeeping() -> impl FnMut() {
+    let mut ticks = 0;
+    move || {
+        flush();
+        ticks += 1;
+        if ticks == TICKS_PER_SWEEP {
+            ticks = 0;
             sweep();
         }
     }

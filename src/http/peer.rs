@@ -21,7 +21,9 @@ pub type Place = Box<dyn std::any::Any + Send + Sync>;
 pub struct Peer {
     /// Where it connects from.
     pub address: SocketAddr,
-    /// `address`, ready for `X-Forwarded-For`.
+    /// `address` as text, for the log.
+    pub address_text: Arc<str>,
+    /// Its host, ready for `X-Forwarded-For`.
     pub address_value: HeaderValue,
     /// Number of the listener it came by.
     pub listener: usize,
@@ -70,6 +72,7 @@ impl Peer {
             HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Self {
             address,
+            address_text: address.to_string().into(),
             address_value,
             listener,
             protocol,

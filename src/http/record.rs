@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
@@ -69,17 +69,17 @@ impl Record {
         listener: usize,
         head: &http::request::Parts,
     ) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started = Instant::now();
         Self {
             snapshot,
             listener,
-            started: Instant::now(),
-            time: u64::try_from(since.as_micros()).unwrap_or(0),
+            started,
+            time: clock::since_epoch(started),
             method: head.method.clone(),
             uri: head.uri.clone(),
             host: head.headers.get(http::header::HOST).cloned(),
             version: head.version,
-            client: peer.address.ip().to_canonical(),
+            client: peer.address.ip(),
             peer,
             request_id: None,
             trace: None,
@@ -197,8 +197,8 @@ impl Record {
             trace: self.trace.clone(),
             listener: Arc::clone(&listener.name),
             listener_counters: Arc::clone(&listener.counters),
-            client: self.client,
-            peer: self.peer.address,
+            client: self.told_client(),
+            peer: Arc::clone(&self.peer.address_text),
             tls: self.peer.tls.as_ref().map(|tls| tls.version),
             method: self.method.clone(),
             uri: self.uri.clone(),
@@ -216,6 +216,11 @@ impl Record {
             cause: String::new(),
             opened: false,
         })
+    }
+
+    /// The client, where it is not the peer.
+    fn told_client(&self) -> Option<IpAddr> {
+        (self.client != self.peer.address.ip()).then_some(self.client)
     }
 
     fn pool(&self) -> Option<&Pool> {
@@ -265,10 +270,8 @@ impl Record {
         let route = self.route.and_then(|route| self.snapshot.routes.get(route));
         let authority = self.uri.authority().map(|authority| authority.as_str().as_bytes());
         let host = authority.or_else(|| self.host.as_ref().map(HeaderValue::as_bytes));
-        let text = |value: &Option<HeaderValue>| -> String {
-            value.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
-        };
-        let (request_id, trace) = (text(&self.request_id), text(&self.trace));
+        let request_id = self.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        let trace = self.trace.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         let protocol = match self.version {
             Version::HTTP_10 => "http/1.0",
             Version::HTTP_2 => "h2",
@@ -276,12 +279,12 @@ impl Record {
         };
         local::log(&Entry {
             time: self.time,
-            request_id: &request_id,
+            request_id,
             trace_id: trace.get(3..35).unwrap_or_default(),
             node: &local::node(),
             listener: self.listener().map_or("", |listener| &*listener.name),
-            client: self.client,
-            peer: self.peer.address,
+            client: self.told_client(),
+            peer: &self.peer.address_text,
             protocol,
             tls: self.peer.tls.as_ref().map(|tls| tls.version),
             method: self.method.as_str(),

@@ -13,6 +13,7 @@ use super::attempt::Reply;
 use super::body::{Body, Download};
 use super::failure::Failure;
 use super::header::hop;
+use super::header::seen::Seen;
 use super::local;
 use super::record::Record;
 
@@ -46,22 +47,24 @@ pub fn build(
         return Err(Failure::because(Reason::BadResponse, "unsolicited_101"));
     }
     let headers = reply.response.headers();
-    if let (Some(seconds), Some(connection)) =
-        (hop::keep_alive_timeout(headers), reply.loan.connection())
+    let seen = Seen::of(headers);
+    if seen.any(Seen::KEEP_ALIVE)
+        && let Some(seconds) = hop::keep_alive_timeout(headers)
+        && let Some(connection) = reply.loan.connection()
     {
         connection.learn_idle_time(Duration::from_secs(seconds));
     }
-    let (mut head, incoming) = reply.response.into_parts();
-    hop::strip(&mut head.headers);
+    let status = reply.response.status();
+    let mut response = reply.response;
+    hop::strip(response.headers_mut(), seen);
     // The backend's version never leaks; hyper writes what the client understands.
-    head.version = Version::HTTP_11;
+    *response.version_mut() = Version::HTTP_11;
     if let Some(sticky) = &shape.pool.sticky {
-        let begun = bind(&mut head.headers, head.status, sticky, shape);
+        let begun = bind(response.headers_mut(), status, sticky, shape);
         record.issued(begun && !shape.joined);
     }
-    let waits = (shape.body, shape.left);
-    let download = Download::new(incoming, reply.loan, reply.in_flight, waits);
-    Ok(Response::from_parts(head, Body::backend(download)))
+    let (loan, in_flight, waits) = (reply.loan, reply.in_flight, (shape.body, shape.left));
+    Ok(response.map(|incoming| Body::backend(Download::new(incoming, loan, in_flight, waits))))
 }
 
 /// Writes the session's cookie, if there is one to write and the answer may carry it. True when

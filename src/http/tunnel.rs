@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -24,6 +24,7 @@ use super::attempt::Reply;
 use super::body::Body;
 use super::failure::Failure;
 use super::header::hop;
+use super::header::seen::Seen;
 use super::peer::Peer;
 use super::record::Record;
 use super::respond::{self, Shape};
@@ -56,7 +57,7 @@ impl Upgrade {
 /// # Errors
 /// Where nobody asked for the change.
 pub fn begin(
-    mut reply: Reply,
+    reply: Reply,
     upgrade: Option<Upgrade>,
     shape: &Shape<'_>,
     idle: Option<Duration>,
@@ -70,14 +71,15 @@ pub fn begin(
     }
     let client = upgrade.client.take().ok_or_else(unsolicited)?;
     // What hyper has read ahead of the 101 is part of the tunnel.
-    reply.loan.drive(&mut Context::from_waker(std::task::Waker::noop()));
-    let connection = reply.loan.keep().ok_or_else(unsolicited)?;
+    let mut connection = reply.loan.keep().ok_or_else(unsolicited)?;
+    connection.drive(&Context::from_waker(Waker::noop()));
     let (stream, early) = connection.into_tunnel().ok_or_else(unsolicited)?;
     let peer = Arc::clone(&upgrade.peer);
     peer.handle.begin_tunnel();
 
     let (mut head, _) = reply.response.into_parts();
-    hop::strip(&mut head.headers);
+    let seen = Seen::of(&head.headers);
+    hop::strip(&mut head.headers, seen);
     head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     if let Some(sticky) = &shape.pool.sticky {

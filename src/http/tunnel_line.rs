@@ -1,6 +1,6 @@
 //! What is told of a tunnel at its end: by names, since a tunnel outlives snapshots.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,8 @@ pub(super) struct TunnelLine {
     pub(super) trace: Option<HeaderValue>,
     pub(super) listener: Arc<str>,
     pub(super) listener_counters: Arc<PerWorker<ListenerCounters>>,
-    pub(super) client: IpAddr,
-    pub(super) peer: SocketAddr,
+    pub(super) client: Option<IpAddr>,
+    pub(super) peer: Arc<str>,
     pub(super) tls: Option<&'static str>,
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -76,18 +76,16 @@ impl Drop for TunnelLine {
         if !local::logs() {
             return;
         }
-        let text = |value: &Option<HeaderValue>| -> String {
-            value.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
-        };
-        let (request_id, trace) = (text(&self.request_id), text(&self.trace));
+        let request_id = self.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        let trace = self.trace.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         local::log(&Entry {
             time: self.time,
-            request_id: &request_id,
+            request_id,
             trace_id: trace.get(3..35).unwrap_or_default(),
             node: &local::node(),
             listener: &self.listener,
             client: self.client,
-            peer: self.peer,
+            peer: &self.peer,
             protocol: ClientProtocol::WebSocket.as_str(),
             tls: self.tls,
             method: self.method.as_str(),

@@ -67,8 +67,8 @@ impl Progress {
 pub enum RequestBody {
     /// There is none.
     Empty,
-    /// From the client.
-    Streaming(Upload),
+    /// From the client. Boxed: most requests have none, and are moved about by value.
+    Streaming(Box<Upload>),
 }
 
 /// A body that comes from the client.

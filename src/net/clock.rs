@@ -4,8 +4,9 @@
 // table of the worker's thread, looked through ten times a second.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often a worker looks for deadlines that have passed: they are late by up to this much.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -15,6 +16,9 @@ const NEVER: u64 = u64::MAX;
 struct Table {
     start: Instant,
     now: u64,
+    /// The last tick, and the wall clock then: microseconds since 1970.
+    ticked: Instant,
+    wall: u64,
     entries: Vec<Entry>,
     free: Vec<usize>,
 }
@@ -29,6 +33,8 @@ thread_local! {
     static TABLE: RefCell<Table> = RefCell::new(Table {
         start: Instant::now(),
         now: 0,
+        ticked: Instant::now(),
+        wall: wall(),
         entries: Vec::new(),
         free: Vec::new(),
     });
@@ -39,10 +45,25 @@ pub fn now() -> u64 {
     TABLE.with_borrow(|table| table.now)
 }
 
+/// Microseconds since 1970 at a moment not long ago. The wall clock is read at every tick only.
+pub fn since_epoch(moment: Instant) -> u64 {
+    TABLE.with_borrow(|table| {
+        let since = moment.saturating_duration_since(table.ticked);
+        table.wall.saturating_add(u64::try_from(since.as_micros()).unwrap_or(0))
+    })
+}
+
+fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(0)
+}
+
 /// Moves the clock on and wakes whose deadline has passed. A worker calls it every [`TICK`].
 pub fn tick() {
     let woken = TABLE.with_borrow_mut(|table| {
-        table.now = millis(table.start.elapsed());
+        table.ticked = Instant::now();
+        table.wall = wall();
+        table.now = millis(table.ticked.saturating_duration_since(table.start));
         let now = table.now;
         let mut woken = Vec::new();
         for entry in table.entries.iter_mut().filter(|entry| entry.due <= now) {
@@ -56,13 +77,15 @@ pub fn tick() {
     woken.into_iter().for_each(Waker::wake);
 }
 
-/// Runs the clock of this thread for as long as its runtime runs.
-pub async fn run() {
+/// Runs the clock of this thread for as long as its runtime runs, and what else is to be done at
+/// every tick: one timer of the runtime for all of it.
+pub async fn run(mut also: impl FnMut()) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         tick();
+        also();
     }
 }
 
@@ -166,12 +189,13 @@ impl Patience {
         Self { limit, deadline: Deadline::new(), waiting: false }
     }
 
-    /// Something moved.
-    pub fn moved(&mut self) {
-        if self.waiting {
-            self.waiting = false;
+    /// Something moved. True when that was waited for.
+    pub fn moved(&mut self) -> bool {
+        let waited = std::mem::take(&mut self.waiting);
+        if waited {
             self.deadline.disarm();
         }
+        waited
     }
 
     /// Nothing moves: ready when that has lasted too long.
@@ -185,20 +209,35 @@ impl Patience {
 }
 
 /// Runs a future under a deadline; `None` when it passed first.
-pub async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    let mut deadline = Deadline::new();
-    let mut first = true;
-    std::future::poll_fn(move |cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+pub fn within<F: Future>(limit: Option<Duration>, future: F) -> Within<F> {
+    Within { future, limit, begun: false, deadline: Deadline::new() }
+}
+
+pin_project_lite::pin_project! {
+    /// See [`within`]. Not an async function, which would hold the future twice.
+    #[derive(Debug)]
+    pub struct Within<F> {
+        #[pin]
+        future: F,
+        limit: Option<Duration>,
+        begun: bool,
+        deadline: Deadline,
+    }
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        if std::mem::take(&mut first) {
-            deadline.arm(limit);
+        if !std::mem::replace(this.begun, true) {
+            this.deadline.arm(*this.limit);
         }
-        deadline.poll(cx).map(|()| None)
-    })
-    .await
+        this.deadline.poll(cx).map(|()| None)
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::{HandshakeKind, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::http::local;
 use crate::http::peer::{Place, TlsFacts};
-use crate::http::{local, serve};
+use crate::http::serve::{self, Serving};
 use crate::net::clock;
 use crate::snapshot::Listener;
 use crate::task;
@@ -58,51 +60,63 @@ impl Arrival {
             let Some(listener) = snapshot.listeners.get(index).map(Arc::clone) else { return };
             // Requests read the snapshot of their time, not that of their connection.
             drop(snapshot);
-            match &listener.tls {
-                None => plain(stream, address, &listener, place, ending).await,
-                Some(_) => Box::pin(encrypted(stream, address, &listener, place, ending)).await,
+            let arrived = Arrived { address, listener, place, ending };
+            let serving = match &arrived.listener.tls {
+                None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),
+                // Boxed: a handshake is large, and over before the first request.
+                Some(tls) => {
+                    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+                    Box::pin(encrypted(stream, acceptor, arrived)).await
+                }
+            };
+            if let Some((_open, serving)) = serving {
+                serving.await;
             }
         });
     }
 }
 
-async fn plain(
-    stream: TcpStream,
+/// A connection and what it is served by.
+struct Arrived {
     address: SocketAddr,
-    listener: &Arc<Listener>,
+    listener: Arc<Listener>,
     place: Place,
     ending: Ending,
-) {
-    let _open = Open::new(listener, ClientProtocol::Http1);
-    let ending = ending.wait();
-    let protocol = ClientProtocol::Http1;
-    serve::connection(stream, address, protocol, None, listener, place, ending).await;
+}
+
+impl Arrived {
+    fn serve<S>(self, stream: S, protocol: ClientProtocol, tls: Option<TlsFacts>) -> (Open, Serving)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Self { address, listener, place, ending } = self;
+        let open = Open::new(&listener, protocol);
+        let ending = ending.wait();
+        (open, serve::connection(stream, address, protocol, tls, &listener, place, ending))
+    }
 }
 
 async fn encrypted(
     stream: TcpStream,
-    address: SocketAddr,
-    listener: &Arc<Listener>,
-    place: Place,
-    ending: Ending,
-) {
-    let Some(tls) = &listener.tls else { return };
-    let worker = local::worker();
-    let counters: &ListenerCounters = listener.counters.get(worker);
-    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
+    acceptor: TlsAcceptor,
+    arrived: Arrived,
+) -> Option<(Open, Serving)> {
+    let listener = &arrived.listener;
+    let counters: &ListenerCounters = listener.counters.get(local::worker());
     let handshake = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
     let stream = match clock::within(listener.timeouts.tls, handshake).await {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => {
             counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Failed, false);
             counters.connection_refused(RefuseCause::TlsError);
-            tracing::debug!(listener = &*listener.name, %address, %error, "TLS handshake failed");
-            return;
+            let (listener, address) = (&*listener.name, arrived.address);
+            tracing::debug!(listener, %address, %error, "TLS handshake failed");
+            return None;
         }
         None => {
             counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Timeout, false);
             counters.connection_refused(RefuseCause::TlsTimeout);
-            return;
+            return None;
         }
     };
     let (_, session) = stream.get_ref();
@@ -122,9 +136,7 @@ async fn encrypted(
     };
     let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
     let facts = TlsFacts { version: text, server_name };
-    let _open = Open::new(listener, protocol);
-    let ending = ending.wait();
-    serve::connection(stream, address, protocol, Some(facts), listener, place, ending).await;
+    Some(arrived.serve(stream, protocol, Some(facts)))
 }
 
 /// Counts an open connection.

@@ -125,8 +125,7 @@ async fn run(
     mut orders: mpsc::Receiver<Command>,
     mut arriving: mpsc::Receiver<HandedOver>,
 ) {
-    task::spawn("clock", clock::run());
-    task::spawn("housekeeping", local::housekeeping());
+    task::spawn("clock", clock::run(local::housekeeping()));
     let mut acceptors: HashMap<SocketAddr, Acceptor> = HashMap::new();
     loop {
         tokio::select! {

@@ -15,10 +15,20 @@ pub fn values<'a>(field: &'a [u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]
 
 /// Names and values of one field. A pair without `=` has no name and is left out.
 pub(super) fn pairs(field: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    field.split(|byte| *byte == b';').filter_map(|pair| {
-        let equals = pair.iter().position(|byte| *byte == b'=')?;
-        let (name, value) = pair.split_at(equals);
+    pieces(field).filter_map(|pair| {
+        let (name, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
         Some((name.trim_ascii(), value.get(1..)?.trim_ascii()))
+    })
+}
+
+/// What stands between semicolons.
+fn pieces(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest?;
+        let Some(end) = memchr::memchr(b';', field) else { return rest.take() };
+        rest = field.get(end + 1..);
+        field.get(..end)
     })
 }
 
@@ -44,19 +54,25 @@ pub enum Stripped {
 pub fn strip(field: &[u8], is_ours: impl Fn(&[u8]) -> bool) -> Stripped {
     let ours = |pair: &[u8]| {
         // A pair without `=` may be taken for a name by the backend.
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or(pair);
+        let name = memchr::memchr(b'=', pair).and_then(|end| pair.get(..end)).unwrap_or(pair);
         is_ours(name.trim_ascii())
     };
-    let pairs = || field.split(|byte| *byte == b';');
-    if !pairs().any(ours) {
-        return Stripped::Unchanged;
+    let (mut any_of_ours, mut any_other) = (false, false);
+    for pair in pieces(field) {
+        if ours(pair) {
+            any_of_ours = true;
+        } else {
+            any_other |= !pair.trim_ascii().is_empty();
+        }
     }
-    if !pairs().any(|pair| !ours(pair) && !pair.trim_ascii().is_empty()) {
-        return Stripped::Empty;
+    match (any_of_ours, any_other) {
+        (false, _) => return Stripped::Unchanged,
+        (true, false) => return Stripped::Empty,
+        (true, true) => {}
     }
     let mut rest = Vec::with_capacity(field.len());
     let mut begun = false;
-    for pair in pairs().filter(|pair| !ours(pair)) {
+    for pair in pieces(field).filter(|pair| !ours(pair)) {
         if begun {
             rest.push(b';');
             rest.extend_from_slice(pair);

@@ -111,14 +111,26 @@ fn hex(digits: &[u8], length: usize) -> Option<u128> {
 
 /// Fills `digits` from its end.
 fn write_hex(digits: &mut [u8], mut value: u128) {
-    for digit in digits.iter_mut().rev() {
-        let [low, ..] = value.to_le_bytes();
-        *digit = match low & 0xf {
-            small @ 0..10 => b'0' + small,
-            large => b'a' + (large - 10),
-        };
-        value >>= 4;
+    for piece in digits.rchunks_mut(8) {
+        let [a, b, c, d, ..] = value.to_le_bytes();
+        let text = hex8(u32::from_le_bytes([a, b, c, d]));
+        if let Some(text) = text.get(text.len() - piece.len()..) {
+            piece.copy_from_slice(text);
+        }
+        value >>= 32;
     }
+}
+
+/// Eight digits at once: each half byte is spread to a byte of its own, and then moved to where its
+/// digit stands in ASCII.
+fn hex8(value: u32) -> [u8; 8] {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let mut spread = u64::from(value);
+    spread = (spread << 16 | spread) & 0x0000_ffff_0000_ffff;
+    spread = (spread << 8 | spread) & 0x00ff_00ff_00ff_00ff;
+    spread = (spread << 4 | spread) & (ONES * 0x0f);
+    let letters = (spread + ONES * 6) >> 4 & ONES;
+    (spread + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -177,6 +189,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn digits_are_what_the_library_writes(value in any::<u32>()) {
+            prop_assert_eq!(hex8(value).to_vec(), format!("{value:08x}").into_bytes());
+        }
+
         #[test]
         fn what_is_written_reads_back(
             trace in any::<u128>(), span in any::<u64>(), sampled in any::<bool>(),

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{TrySendError, http1};
 use hyper::{Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::net::wire::{Handle, Wire};
+
+use super::gate::Gate;
 
 /// TCP, or TLS over it.
 #[derive(Debug)]
@@ -38,12 +40,18 @@ pub trait Outgoing: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static 
 
 impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing for B {}
 
+/// What becomes of a request: an answer's head, or why there is none.
+pub type Answer<B> = Result<Response<Incoming>, TrySendError<Request<B>>>;
+
 /// An open connection.
 pub struct Connection<B: Outgoing> {
     sender: http1::SendRequest<B>,
     /// Gone once it could only keep a request from failing.
     driver: Option<http1::Connection<Wire<Stream>, B>>,
     handle: Arc<Handle>,
+    gate: Arc<Gate>,
+    /// The gate's.
+    waker: Waker,
     ended: bool,
     /// Exchanges before the present one.
     uses: u32,
@@ -70,10 +78,13 @@ impl<B: Outgoing> Connection<B> {
         handle: Arc<Handle>,
         now: u64,
     ) -> Self {
+        let gate = Arc::new(Gate::default());
         Self {
             sender,
             driver: Some(driver),
             handle,
+            waker: Waker::from(Arc::clone(&gate)),
+            gate,
             ended: false,
             uses: 0,
             opened: now,
@@ -97,37 +108,108 @@ impl<B: Outgoing> Connection<B> {
         self.keep_for = Some(time);
     }
 
-    /// Sends a request and waits for the answer's head. What comes back with the message was
-    /// provably never written.
-    pub async fn send(
+    /// Begins to send a request. The answer is for [`Self::poll_answer`] alone. `remember`:
+    /// [`Self::take_written`] gives the head afterwards.
+    pub fn send(
         &mut self,
         request: Request<B>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        remember: bool,
+    ) -> impl Future<Output = Answer<B>> + use<B> {
         self.handle.expect_head();
-        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        let (driver, ended) = (&mut self.driver, &mut self.ended);
-        std::future::poll_fn(move |cx| {
-            drive(driver, ended, cx);
-            let answered = answer.as_mut().poll(cx);
-            if answered.is_ready() || !*ended {
-                return answered;
-            }
-            // It ended with the request still in its queue: dropped, it gives the request back.
-            *driver = None;
-            answer.as_mut().poll(cx)
-        })
-        .await
+        if remember {
+            self.handle.remember_head();
+        }
+        self.sender.try_send_request(request)
     }
 
-    /// Moves bytes; call it before polling the answer's body.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driver, &mut self.ended, cx);
+    /// Waits for the answer's head. What comes back with the message was provably never written.
+    pub fn poll_answer(
+        &mut self,
+        mut answer: Pin<&mut impl Future<Output = Answer<B>>>,
+        cx: &Context<'_>,
+    ) -> Poll<Answer<B>> {
+        self.drive(cx);
+        // Whatever happens to the answer happens while the driver is polled, here and nowhere
+        // else: woken for it, too, the task would be polled once more for nothing.
+        let mut unheard = Context::from_waker(Waker::noop());
+        let answered = answer.as_mut().poll(&mut unheard);
+        if answered.is_ready() || !self.ended {
+            return answered;
+        }
+        // It ended with the request still in its queue: dropped, it gives the request back.
+        self.driver = None;
+        answer.poll(&mut unheard)
+    }
+
+    /// The head of the last request, where it was to be remembered.
+    pub fn take_written(&self) -> Vec<u8> {
+        self.handle.take_written()
+    }
+
+    /// Moves bytes. From now on the task is woken for it.
+    pub fn drive(&mut self, cx: &Context<'_>) {
+        self.gate.open();
+        self.gate.register(cx.waker());
+        self.look();
+    }
+
+    /// Asks for a part of the answer's body, and moves bytes for it where that is needed.
+    pub fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut unheard = Context::from_waker(Waker::noop());
+        // To take what is there lets hyper read on, and wakes whom it takes for another task. It
+        // reads on when the next part is asked for and not there.
+        self.gate.close();
+        let mut poll = Pin::new(&mut *body).poll_frame(&mut unheard);
+        if poll.is_pending() {
+            self.drive(cx);
+            self.gate.close();
+            poll = Pin::new(body).poll_frame(&mut unheard);
+            if poll.is_pending() {
+                self.gate.open();
+            }
+        }
+        poll
+    }
+
+    /// The answer is complete: nobody waits for anything any more.
+    pub(super) fn rest(&self) {
+        self.gate.close();
     }
 
     /// Whether it can carry another exchange now, after a look at what has arrived.
     pub(super) fn is_ready(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.drive(&mut cx);
+        self.look();
+        !self.ended && self.sender.is_ready()
+    }
+
+    fn look(&mut self) {
+        let mut cx = Context::from_waker(&self.waker);
+        if !self.ended
+            && self.driver.as_mut().is_none_or(|it| it.poll_without_shutdown(&mut cx).is_ready())
+        {
+            // What went wrong is told to the answer or its body.
+            self.ended = true;
+        }
+    }
+
+    /// The same after an exchange: hyper is mostly done with it by then.
+    pub(super) fn settles(&mut self) -> bool {
+        let ready = (!self.ended && self.sender.is_ready()) || self.is_ready();
+        // What has happened so far was our own doing.
+        self.gate.take_stirred();
+        ready
+    }
+
+    /// The same of an idle one: a look only where something has happened since. If its backend
+    /// closes it right now, a request comes back unsent.
+    pub(super) fn is_still_ready(&mut self) -> bool {
+        if self.gate.take_stirred() {
+            return self.is_ready();
+        }
         !self.ended && self.sender.is_ready()
     }
 
@@ -146,17 +228,6 @@ impl<B: Outgoing> Connection<B> {
         let mut first = BytesMut::from(parts.read_buf);
         first.extend_from_slice(&held_back);
         Some((stream, first.freeze()))
-    }
-}
-
-fn drive<B: Outgoing>(
-    driver: &mut Option<http1::Connection<Wire<Stream>, B>>,
-    ended: &mut bool,
-    cx: &mut Context<'_>,
-) {
-    if !*ended && driver.as_mut().is_none_or(|it| it.poll_without_shutdown(cx).is_ready()) {
-        // What went wrong is told to the answer or its body.
-        *ended = true;
     }
 }
 

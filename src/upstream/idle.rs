@@ -56,7 +56,7 @@ impl<B: Outgoing> Idle<B> {
     pub fn take(&mut self, slot: usize, now: u64) -> Option<Box<Connection<B>>> {
         let resting = self.slots.get_mut(slot)?;
         while let Some(mut last) = resting.pop() {
-            if last.fresh(now) && last.connection.is_ready() {
+            if last.fresh(now) && last.connection.is_still_ready() {
                 return Some(last.connection);
             }
         }
@@ -72,7 +72,7 @@ impl<B: Outgoing> Idle<B> {
         keep: Keep,
         now: u64,
     ) -> bool {
-        if !connection.is_ready() {
+        if !connection.settles() {
             return false;
         }
         if self.slots.len() <= slot {

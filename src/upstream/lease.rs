@@ -1,7 +1,5 @@
 //! A connection on loan: dropped, it goes back to the idle ones or is closed.
 
-use std::task::Context;
-
 use super::connection::{Connection, Outgoing};
 
 /// Takes a connection back when its exchange is complete and clean.
@@ -29,16 +27,12 @@ impl<B: Outgoing, H: Home<B>> Lease<B, H> {
         self.connection.as_deref_mut()
     }
 
-    /// Moves bytes; call it before polling the answer's body.
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection {
-            connection.drive(cx);
-        }
-    }
-
     /// Request and response were complete and clean: the connection may be used again.
     pub fn complete(&mut self) {
         self.clean = true;
+        if let Some(connection) = &self.connection {
+            connection.rest();
+        }
     }
 
     /// Takes the connection for good, as for a tunnel.

@@ -2,6 +2,7 @@
 
 pub mod connection;
 pub mod dial;
+mod gate;
 pub mod idle;
 pub mod lease;
 

@@ -6,6 +6,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::net::trust::TrustSet;
 
+use super::seen::Seen;
+
 pub(crate) const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -59,7 +61,7 @@ pub fn write(
     peer: &HeaderValue,
     https: bool,
     host: Option<&HeaderValue>,
-    believed: bool,
+    (believed, seen): (bool, Seen),
 ) {
     if believed {
         append(headers, peer);
@@ -73,7 +75,9 @@ pub fn write(
         }
         return;
     }
-    forget(headers);
+    if seen.any(Seen::FORWARDED) {
+        forget(headers);
+    }
     headers.insert(FOR, peer.clone());
     headers.insert(PROTO, scheme(https));
     if let Some(host) = host {
@@ -95,15 +99,13 @@ fn append(headers: &mut HeaderMap, peer: &HeaderValue) {
 /// Takes out what a stranger says of itself: any `X-Forwarded-*`, in the spelling with underscores
 /// too, which some backends read as the same field.
 fn forget(headers: &mut HeaderMap) {
-    if headers.keys().any(tells) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| tells(name)).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
+    let names: Vec<HeaderName> = headers.keys().filter(|name| tells(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
     }
 }
 
-fn tells(name: &HeaderName) -> bool {
+pub(super) fn tells(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     let like = |text: &str, other: &[u8]| {
         text.bytes().zip(other).all(|(one, other)| one == *other || (one == b'-' && *other == b'_'))
@@ -147,7 +149,8 @@ mod tests {
         let peer = "9.9.9.9".parse().unwrap();
         let found = client(&head, peer, false, &trust("10.0.0.0/8"));
         assert_eq!(found, Client { address: peer, https: false });
-        write(&mut head, &HeaderValue::from_static("9.9.9.9"), false, None, false);
+        let seen = Seen::of(&head);
+        write(&mut head, &HeaderValue::from_static("9.9.9.9"), false, None, (false, seen));
         let left: Vec<String> = head
             .iter()
             .map(|(name, value)| format!("{name}={}", value.to_str().unwrap()))

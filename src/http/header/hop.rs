@@ -5,6 +5,8 @@ use http::header::{
     UPGRADE,
 };
 
+use super::seen::Seen;
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -43,13 +45,19 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 }
 
 /// Takes out what is meant for this hop only, and what `Connection` names.
-pub fn strip(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+pub fn strip(headers: &mut HeaderMap, seen: Seen) {
+    if seen.any(Seen::CONNECTION) {
         let mut named: Vec<HeaderName> = Vec::new();
+        // `close` and `keep-alive` are nearly all there ever is.
+        let usual = |value: &[u8]| {
+            value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"keep-alive")
+        };
         for value in headers.get_all(CONNECTION) {
-            // `close` and `keep-alive` are nearly all there ever is.
+            if usual(value.as_bytes()) {
+                continue;
+            }
             for token in tokens(value) {
-                if token.eq_ignore_ascii_case("close") || token.eq_ignore_ascii_case("keep-alive") {
+                if usual(token.as_bytes()) {
                     continue;
                 }
                 if let Ok(name) = HeaderName::try_from(token)
@@ -64,13 +72,15 @@ pub fn strip(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(UPGRADE);
-    headers.remove(TE);
-    headers.remove(HTTP2_SETTINGS);
-    headers.remove(PROXY_AUTHENTICATE);
+    if seen.any(Seen::HOP) {
+        headers.remove(KEEP_ALIVE);
+        headers.remove(PROXY_CONNECTION);
+        headers.remove(TRANSFER_ENCODING);
+        headers.remove(UPGRADE);
+        headers.remove(TE);
+        headers.remove(HTTP2_SETTINGS);
+        headers.remove(PROXY_AUTHENTICATE);
+    }
 }
 
 /// Seconds of a `Keep-Alive: timeout=N` field.
@@ -99,7 +109,8 @@ mod tests {
             headers.insert(name, HeaderValue::from_static(value));
         }
         assert_eq!(keep_alive_timeout(&headers), Some(5));
-        strip(&mut headers);
+        let seen = Seen::of(&headers);
+        strip(&mut headers, seen);
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["cookie", "host", "x-end", "x-forwarded-for"]);

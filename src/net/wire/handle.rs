@@ -1,6 +1,7 @@
 //! What an exchange and the wire below it tell each other, without a lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use super::head::Refusal;
 const KEEP: u8 = 0;
 const RELEASE: u8 = 1;
 const TUNNEL: u8 = 2;
+
+/// Of a head that is kept so many bytes are; a longer one cannot be repeated.
+const REMEMBERED: usize = 128 * 1024;
 
 /// Shared by the wire and those who serve its messages. All on one thread; atomics because
 /// futures are `Send`.
@@ -31,9 +35,16 @@ pub struct Handle {
     release: AtomicU8,
     waker: AtomicWaker,
     expect: AtomicBool,
+    /// The next head that is written is to be kept.
+    remember: AtomicBool,
+    written: Mutex<Vec<u8>>,
     clients: AtomicBool,
     stalled: AtomicBool,
     framed: AtomicBool,
+    /// The last byte that came was the last one of a message.
+    between: AtomicBool,
+    /// Something is said that the peer does not take.
+    blocked: AtomicBool,
 }
 
 impl Default for Handle {
@@ -49,9 +60,13 @@ impl Default for Handle {
             release: AtomicU8::new(KEEP),
             waker: AtomicWaker::new(),
             expect: AtomicBool::new(false),
+            remember: AtomicBool::new(false),
+            written: Mutex::default(),
             clients: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
             framed: AtomicBool::new(false),
+            between: AtomicBool::new(true),
+            blocked: AtomicBool::new(false),
         }
     }
 }
@@ -101,6 +116,21 @@ impl Handle {
         })
     }
 
+    /// How long nothing has been going on and nothing is held by anybody for this connection:
+    /// neither a part of a request nor of an answer.
+    pub fn at_rest_for(&self, now: u64) -> Option<Duration> {
+        let quiet = self.between.load(Ordering::Relaxed) && !self.blocked.load(Ordering::Relaxed);
+        if quiet { self.idle_for(now) } else { None }
+    }
+
+    pub(super) fn set_between(&self, between: bool) {
+        self.between.store(between, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
     /// Why the head of this number (from 0) was refused.
     pub fn refused(&self, head: u64) -> Option<Refusal> {
         (self.refused_head.load(Ordering::Relaxed) == head).then(|| self.refusal()).flatten()
@@ -142,6 +172,31 @@ impl Handle {
     /// The next bytes from the backend are a head.
     pub fn expect_head(&self) {
         self.expect.store(true, Ordering::Relaxed);
+    }
+
+    /// The head that is written next is kept until it is taken, or the next one is kept.
+    pub fn remember_head(&self) {
+        self.remember.store(true, Ordering::Relaxed);
+    }
+
+    /// The head that was written, as far as it was kept; perhaps more than it.
+    pub fn take_written(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `slices`: the first bytes of a message.
+    pub(super) fn writes<'a>(&self, slices: impl Iterator<Item = &'a [u8]>) {
+        if !self.remember.load(Ordering::Relaxed) {
+            return;
+        }
+        self.remember.store(false, Ordering::Relaxed);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.clear();
+        for slice in slices {
+            // hyper hands over a head in one piece; a body may come with it.
+            let room = REMEMBERED.saturating_sub(written.len()).min(slice.len());
+            written.extend_from_slice(slice.get(..room).unwrap_or_default());
+        }
     }
 
     pub(super) fn take_expect(&self) -> bool {

@@ -1,5 +1,7 @@
 //! HTTP/1 heads as bytes: what is refused before a lenient parser would repair it.
 
+use super::scan::{control, split_at, target_length, token_length};
+
 /// Why a head or a body's framing is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -160,94 +162,111 @@ pub(super) fn end_of_head(bytes: &[u8], searched: usize) -> Option<usize> {
     None
 }
 
-/// Checks a complete head, its final empty line included.
+/// Checks the head at the front of `bytes`, its final empty line included, in one pass. `None`
+/// while it is not complete; else what it says, and its length.
 ///
 /// # Errors
-/// The first thing for which it is refused.
-pub(super) fn check(bytes: &[u8], kind: Kind, limits: &HeadLimits) -> Result<Head, Refusal> {
-    let mut lines = Lines(bytes);
-    let first = lines.next().ok_or(Refusal::RequestLine)??;
-    let (http10, status) = match kind {
-        Kind::Request => (request_line(first, limits)?, 0),
-        Kind::Response => status_line(first)?,
+/// The first thing for which it is refused, also where more of it is to come.
+pub(super) fn check(
+    bytes: &[u8],
+    kind: Kind,
+    limits: &HeadLimits,
+) -> Result<Option<(Head, usize)>, Refusal> {
+    let first = match kind {
+        Kind::Request => request_line(bytes, limits)?,
+        Kind::Response => status_line(bytes)?,
     };
+    let Some(First { mut rest, http10, status }) = first else { return Ok(None) };
     let mut found = Found { http10, ..Found::default() };
-    for fields in 0.. {
-        let line = lines.next().ok_or(Refusal::LineEnd)??;
-        if line.is_empty() {
-            break;
+    let mut fields = 0;
+    loop {
+        match rest {
+            [b'\r', b'\n', after @ ..] => {
+                let framing = found.framing()?;
+                if kind == Kind::Request && found.upgrade && framing != Framing::None {
+                    return Err(Refusal::UpgradeWithBody);
+                }
+                let head = Head { framing, websocket: found.websocket, status };
+                return Ok(Some((head, bytes.len() - after.len())));
+            }
+            [] | [b'\r'] => return Ok(None),
+            _ => {}
         }
         if fields >= limits.fields {
             return Err(Refusal::TooManyFields);
         }
-        found.field(line)?;
+        fields += 1;
+        let Some((name, value, after)) = field_line(rest)? else { return Ok(None) };
+        found.field(name, value)?;
+        rest = after;
     }
-    let framing = found.framing()?;
-    if kind == Kind::Request && found.upgrade && framing != Framing::None {
-        return Err(Refusal::UpgradeWithBody);
-    }
-    Ok(Head { framing, websocket: found.websocket, status })
 }
 
-/// Checks one trailer line, without its end.
+/// Checks one trailer line, its end included.
 pub(super) fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
-    split(line).map(drop).map_err(|_| Refusal::Trailers)
-}
-
-/// Lines that end with CR LF, without their ends.
-struct Lines<'a>(&'a [u8]);
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], Refusal>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let end = memchr::memchr(b'\n', self.0)?;
-        let (line, rest) = self.0.split_at_checked(end + 1)?;
-        self.0 = rest;
-        Some(match line {
-            [line @ .., b'\r', b'\n'] => Ok(line),
-            _ => Err(Refusal::LineEnd),
-        })
+    match field_line(line) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) | Err(_) => Err(Refusal::Trailers),
     }
 }
 
-fn request_line(line: &[u8], limits: &HeadLimits) -> Result<bool, Refusal> {
-    let space = memchr::memchr(b' ', line).ok_or(Refusal::RequestLine)?;
-    let (method, rest) = line.split_at_checked(space).ok_or(Refusal::RequestLine)?;
-    if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
-        return Err(Refusal::RequestLine);
-    }
-    let rest = rest.get(1..).unwrap_or_default();
-    // HTTP/0.9 has no second space.
-    let space = memchr::memchr(b' ', rest).ok_or(Refusal::RequestLine)?;
-    let (target, version) = rest.split_at_checked(space).ok_or(Refusal::RequestLine)?;
+/// What a first line says, and what comes behind it.
+struct First<'a> {
+    rest: &'a [u8],
+    http10: bool,
+    /// 0 for a request.
+    status: u16,
+}
+
+fn request_line<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<First<'a>>, Refusal> {
+    let (method, rest) = split_at(bytes, token_length(bytes));
+    let target_and_more = match rest {
+        [] => return Ok(None),
+        [b' ', after @ ..] if !method.is_empty() => after,
+        _ => return Err(Refusal::RequestLine),
+    };
+    let (target, rest) = split_at(target_and_more, target_length(target_and_more));
     if target.len() > limits.target {
         return Err(Refusal::UriTooLong);
     }
-    let http10 = match version {
-        b" HTTP/1.1" => false,
-        b" HTTP/1.0" => true,
-        [b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+    match rest {
+        [] => Ok(None),
+        [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b'\r', b'\n', rest @ ..]
+            if !target.is_empty() =>
         {
-            return Err(Refusal::Version);
+            Ok(Some(First { rest, http10: false, status: 0 }))
         }
-        _ => return Err(Refusal::RequestLine),
-    };
-    if target.is_empty() || !is_target(target) {
-        return Err(Refusal::Target);
+        // HTTP/0.9 has no second space.
+        [b'\r' | b'\n', ..] => Err(Refusal::RequestLine),
+        [b' ', rest @ ..] => other_version(target, rest),
+        _ => Err(Refusal::Target),
     }
-    Ok(http10)
 }
 
-fn status_line(line: &[u8]) -> Result<(bool, u16), Refusal> {
-    let (version, rest) = line.split_at_checked(9).ok_or(Refusal::StatusLine)?;
+/// The end of a request line that does not say HTTP/1.1.
+fn other_version<'a>(target: &[u8], rest: &'a [u8]) -> Result<Option<First<'a>>, Refusal> {
+    let Some((version, rest)) = line(rest)? else { return Ok(None) };
+    match version {
+        b"HTTP/1.0" | b"HTTP/1.1" if target.is_empty() => Err(Refusal::Target),
+        b"HTTP/1.0" => Ok(Some(First { rest, http10: true, status: 0 })),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(Refusal::Version)
+        }
+        _ => Err(Refusal::RequestLine),
+    }
+}
+
+fn status_line(bytes: &[u8]) -> Result<Option<First<'_>>, Refusal> {
+    let Some((line, rest)) = line(bytes)? else { return Ok(None) };
+    let (version, code_and_more) = line.split_at_checked(9).ok_or(Refusal::StatusLine)?;
     let http10 = match version {
         b"HTTP/1.1 " => false,
         b"HTTP/1.0 " => true,
         _ => return Err(Refusal::StatusLine),
     };
-    let (code, phrase) = rest.split_at_checked(3).ok_or(Refusal::StatusLine)?;
+    let (code, phrase) = code_and_more.split_at_checked(3).ok_or(Refusal::StatusLine)?;
     let digits = code.iter().all(u8::is_ascii_digit);
     let status =
         code.iter().fold(0u16, |sum, digit| sum * 10 + u16::from(digit.wrapping_sub(b'0') % 10));
@@ -255,10 +274,40 @@ fn status_line(line: &[u8]) -> Result<(bool, u16), Refusal> {
     if !digits || status < 100 || !(phrase.is_empty() || phrase.starts_with(b" ")) {
         return Err(Refusal::StatusLine);
     }
-    if has_control(phrase) {
+    if control(phrase).is_some() {
         return Err(Refusal::StatusLine);
     }
-    Ok((http10, status))
+    Ok(Some(First { rest, http10, status }))
+}
+
+/// A line without its CR LF, and what comes behind it.
+fn line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Refusal> {
+    let Some(end) = memchr::memchr(b'\n', bytes) else { return Ok(None) };
+    let (line, rest) = split_at(bytes, end + 1);
+    match line {
+        [line @ .., b'\r', b'\n'] => Ok(Some((line, rest))),
+        _ => Err(Refusal::LineEnd),
+    }
+}
+
+/// Name and value of a field, white space around the value included, and what comes behind it.
+fn field_line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8], &[u8])>, Refusal> {
+    let (name, rest) = split_at(bytes, token_length(bytes));
+    let value_and_more = match rest {
+        [] => return Ok(None),
+        [b':', after @ ..] if !name.is_empty() => after,
+        [b' ' | b'\t', ..] if name.is_empty() => return Err(Refusal::Fold),
+        [b'\n', ..] => return Err(Refusal::LineEnd),
+        _ => return Err(Refusal::FieldName),
+    };
+    let Some(end) = control(value_and_more) else { return Ok(None) };
+    let (value, rest) = split_at(value_and_more, end);
+    match rest {
+        [b'\r', b'\n', after @ ..] => Ok(Some((name, value, after))),
+        [] | [b'\r'] => Ok(None),
+        [b'\n', ..] => Err(Refusal::LineEnd),
+        _ => Err(Refusal::FieldValue),
+    }
 }
 
 #[derive(Default)]
@@ -272,19 +321,19 @@ struct Found {
 }
 
 impl Found {
-    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        let (name, value) = split(line)?;
+    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrade = true;
-                self.websocket |= value.eq_ignore_ascii_case(b"websocket");
+                self.websocket |= value.trim_ascii().eq_ignore_ascii_case(b"websocket");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                let before = self.length.replace(number(value)?);
+                let before = self.length.replace(number(value.trim_ascii())?);
                 // Said twice is refused even where both agree: two parsers might not.
                 return before.map_or(Ok(()), |_| Err(Refusal::ContentLength));
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                let value = value.trim_ascii();
                 if self.chunked || self.http10 || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(Refusal::TransferEncoding);
                 }
@@ -305,23 +354,6 @@ impl Found {
     }
 }
 
-/// Name and value of a field line, white space around the value removed.
-fn split(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
-    if matches!(line.first(), Some(b' ' | b'\t')) {
-        return Err(Refusal::Fold);
-    }
-    let colon = memchr::memchr(b':', line).ok_or(Refusal::FieldName)?;
-    let (name, value) = line.split_at_checked(colon).ok_or(Refusal::FieldName)?;
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-        return Err(Refusal::FieldName);
-    }
-    let value = value.get(1..).unwrap_or_default();
-    if has_control(value) {
-        return Err(Refusal::FieldValue);
-    }
-    Ok((name, value.trim_ascii()))
-}
-
 fn number(value: &[u8]) -> Result<u64, Refusal> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Refusal::ContentLength);
@@ -334,57 +366,4 @@ fn number(value: &[u8]) -> Result<u64, Refusal> {
             .ok_or(Refusal::ContentLength)?;
     }
     Ok(number)
-}
-
-/// Without an early end, so that the compiler makes vector code of it.
-fn has_control(bytes: &[u8]) -> bool {
-    let control = |byte: u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;
-    bytes.iter().fold(false, |found, byte| found | control(*byte))
-}
-
-/// What the `http` crate takes for path and query, so that no head passes here which hyper then
-/// refuses by itself, without a line in the log: visible ASCII but for `#`, `<` and `>`, and in a
-/// path the backtick and the question mark, in a query the quotation mark.
-fn is_target(target: &[u8]) -> bool {
-    let visible = |byte: u8| (0x21..0x7f).contains(&byte) && !matches!(byte, b'#' | b'<' | b'>');
-    let question = memchr::memchr(b'?', target).unwrap_or(target.len());
-    let (path, query) = target.split_at_checked(question).unwrap_or_default();
-    path.iter().all(|byte| visible(*byte) && *byte != b'`')
-        && query.iter().all(|byte| visible(*byte) && *byte != b'"')
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
-    const TOKEN: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 128 {
-            #[expect(clippy::cast_possible_truncation, reason = "below 128")]
-            #[expect(clippy::indexing_slicing, reason = "below 128")]
-            {
-                table[byte] = (byte as u8).is_ascii_alphanumeric()
-                    || matches!(
-                        byte as u8,
-                        b'!' | b'#'
-                            | b'$'
-                            | b'%'
-                            | b'&'
-                            | b'\''
-                            | b'*'
-                            | b'+'
-                            | b'-'
-                            | b'.'
-                            | b'^'
-                            | b'_'
-                            | b'`'
-                            | b'|'
-                            | b'~'
-                    );
-            }
-            byte += 1;
-        }
-        table
-    };
-    #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
-    TOKEN[usize::from(byte)]
 }

@@ -8,6 +8,7 @@
 mod handle;
 mod head;
 mod linger;
+mod scan;
 mod tracker;
 mod write;
 
@@ -102,6 +103,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// Waits, without hyper, for something to give to it. False: the client has gone, or has kept
+    /// us waiting too long.
+    ///
+    /// # Errors
+    /// Of the stream.
+    pub fn poll_something(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            self.obey();
+            if self.cleared > 0 {
+                return Poll::Ready(Ok(true));
+            }
+            match self.read_behind(cx)? {
+                Poll::Ready(Read::End) => return Poll::Ready(Ok(false)),
+                Poll::Ready(Read::Given | Read::HeldBack) => {}
+                Poll::Pending => match self.waited_too_long(cx) {
+                    None => return Poll::Pending,
+                    Some(false) => return Poll::Ready(Ok(false)),
+                    Some(true) => self.give_up_on_head(),
+                },
+            }
+        }
+    }
+
+    /// Takes back what hyper had been given and has not used.
+    pub fn take_back(&mut self, unused: &[u8]) {
+        if !unused.is_empty() {
+            let behind = self.held_back.split();
+            self.held_back.extend_from_slice(unused);
+            self.held_back.extend_from_slice(&behind);
+            self.cleared += unused.len();
+        }
+    }
+
+    /// A head that did not come in time is answered.
+    fn give_up_on_head(&mut self) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.refuse();
+        }
+        self.refuse(Refusal::Timeout, false);
+    }
+
     /// What the exchange and this wrapper tell each other.
     pub fn handle(&self) -> &Arc<Handle> {
         &self.handle
@@ -133,6 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.cleared += step.cleared;
         let refused = step.refused.map(|refusal| (refusal, step.in_body));
         self.handle.note(step.heads);
+        self.handle.set_between(tracker.at_head());
         self.after_step(step.heads > 0, refused);
     }
 
@@ -243,12 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
                 Poll::Pending => match this.waited_too_long(cx) {
                     None => return Poll::Pending,
                     Some(false) => return Poll::Ready(Ok(())),
-                    Some(true) => {
-                        if let Some(tracker) = &mut this.tracker {
-                            tracker.refuse();
-                        }
-                        this.refuse(Refusal::Timeout, false);
-                    }
+                    Some(true) => this.give_up_on_head(),
                 },
             }
         }
@@ -270,17 +308,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ) -> Poll<io::Result<Read>> {
         let (tracker, held_back) = (&mut self.tracker, &mut self.held_back);
         let mut step = tracker::Step::default();
+        let mut between = false;
         let read = ready!(sys::read_into(&mut self.stream, cx, cursor, |bytes| {
             match tracker {
                 Some(tracker) if !tracker.open() => {
                     step = tracker.advance(bytes);
                     held_back.extend_from_slice(bytes.get(step.cleared..).unwrap_or_default());
+                    between = tracker.at_head();
                 }
                 _ => step.cleared = bytes.len(),
             }
             step.cleared
         }))?;
         self.handle.note(step.heads);
+        self.handle.set_between(between);
         self.after_step(step.heads > 0, step.refused.map(|refusal| (refusal, step.in_body)));
         Poll::Ready(Ok(match (read, step.cleared) {
             (0, _) => Read::End,

@@ -139,15 +139,16 @@ impl Tracker {
                 _ => {}
             }
         }
-        let Some(length) = end_of_head(rest, self.searched) else {
+        // What came in pieces is not parsed again with each of them.
+        let complete = self.searched == 0 || end_of_head(rest, self.searched).is_some();
+        let checked = if complete { check(rest, self.kind, &self.limits)? } else { None };
+        let Some((head, length)) = checked else {
             self.searched = rest.len();
             return self.unfinished(rest);
         };
         if length > self.limits.size {
             return Err(self.too_large(rest));
         }
-        let head = rest.get(..length).unwrap_or_default();
-        let head = check(head, self.kind, &self.limits)?;
         *heads += 1;
         self.state = self.after(&head)?;
         Ok(Some(length))
@@ -237,10 +238,9 @@ impl Tracker {
     fn trailer(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
         let room = TRAILERS.saturating_sub(self.trailers);
         let Some(end) = self.line_end(rest, room, Refusal::Trailers)? else { return Ok(None) };
-        let line = rest.get(..end).and_then(|line| line.strip_suffix(b"\r"));
-        let line = line.ok_or(Refusal::Trailers)?;
+        let line = rest.get(..=end).unwrap_or_default();
         self.trailers += end + 1;
-        if line.is_empty() {
+        if line == b"\r\n" {
             self.state = State::Head;
         } else {
             check_trailer(line)?;

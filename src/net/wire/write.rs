@@ -35,9 +35,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         poll: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            self.writing.moved();
+            if self.writing.moved() {
+                self.handle.set_blocked(false);
+            }
             return poll;
         }
+        self.handle.set_blocked(true);
         if self.writing.poll_lost(cx).is_ready() {
             self.handle.stalled();
             return Poll::Ready(Err(io::Error::new(
@@ -56,6 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.handle.writes(std::iter::once(bytes));
         if this.deaf {
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -98,6 +102,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let length = slices.iter().map(|slice| slice.len()).sum();
+        if let [only] = slices {
+            // A plain write is a little cheaper for the kernel.
+            return Pin::new(this).poll_write(cx, only);
+        }
+        this.handle.writes(slices.iter().map(|slice| &**slice));
         if this.deaf {
             return Poll::Ready(Ok(length));
         }

@@ -1,6 +1,6 @@
 //! One exchange as one line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::json;
@@ -14,17 +14,17 @@ pub struct Entry<'a> {
     /// When it began: microseconds since 1970, UTC.
     pub time: u64,
     /// `X-Request-Id`.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// From `traceparent`: 32 hexadecimal digits.
-    pub trace_id: &'a str,
+    pub trace_id: &'a [u8],
     /// Name of this node.
     pub node: &'a str,
     /// Configured name.
     pub listener: &'a str,
-    /// Who asked, by what trusted proxies say.
-    pub client: IpAddr,
-    /// Who is at the other end of the connection.
-    pub peer: SocketAddr,
+    /// Who asked, by what trusted proxies say; none where that is the peer.
+    pub client: Option<IpAddr>,
+    /// Who is at the other end of the connection: address and port, as `SocketAddr` writes them.
+    pub peer: &'a str,
     /// `http/1.0`, `http/1.1`, `h2`, `websocket`.
     pub protocol: &'static str,
     /// TLS version of the client's connection, `1.2` or `1.3`.
@@ -74,18 +74,22 @@ impl Entry<'_> {
     pub(super) fn format(&self, query: QueryPolicy, stamp: &mut Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         stamp.write(self.time, out);
-        key_text(out, b"\",\"request_id\":\"", self.request_id.as_bytes());
-        key_text(out, b"\",\"trace_id\":\"", self.trace_id.as_bytes());
+        key_text(out, b"\",\"request_id\":\"", self.request_id);
+        key_text(out, b"\",\"trace_id\":\"", self.trace_id);
         key_text(out, b"\",\"node\":\"", self.node.as_bytes());
-        key_text(out, b"\",\"listener\":\"", self.listener.as_bytes());
+        out.extend_from_slice(b"\",\"listener\":\"");
+        out.extend_from_slice(self.listener.as_bytes());
         out.extend_from_slice(b"\",\"client\":\"");
-        json::ip(out, self.client);
+        match self.client {
+            Some(client) => json::ip(out, client),
+            None => out.extend_from_slice(address(self.peer).as_bytes()),
+        }
         out.extend_from_slice(b"\",\"peer\":\"");
-        json::socket(out, self.peer);
+        out.extend_from_slice(self.peer.as_bytes());
         out.extend_from_slice(b"\",\"protocol\":\"");
         out.extend_from_slice(self.protocol.as_bytes());
         out.extend_from_slice(b"\",\"tls\":");
-        json::optional(out, self.tls);
+        json::name(out, self.tls);
         key_text(out, b",\"method\":\"", self.method.as_bytes());
         key_text(out, b"\",\"host\":\"", self.host);
         key_text(out, b"\",\"path\":\"", self.path);
@@ -100,11 +104,11 @@ impl Entry<'_> {
         out.extend_from_slice(b"\",\"cause\":");
         json::optional(out, self.cause);
         out.extend_from_slice(b",\"route\":");
-        json::optional(out, self.route);
+        json::name(out, self.route);
         out.extend_from_slice(b",\"pool\":");
-        json::optional(out, self.pool);
+        json::name(out, self.pool);
         out.extend_from_slice(b",\"backend\":");
-        json::optional(out, self.backend);
+        json::name(out, self.backend);
         out.extend_from_slice(b",\"attempts\":");
         json::number(out, self.attempts);
         out.extend_from_slice(b",\"session\":\"");
@@ -129,6 +133,15 @@ impl Entry<'_> {
         } else {
             b",\"upstream_reused\":false}\n"
         });
+    }
+}
+
+/// Without port, brackets and scope.
+fn address(peer: &str) -> &str {
+    let address = peer.rsplit_once(':').map_or(peer, |(address, _)| address);
+    match address.strip_prefix('[') {
+        Some(v6) => v6.trim_end_matches(']').split('%').next().unwrap_or(v6),
+        None => address,
     }
 }
 
@@ -195,6 +208,8 @@ impl Stamp {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::net::SocketAddr;
+
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -203,12 +218,12 @@ pub(super) mod tests {
     pub(in crate::telemetry::access_log) fn entry() -> Entry<'static> {
         Entry {
             time: 1_769_860_800_123_456,
-            request_id: "4f1e",
-            trace_id: "0af7651916cd43dd8448eb211c80319c",
+            request_id: b"4f1e",
+            trace_id: b"0af7651916cd43dd8448eb211c80319c",
             node: "lb-1",
             listener: "web",
-            client: IpAddr::from([203, 0, 113, 9]),
-            peer: SocketAddr::from(([10, 0, 0, 1], 40_000)),
+            client: Some(IpAddr::from([203, 0, 113, 9])),
+            peer: "10.0.0.1:40000",
             protocol: "h2",
             tls: Some("1.3"),
             method: "GET",
@@ -289,13 +304,14 @@ pub(super) mod tests {
         fn any_entry_is_one_line_that_reads_back(
             method in "\\PC*", host in any::<String>(), path in any::<String>(),
             query in any::<Option<Vec<u8>>>(), cause in any::<Option<String>>(),
-            time in 0..4_000_000_000_000_000_u64, client in any::<IpAddr>(),
+            time in 0..4_000_000_000_000_000_u64, peer in any::<SocketAddr>(),
             micros in any::<Option<u32>>(),
         ) {
             let line = line(
                 &Entry {
                     method: &method, host: host.as_bytes(), path: path.as_bytes(),
-                    query: query.as_deref(), cause: cause.as_deref(), time, client,
+                    query: query.as_deref(), cause: cause.as_deref(), time,
+                    client: None, peer: &peer.to_string(),
                     t_total: micros.map(|m| Duration::from_micros(m.into())), ..entry()
                 },
                 QueryPolicy::Redact,
@@ -307,7 +323,8 @@ pub(super) mod tests {
             prop_assert_eq!(&value["host"], &host);
             prop_assert_eq!(&value["path"], &path);
             prop_assert_eq!(value["cause"].as_str(), cause.as_deref());
-            prop_assert_eq!(&value["client"], &client.to_string());
+            prop_assert_eq!(&value["client"], &peer.ip().to_string());
+            prop_assert_eq!(&value["peer"], &peer.to_string());
             let stamp: jiff::Timestamp = value["time"].as_str().unwrap().parse().unwrap();
             prop_assert_eq!(stamp.as_millisecond(), i64::try_from(time / 1000).unwrap());
         }

@@ -16,8 +16,7 @@ pub use entry::Entry;
 use entry::Stamp;
 use writer::Sink;
 
-/// A batch goes to the writer when it is this large (bytes): more than a hundred lines, so
-/// that the wake-up of the writer, a system call, is hardly a share of an exchange's.
+/// A batch goes to the writer when it is this large (bytes): more than a hundred lines.
 const BATCH: usize = 64 * 1024;
 /// Batches that may wait for the writer, over all workers: about 4 MiB, which is what a disk that
 /// stops for a moment costs at full load. What comes on top is dropped and counted.
@@ -37,14 +36,6 @@ struct Shared {
     end: Condvar,
 }
 
-/// What the writer is sent.
-#[derive(Debug)]
-enum Message {
-    Lines(Batch),
-    /// Look at what is wanted in `Shared`.
-    Wake,
-}
-
 #[derive(Debug)]
 struct Batch {
     bytes: Vec<u8>,
@@ -55,7 +46,7 @@ struct Batch {
 /// The handle of the writer thread.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
-    queue: SyncSender<Message>,
+    queue: SyncSender<Batch>,
     query: QueryPolicy,
     shared: Arc<Shared>,
 }
@@ -87,7 +78,6 @@ impl AccessLog {
     /// fails the open file stays in use and an event says so.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
-        self.wake();
     }
 
     /// Lines that are not in the log: the queue was full, or writing failed.
@@ -100,15 +90,9 @@ impl AccessLog {
     /// what comes later is dropped and counted.
     pub fn shutdown(&self, deadline: Duration) -> bool {
         self.shared.stopping.store(true, Ordering::Release);
-        self.wake();
         let ended = self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.shared.end.wait_timeout_while(ended, deadline, |ended| !*ended);
         *waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    fn wake(&self) {
-        // A full queue needs no waking: the writer looks after every batch.
-        let _ = self.queue.try_send(Message::Wake);
     }
 }
 
@@ -150,7 +134,7 @@ impl LineBuffer {
         }
     }
 
-    /// Hands over what there is. Call it every 50 ms or so, for a quiet worker's lines.
+    /// Hands over what there is. Call it every 100 ms or so, for a quiet worker's lines.
     pub fn flush(&mut self) {
         let Some(outlet) = &self.outlet else { return };
         if self.bytes.is_empty() {
@@ -165,13 +149,11 @@ impl LineBuffer {
         let bytes = std::mem::replace(&mut self.bytes, next);
         let lines = std::mem::take(&mut self.lines);
         let batch = Batch { bytes, lines, back: outlet.back.clone() };
-        match outlet.log.queue.try_send(Message::Lines(batch)) {
+        match outlet.log.queue.try_send(batch) {
             Ok(()) => {}
-            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+            Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
                 outlet.log.shared.dropped.fetch_add(lines, Ordering::Relaxed);
-                if let Message::Lines(batch) = message {
-                    batch.recycle();
-                }
+                batch.recycle();
             }
         }
     }

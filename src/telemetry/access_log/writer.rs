@@ -7,10 +7,10 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use super::{Batch, Message, Shared};
+use super::{Batch, Shared};
 use crate::config::model::LogTarget;
 
 /// A failing file is opened again at most so often.
@@ -18,31 +18,34 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long to wait when standard output was made non-blocking by someone we share it with.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How often the writer looks for batches. Nobody wakes it: that would be a system call of a
+/// worker's. The queue holds what comes in between.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Writes batches until the log is shut down or nobody can send any more.
-pub(super) fn run(queue: &Receiver<Message>, mut sink: Sink, shared: &Shared) {
+pub(super) fn run(queue: &Receiver<Batch>, mut sink: Sink, shared: &Shared) {
     let _end = End(shared);
-    while let Ok(message) = queue.recv() {
+    loop {
+        // Asked first: what was handed over before the stop is still written.
+        let stopping = shared.stopping.load(Ordering::Acquire);
         if shared.reopen.swap(false, Ordering::AcqRel) {
             sink.reopen();
         }
-        take(message, &mut sink, shared);
-        if shared.stopping.load(Ordering::Acquire) {
-            for message in queue.try_iter() {
-                take(message, &mut sink, shared);
-            }
-            break;
+        match queue.try_recv() {
+            Ok(batch) => take(batch, &mut sink, shared),
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) if stopping => return,
+            Err(TryRecvError::Empty) => std::thread::park_timeout(LOOK),
         }
     }
 }
 
-fn take(message: Message, sink: &mut Sink, shared: &Shared) {
-    if let Message::Lines(batch) = message {
-        let lost = sink.write(&batch);
-        if lost > 0 {
-            shared.dropped.fetch_add(lost, Ordering::Relaxed);
-        }
-        batch.recycle();
+fn take(batch: Batch, sink: &mut Sink, shared: &Shared) {
+    let lost = sink.write(&batch);
+    if lost > 0 {
+        shared.dropped.fetch_add(lost, Ordering::Relaxed);
     }
+    batch.recycle();
 }
 
 /// Tells who waits in `shutdown`, however the thread ends.

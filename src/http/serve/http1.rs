@@ -1,0 +1,202 @@
+//! HTTP/1 to a client: hyper while something is going on, the bare wire while nothing is.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::Write as _;
+use hyper::server::conn::http1::{Builder, UpgradeableConnection};
+use hyper::service::Service;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Serving, exchanges};
+use crate::http::body::Body;
+use crate::http::peer::Peer;
+use crate::net::clock::{self, Deadline};
+use crate::net::wire::{Handle, HeadLimits, Wire};
+
+/// What hyper buffers for one connection, each way.
+const BUFFER: usize = 64 * 1024;
+/// At its listener's end, a connection without a request yet may still bring one.
+const GRACE: Duration = Duration::from_secs(1);
+/// A connection that has been quiet for so long lets go of hyper and its buffers. Less would cost a
+/// busy client more than it saves.
+const NAP: Duration = Duration::from_secs(1);
+
+/// Serves a connection until it ends.
+pub(super) fn serve<S>(
+    wire: Wire<S>,
+    peer: Arc<Peer>,
+    limits: HeadLimits,
+    ending: impl Future<Output = ()> + Send + Unpin + 'static,
+) -> Serving
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handle = Arc::clone(&peer.handle);
+    let mut connection = Http1 {
+        state: State::Asleep(wire, exchanges(peer)),
+        limits,
+        handle,
+        ending,
+        told: false,
+        grace: Deadline::new(),
+        nap: Deadline::new(),
+    };
+    Box::pin(std::future::poll_fn(move |cx| connection.poll(cx)))
+}
+
+struct Http1<S, V, E>
+where
+    V: Exchanges,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    state: State<S, V>,
+    limits: HeadLimits,
+    handle: Arc<Handle>,
+    ending: E,
+    /// Whether hyper knows of the end.
+    told: bool,
+    grace: Deadline,
+    nap: Deadline,
+}
+
+enum State<S, V>
+where
+    V: Exchanges,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    /// Nothing is going on.
+    Asleep(Wire<S>, V),
+    /// hyper has it.
+    Awake(Box<UpgradeableConnection<Wire<S>, V>>),
+    /// It ended asleep.
+    Closing(Wire<S>),
+    Ended,
+}
+
+/// What answers requests.
+trait Exchanges:
+    Service<
+        Request<Incoming>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Send
+    + Unpin
+    + 'static
+{
+}
+
+impl<V> Exchanges for V where
+    V: Service<
+            Request<Incoming>,
+            Response = Response<Body>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Send
+        + Unpin
+        + 'static
+{
+}
+
+impl<S, V, E> Http1<S, V, E>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    V: Exchanges,
+    E: Future<Output = ()> + Unpin,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match &mut self.state {
+                State::Awake(serving) => {
+                    // How a connection ends is told by its exchanges.
+                    if Pin::new(serving).poll(cx).is_ready() {
+                        return Poll::Ready(());
+                    }
+                    if self.must_go(cx) && !std::mem::replace(&mut self.told, true) {
+                        if let State::Awake(serving) = &mut self.state {
+                            Pin::new(&mut **serving).graceful_shutdown();
+                        }
+                        continue;
+                    }
+                    if !self.is_tired(cx) {
+                        return Poll::Pending;
+                    }
+                    self.fall_asleep();
+                }
+                State::Asleep(wire, _) => match wire.poll_something(cx) {
+                    Poll::Ready(Ok(true)) => self.wake_up(),
+                    Poll::Ready(Ok(false) | Err(_)) => self.close(),
+                    Poll::Pending if self.must_go(cx) => self.close(),
+                    Poll::Pending => return Poll::Pending,
+                },
+                State::Closing(wire) => return Pin::new(wire).poll_shutdown(cx).map(drop),
+                State::Ended => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn wake_up(&mut self) {
+        let mut builder = Builder::new();
+        // The wire keeps the deadlines: hyper's own timers cost an allocation a request.
+        builder.header_read_timeout(None).max_buf_size(BUFFER.max(self.limits.size + 8 * 1024));
+        if self.limits.fields > 100 {
+            builder.max_headers(self.limits.fields);
+        }
+        if let State::Asleep(wire, exchanges) = std::mem::replace(&mut self.state, State::Ended) {
+            let serving = builder.serve_connection(wire, exchanges).with_upgrades();
+            self.state = State::Awake(Box::new(serving));
+        }
+    }
+
+    fn fall_asleep(&mut self) {
+        if let State::Awake(serving) = std::mem::replace(&mut self.state, State::Ended)
+            && let Some(parts) = serving.into_parts()
+        {
+            let mut wire = parts.io;
+            wire.take_back(&parts.read_buf);
+            self.state = State::Asleep(wire, parts.service);
+        }
+    }
+
+    fn close(&mut self) {
+        if let State::Asleep(wire, _) = std::mem::replace(&mut self.state, State::Ended) {
+            self.state = State::Closing(wire);
+        }
+    }
+
+    /// Whether the listener has ended, and a connection that was accepted and has said nothing yet
+    /// has had its time: its first request may be on the way.
+    fn must_go(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.told || Pin::new(&mut self.ending).poll(cx).is_pending() {
+            return self.told;
+        }
+        if !self.grace.armed() {
+            self.grace.arm(Some(GRACE));
+        }
+        self.handle.heads() > 0 || self.grace.poll(cx).is_ready()
+    }
+
+    /// Whether nothing has been going on for a while.
+    fn is_tired(&mut self, cx: &Context<'_>) -> bool {
+        if !self.nap.armed() {
+            self.nap.arm(Some(NAP));
+        }
+        while self.nap.poll(cx).is_ready() {
+            // One deadline for many exchanges: it looks when it passes.
+            match self.handle.at_rest_for(clock::now()) {
+                Some(rested) if rested >= NAP => {
+                    self.nap.disarm();
+                    return true;
+                }
+                rested => self.nap.arm(Some(NAP.saturating_sub(rested.unwrap_or_default()))),
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,93 @@
+//! HTTP/2 to a client: limits, idleness and the end.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Serving, exchanges};
+use crate::http::peer::Peer;
+use crate::net::clock::{self, Deadline};
+use crate::net::wire::{HeadLimits, Waits, Wire};
+use crate::task;
+
+/// Streams that one HTTP/2 connection may have open.
+const STREAMS: u32 = 128;
+/// A small window a stream and a large one a connection: one stalled upload does not block the
+/// others, and many small frames are no attack (`h2` counts them against the connection's).
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// What is buffered of one stream's answer: a client that does not read holds this much.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that the client reset before we looked at them.
+const PENDING_RESETS: usize = 64;
+/// Streams that we were provoked to reset.
+const LOCAL_RESETS: usize = 256;
+/// A silent HTTP/2 connection is asked whether it lives.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(10);
+
+/// Serves a connection until it ends.
+pub(super) fn serve<S>(
+    wire: Wire<S>,
+    peer: Arc<Peer>,
+    limits: HeadLimits,
+    waits: Waits,
+    mut ending: impl Future<Output = ()> + Send + Unpin + 'static,
+) -> Serving
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut builder = http2::Builder::new(task::Executor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.size).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(LOCAL_RESETS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    let handle = Arc::clone(&peer.handle);
+    let looked_at = Arc::clone(&handle);
+    let mut serving = Box::pin(builder.serve_connection(wire, exchanges(peer)));
+    let mut told = false;
+    let mut idle = Deadline::new();
+    let mut idle_polls = move |cx: &mut Context<'_>| -> bool {
+        // hyper knows no idle time for HTTP/2. One deadline looks now and then.
+        let Some(limit) = waits.idle else { return false };
+        if !idle.armed() {
+            idle.arm(Some(limit));
+        }
+        while idle.poll(cx).is_ready() {
+            match looked_at.idle_for(clock::now()) {
+                Some(idled) if idled >= limit => return true,
+                idled => idle.arm(Some(limit.saturating_sub(idled.unwrap_or_default()))),
+            }
+        }
+        false
+    };
+    let mut patience = Deadline::new();
+    Box::pin(std::future::poll_fn(move |cx| {
+        if !told && (Pin::new(&mut ending).poll(cx).is_ready() || idle_polls(cx)) {
+            told = true;
+            serving.as_mut().graceful_shutdown();
+            patience.arm(waits.header);
+        }
+        while told && patience.poll(cx).is_ready() {
+            // Before its preface hyper tells a client nothing and waits for ever; so does a client
+            // that does not answer.
+            if handle.idle_for(clock::now()).is_some() {
+                return Poll::Ready(());
+            }
+            patience.arm(waits.header);
+        }
+        serving.as_mut().poll(cx).map(drop)
+    }))
+}
