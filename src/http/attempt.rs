@@ -112,16 +112,13 @@ pub async fn send(
             outbound.request = Some(request);
             continue;
         }
-        match took {
-            Some(took) => {
-                counters.opened.add(1);
-                counters.observe(Phase::Connect, took);
-                record.connected(took, false);
-            }
-            None => {
-                counters.reused.add(1);
-                record.connected(Duration::ZERO, true);
-            }
+        if let Some(took) = took {
+            counters.opened.add(1);
+            counters.observe(Phase::Connect, took);
+            record.connected(took, false);
+        } else {
+            counters.reused.add(1);
+            record.connected(Duration::ZERO, true);
         }
         break (loan, reused, outcome);
     };

@@ -17,6 +17,9 @@ use super::local::Place;
 use super::record::Record;
 use super::upload::RequestBody;
 
+/// So many parts of a body (of 64 KiB at most) go on in one turn of a task; then others have one.
+const STREAK: u32 = 4;
+
 /// A connection to a backend, on loan to an exchange.
 pub type Loan = Lease<RequestBody, Place>;
 
@@ -46,6 +49,8 @@ pub struct Download {
     /// The end of the exchange as a whole, where the route has one.
     end: Deadline,
     ended: bool,
+    /// Parts since somebody else had a turn.
+    streak: u32,
 }
 
 impl Download {
@@ -61,13 +66,20 @@ impl Download {
         if left.is_some() {
             end.arm(left);
         }
-        Self { incoming, loan, _in_flight: in_flight, patience: Patience::new(timeout), end, ended }
+        let patience = Patience::new(timeout);
+        Self { incoming, loan, _in_flight: in_flight, patience, end, ended, streak: 0 }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         if self.end.poll(cx).is_ready() {
             return Poll::Ready(Some(Err(BrokenBody(Reason::Deadline, None))));
         }
+        if self.streak >= STREAK {
+            self.streak = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.streak += 1;
         let Some(connection) = self.loan.connection() else { return Poll::Ready(None) };
         match connection.poll_body(&mut self.incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -83,10 +95,11 @@ impl Download {
                 self.ended = true;
                 Poll::Ready(None)
             }
-            Poll::Pending => self
-                .patience
-                .poll_lost(cx)
-                .map(|()| Some(Err(BrokenBody(Reason::BackendBodyTimeout, None)))),
+            Poll::Pending => {
+                self.streak = 0;
+                let lost = self.patience.poll_lost(cx);
+                lost.map(|()| Some(Err(BrokenBody(Reason::BackendBodyTimeout, None))))
+            }
         }
     }
 }

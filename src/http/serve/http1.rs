@@ -25,7 +25,7 @@ const BUFFER: usize = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 /// A connection that has been quiet for so long lets go of hyper and its buffers. Less would cost a
 /// busy client more than it saves.
-const NAP: Duration = Duration::from_secs(1);
+const NAP: Duration = Duration::from_millis(200);
 
 /// Serves a connection until it ends.
 pub(super) fn serve<S>(

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -56,7 +57,10 @@ where
         .keep_alive_timeout(PONG);
     let handle = Arc::clone(&peer.handle);
     let looked_at = Arc::clone(&handle);
-    let mut serving = Box::pin(builder.serve_connection(wire, exchanges(peer)));
+    let exchanges = exchanges(peer);
+    // hyper and h2 hand a stream's future on by value, some ten times.
+    let exchanges = service_fn(move |request| Box::pin(exchanges.call(request)));
+    let mut serving = Box::pin(builder.serve_connection(wire, exchanges));
     let mut told = false;
     let mut idle = Deadline::new();
     let mut idle_polls = move |cx: &mut Context<'_>| -> bool {

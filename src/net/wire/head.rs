@@ -210,6 +210,9 @@ pub(super) fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
     }
 }
 
+/// What was looked for; none while it is not complete.
+type Unfinished<T> = Result<Option<T>, Refusal>;
+
 /// What a first line says, and what comes behind it.
 struct First<'a> {
     rest: &'a [u8],
@@ -281,7 +284,7 @@ fn status_line(bytes: &[u8]) -> Result<Option<First<'_>>, Refusal> {
 }
 
 /// A line without its CR LF, and what comes behind it.
-fn line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Refusal> {
+fn line(bytes: &[u8]) -> Unfinished<(&[u8], &[u8])> {
     let Some(end) = memchr::memchr(b'\n', bytes) else { return Ok(None) };
     let (line, rest) = split_at(bytes, end + 1);
     match line {
@@ -291,7 +294,7 @@ fn line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Refusal> {
 }
 
 /// Name and value of a field, white space around the value included, and what comes behind it.
-fn field_line(bytes: &[u8]) -> Result<Option<(&[u8], &[u8], &[u8])>, Refusal> {
+fn field_line(bytes: &[u8]) -> Unfinished<(&[u8], &[u8], &[u8])> {
     let (name, rest) = split_at(bytes, token_length(bytes));
     let value_and_more = match rest {
         [] => return Ok(None),

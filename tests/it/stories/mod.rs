@@ -12,6 +12,7 @@ mod harness;
 mod http2;
 mod logs;
 mod metrics;
+mod quiet;
 mod reload;
 mod responses;
 mod retries;
