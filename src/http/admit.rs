@@ -1,6 +1,7 @@
 //! Refuses what is malformed, ambiguous or too large, before anything is decided by it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, MAX_FORWARDS, UPGRADE, VIA};
 use http::request::Parts;
@@ -23,7 +24,7 @@ pub struct Admitted {
     /// The one authority for route, log, `Host` and session; absent only in HTTP/1.0.
     pub authority: Option<HeaderValue>,
     /// Its host, lower case, without port and final dot.
-    pub host: Option<Box<str>>,
+    pub host: Option<Arc<str>>,
     /// The path, normalised, for matching only; the original bytes are forwarded.
     pub path: Option<Box<str>>,
     /// A change to the WebSocket protocol is asked for.
@@ -57,7 +58,8 @@ pub fn check(
     let authority = authority(head, seen)?;
     let host = match &authority {
         None => None,
-        Some(value) => Some(fold(&parse(value)?)),
+        // Nearly always the same one on a connection.
+        Some(value) => Some(peer.host(value, || parse(value).map(|it| fold(&it)))?),
     };
     if let (Some(tls), Some(listener_tls), Some(host)) = (&peer.tls, &listener.tls, &host)
         && let Some(server_name) = &tls.server_name
@@ -124,7 +126,7 @@ fn parse(value: &HeaderValue) -> Result<Authority<'_>, Failure> {
     parse_authority(text).map_err(|_| Failure::bad_request("host"))
 }
 
-fn fold(authority: &Authority<'_>) -> Box<str> {
+fn fold(authority: &Authority<'_>) -> Arc<str> {
     let mut buffer = [0; 256];
     fold_host(authority.host, &mut buffer).into()
 }

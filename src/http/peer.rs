@@ -39,6 +39,8 @@ pub struct Peer {
     // Never contended: all exchanges of a connection run on its worker's thread.
     memo: Mutex<Memo>,
     joins: Mutex<Vec<Join>>,
+    /// The authority that last came here, and its host as routes have it.
+    host: Mutex<Option<(HeaderValue, Arc<str>)>>,
 }
 
 /// What was agreed in the handshake.
@@ -82,6 +84,7 @@ impl Peer {
             _place: place,
             memo: Mutex::default(),
             joins: Mutex::default(),
+            host: Mutex::default(),
         }
     }
 
@@ -90,6 +93,29 @@ impl Peer {
         let head = self.heads.load(Ordering::Relaxed);
         self.heads.store(head + 1, Ordering::Relaxed);
         head
+    }
+
+    /// The host of an authority: read again only when another one comes than last time.
+    ///
+    /// # Errors
+    /// Of `read`, which are not remembered.
+    pub(super) fn host<E>(
+        &self,
+        authority: &HeaderValue,
+        read: impl FnOnce() -> Result<Arc<str>, E>,
+    ) -> Result<Arc<str>, E> {
+        let mut last = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, host)) = &*last
+            && known == authority
+        {
+            return Ok(Arc::clone(host));
+        }
+        let host = read()?;
+        // A copy of its own: the value is a part of the buffer that the whole head came in.
+        if let Ok(own) = HeaderValue::from_bytes(authority.as_bytes()) {
+            *last = Some((own, Arc::clone(&host)));
+        }
+        Ok(host)
     }
 
     /// The token that last came here.
