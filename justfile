@@ -35,6 +35,24 @@ lint:
 load *ARGS:
     ./benches/load/run {{ARGS}}
 
+# Benches: the pure parts, then instructions per request against the stored baseline.
+bench:
+    cargo bench
+    cargo build --release
+    ./benches/load/instructions
+
+# Ostler beside nginx, HAProxy, Envoy and Caddy: CPU per request, latency, memory.
+compare *ARGS:
+    ./benches/load/compare {{ARGS}}
+
+# The graphs of docs/performance.md, from the figures that `compare --json` has written.
+graphs *ARGS:
+    ./benches/load/graphs {{ARGS}}
+
+# The binary that is meant to be shipped: built with the profile of a training run.
+release *ARGS:
+    ./benches/pgo/build {{ARGS}}
+
 # Serve a file; see config/ for examples.
 run FILE="config/minimal.toml":
     cargo run --release -- run -c {{FILE}}
