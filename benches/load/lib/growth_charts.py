@@ -4,6 +4,7 @@ that varies, on a logarithmic axis, with the range of the rounds about each medi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import table
@@ -97,8 +98,8 @@ def _chart(results: dict[str, object], name: str, lines: list[Line], most: float
     return drawing.page(base + 52, title)
 
 
-def _trace(drawing: Drawing, line: Line, hue: str, places: dict[int, float], up: object,
-           lines: list[Line]) -> None:
+def _trace(drawing: Drawing, line: Line, hue: str, places: dict[int, float],
+           up: Callable[[float], float], lines: list[Line]) -> None:
     path = " ".join(f"{places[value]:.1f},{up(middle):.1f}" for value, middle, *_ in line.points)
     drawing.parts.append(f'<polyline points="{path}" fill="none" stroke="{hue}" '
                          f'stroke-width="2" stroke-linejoin="round"/>')
@@ -128,7 +129,7 @@ def _places(values: list[int]) -> dict[int, float]:
 
 
 def _rounds(results: dict[str, object]) -> str:
-    number = len(results["rounds"])
+    number = sum(bool(figures) for figures in results["rounds"])
     return "one round" if number == 1 else f"{number} interleaved rounds"
 
 
@@ -162,8 +163,10 @@ def _notes(results: dict[str, object]) -> list[str]:
         rate = figures.get("rate")
         if table.is_number(rate) and rate < 0.97 * wanted:
             out.append(f"{key}: reached {rate:,.0f} of {wanted:,.0f} requests a second")
-        if figures.get("disturbed", 0) > 10:
-            out.append(f"{key}: others took {figures['disturbed']:.0f} % of Ostler's core")
+    shares = [figures.get("disturbed", 0) for figures in results["medians"].values()]
+    if disturbed := [share for share in shares if share > 10]:
+        out.append(f"others took up to {max(disturbed):.0f} % of Ostler's core, "
+                   f"and more than 10 % in {len(disturbed)} of {len(shares)} settings")
     return out
 
 

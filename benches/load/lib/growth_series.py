@@ -17,6 +17,7 @@ from peers import Peer, Plan, Running, Site
 from scenarios import Bench, Scenario, half, trouble
 
 POOLS = 100
+HOSTS = 500  # addresses of each of the two nginx, for a thousand backends
 QUIET = 0.3  # seconds in which Ostler may take no more than a fiftieth of a core
 SETTLE = 1.2  # after idle connections were opened, until their buffers are let go of
 
@@ -88,7 +89,8 @@ SERIES = {series.name: series for series in [
            (2, 10, 100, 1000), lambda value: Setting(backends=value)),
     Series("backends-new", "Backends, a new session on each request", "backends of the pool",
            (2, 10, 100, 1000), lambda value: Setting(backends=value, fresh=True)),
-    Series("workers", "Workers", "workers; load tool and backends on the same cores",
+    Series("workers", "Workers, on cores shared with the load",
+           "workers; load tool and backends on the same cores",
            (1, 2), lambda value: Setting(workers=value, shared=True)),
 ]}
 

@@ -52,10 +52,15 @@ class Plan:
                 "interval": interval, "workers": self.workers}
 
     def members(self, ports: list[int]) -> list[dict[str, object]]:
-        """The backends of each pool: as many names as asked for, the addresses in turn."""
+        """The backends of each pool, from both nginx in turn; a pool takes no address twice."""
         names = ["one", "two", *(f"b{number}" for number in range(2, self.backends))]
-        return [{"name": name, "port": ports[at % len(ports)]}
+        return [{"name": name, "host": loopback(at // len(ports)), "port": ports[at % len(ports)]}
                 for at, name in enumerate(names)]
+
+
+def loopback(number: int) -> str:
+    """One of many addresses of this machine, the first of them 127.0.0.1."""
+    return f"127.0.{number // 250}.{number % 250 + 1}"
 
 
 @dataclass
@@ -65,6 +70,7 @@ class Site:
     work: Path
     cores: Cores
     files: int  # that a process may open
+    hosts: int = 1  # addresses of each backend
     ports: list[int] = field(default_factory=list)
     backends: list[Process] = field(default_factory=list)
 
@@ -79,7 +85,9 @@ class Site:
             with open(folder / "site/huge", "wb") as huge:
                 huge.truncate(100 << 20)
             port = free_port()
-            (folder / "nginx.conf").write_text(fill("backend", {"folder": folder, "port": port}))
+            (folder / "nginx.conf").write_text(fill("backend", {
+                "folder": folder, "port": port,
+                "addresses": [{"host": loopback(at)} for at in range(self.hosts)]}))
             command = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
             backend = Process(f"backend-{name}", self.cores.load, command, folder)
             self.backends.append(backend)
