@@ -37,13 +37,17 @@ load *ARGS:
 
 # Benches: the pure parts, then instructions per request against the stored baseline.
 bench:
-    cargo bench
+    cargo bench --bench decisions
     cargo build --release
     ./benches/load/instructions
 
 # Ostler beside nginx, HAProxy, Envoy and Caddy: CPU per request, latency, memory.
 compare *ARGS:
     ./benches/load/compare {{ARGS}}
+
+# How the cost grows with connections, routes, backends and workers.
+growth *ARGS:
+    ./benches/load/growth {{ARGS}}
 
 # The graphs of docs/performance.md, from the figures that `compare --json` has written.
 graphs *ARGS:

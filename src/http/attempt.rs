@@ -15,7 +15,7 @@ use crate::backend::{InFlight, Verdict};
 use crate::net::clock::{self, Deadline};
 use crate::net::wire::Refusal;
 use crate::snapshot::{Member, Pool};
-use crate::telemetry::counters::{Class, Phase};
+use crate::telemetry::counters::{BackendCounters, Class, Phase};
 use crate::telemetry::reason::Reason;
 use crate::upstream::{Connection, DialError, Lease, Target, dial};
 
@@ -90,13 +90,23 @@ pub async fn send(
             },
         };
         let reused = connection.reused();
+        let mut reuse = Reuse(None);
+        if let Some(took) = took {
+            counters.opened.add(1);
+            counters.observe(Phase::Connect, took);
+        } else {
+            reuse.0 = Some(counters);
+        }
+        record.connected(took.unwrap_or_default(), took.is_none());
         let mut loan = Lease::new(connection, place);
         let (Some(connection), Some(request)) = (loan.connection(), outbound.take()) else {
             let failed = Failed { reason: Reason::Internal, sent: true, reused, untouched: false };
             let failure = Failure::because(Reason::Internal, "no request");
             return Err(Missed { failed, failure });
         };
-        let mut answer = pin!(connection.send(request, outbound.repeatable));
+        // The runtime's budget of a task must not end here: nobody would be woken for the answer.
+        let answer = tokio::task::unconstrained(connection.send(request, outbound.repeatable));
+        let mut answer = pin!(answer);
         let mut watch = Watch::new(member, outbound.upload.as_deref(), waits);
         let mut outcome = poll_fn(|cx| match connection.poll_answer(answer.as_mut(), cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Outcome::Answer(response)),
@@ -110,15 +120,8 @@ pub async fn send(
         {
             // Its backend had closed it while it was idle. That is no attempt: nothing was sent.
             outbound.request = Some(request);
+            reuse.0 = None;
             continue;
-        }
-        if let Some(took) = took {
-            counters.opened.add(1);
-            counters.observe(Phase::Connect, took);
-            record.connected(took, false);
-        } else {
-            counters.reused.add(1);
-            record.connected(Duration::ZERO, true);
         }
         break (loan, reused, outcome);
     };
@@ -147,12 +150,25 @@ pub async fn send(
             why(error.error(), outbound, &mut loan)
         }
     };
-    if let Some(connection) = loan.connection() {
+    if outbound.repeatable
+        && let Some(connection) = loan.connection()
+    {
         outbound.written = connection.take_written();
     }
     drop(loan);
     let failed = Failed { reason, sent: true, reused, untouched: outbound.untouched() };
     Err(Missed { failed, failure: Failure::because(reason, cause) })
+}
+
+/// Counts an idle connection that was of use, also where its exchange is given up.
+struct Reuse<'a>(Option<&'a BackendCounters>);
+
+impl Drop for Reuse<'_> {
+    fn drop(&mut self) {
+        if let Some(counters) = self.0 {
+            counters.reused.add(1);
+        }
+    }
 }
 
 /// Opens a connection, and says how long that took.

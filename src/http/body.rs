@@ -17,7 +17,8 @@ use super::local::Place;
 use super::record::Record;
 use super::upload::RequestBody;
 
-/// So many parts of a body (of 64 KiB at most) go on in one turn of a task; then others have one.
+/// So many parts of a body (of 64 KiB at most) go on before others have a turn; hyper's HTTP/1
+/// server asks twice a turn.
 const STREAK: u32 = 4;
 
 /// A connection to a backend, on loan to an exchange.

@@ -278,7 +278,9 @@ impl Asked<'_> {
         if verdict == Verdict::Stop || !others || !self.afford(Reason::BackendStatus, true) {
             return None;
         }
-        if let Some(connection) = reply.loan.connection() {
+        if self.outbound.repeatable
+            && let Some(connection) = reply.loan.connection()
+        {
             self.outbound.written = connection.take_written();
         }
         Some(Failure::because(Reason::BackendStatus, status.as_str().to_owned()))

@@ -55,7 +55,7 @@ impl Outbound {
         if let Some(request) = self.request.take() {
             return Some(request);
         }
-        let (uri, headers) = read_back(&std::mem::take(&mut self.written))?;
+        let (uri, headers) = read_back(&std::mem::take(&mut self.written), &self.method)?;
         let body = match &self.upload {
             None => RequestBody::Empty,
             Some(progress) => {
@@ -82,11 +82,14 @@ impl Outbound {
 
 /// Target and fields of a head that we have written: cheaper for the one request in thousands that
 /// is repeated than a copy of every head would be.
-fn read_back(written: &[u8]) -> Option<(Uri, HeaderMap)> {
+fn read_back(written: &[u8], method: &Method) -> Option<(Uri, HeaderMap)> {
     let lines = memchr::memchr_iter(b'\n', written).count();
     let mut fields = vec![httparse::EMPTY_HEADER; lines];
     let mut head = httparse::Request::new(&mut fields);
     head.parse(written).ok().filter(httparse::Status::is_complete)?;
+    if head.method != Some(method.as_str()) {
+        return None;
+    }
     let uri = head.path?.parse().ok()?;
     let mut headers = HeaderMap::with_capacity(head.headers.len());
     for field in head.headers.iter() {

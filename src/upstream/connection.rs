@@ -116,9 +116,7 @@ impl<B: Outgoing> Connection<B> {
         remember: bool,
     ) -> impl Future<Output = Answer<B>> + use<B> {
         self.handle.expect_head();
-        if remember {
-            self.handle.remember_head();
-        }
+        self.handle.remember_head(remember);
         self.sender.try_send_request(request)
     }
 
@@ -177,7 +175,7 @@ impl<B: Outgoing> Connection<B> {
 
     /// The answer is complete: nobody waits for anything any more.
     pub(super) fn rest(&self) {
-        self.gate.close();
+        self.gate.forget();
     }
 
     /// Whether it can carry another exchange now, after a look at what has arrived.

@@ -26,6 +26,12 @@ impl Gate {
         self.open.store(false, Ordering::Relaxed);
     }
 
+    /// Nobody is to be woken any more, and nobody's task is kept for it.
+    pub(super) fn forget(&self) {
+        self.close();
+        drop(self.task.take());
+    }
+
     /// Whether anything has happened since this was last asked.
     pub(super) fn take_stirred(&self) -> bool {
         self.stirred.load(Ordering::Relaxed) && self.stirred.swap(false, Ordering::Relaxed)

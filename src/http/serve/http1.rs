@@ -27,6 +27,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// busy client more than it saves.
 const NAP: Duration = Duration::from_millis(200);
 
+/// One that was busy is looked at again after so long: a stream of events may last for hours.
+const BUSY: Duration = Duration::from_secs(3);
+
 /// Serves a connection until it ends.
 pub(super) fn serve<S>(
     wire: Wire<S>,
@@ -194,7 +197,8 @@ where
                     self.nap.disarm();
                     return true;
                 }
-                rested => self.nap.arm(Some(NAP.saturating_sub(rested.unwrap_or_default()))),
+                Some(rested) => self.nap.arm(Some(NAP.saturating_sub(rested))),
+                None => self.nap.arm(Some(BUSY)),
             }
         }
         false

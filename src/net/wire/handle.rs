@@ -13,8 +13,8 @@ const KEEP: u8 = 0;
 const RELEASE: u8 = 1;
 const TUNNEL: u8 = 2;
 
-/// Of a head that is kept so many bytes are; a longer one cannot be repeated.
-const REMEMBERED: usize = 128 * 1024;
+/// The buffer for heads that may have to be repeated is kept if it is no larger than this (bytes).
+const KEPT: usize = 4 * 1024;
 
 /// Shared by the wire and those who serve its messages. All on one thread; atomics because
 /// futures are `Send`.
@@ -174,9 +174,15 @@ impl Handle {
         self.expect.store(true, Ordering::Relaxed);
     }
 
-    /// The head that is written next is kept until it is taken, or the next one is kept.
-    pub fn remember_head(&self) {
-        self.remember.store(true, Ordering::Relaxed);
+    /// A request begins. Whether its head is kept as it is written; that of the one before is not
+    /// any more.
+    pub fn remember_head(&self, remember: bool) {
+        self.remember.store(remember, Ordering::Relaxed);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.capacity() > KEPT {
+            *written = Vec::new();
+        }
+        written.clear();
     }
 
     /// The head that was written, as far as it was kept; perhaps more than it.
@@ -185,17 +191,15 @@ impl Handle {
     }
 
     /// `slices`: the first bytes of a message.
-    pub(super) fn writes<'a>(&self, slices: impl Iterator<Item = &'a [u8]>) {
+    pub(super) fn writes<'a>(&self, mut slices: impl Iterator<Item = &'a [u8]>) {
         if !self.remember.load(Ordering::Relaxed) {
             return;
         }
         self.remember.store(false, Ordering::Relaxed);
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.clear();
-        for slice in slices {
-            // hyper hands over a head in one piece; a body may come with it.
-            let room = REMEMBERED.saturating_sub(written.len()).min(slice.len());
-            written.extend_from_slice(slice.get(..room).unwrap_or_default());
+        // hyper hands over a head in one piece, and what there is of a body behind it.
+        if let Some(head) = slices.next() {
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.extend_from_slice(head);
         }
     }
 

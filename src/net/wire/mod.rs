@@ -114,6 +114,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if self.cleared > 0 {
                 return Poll::Ready(Ok(true));
             }
+            if self.tracker.as_ref().is_some_and(Tracker::refused) {
+                return Poll::Ready(Ok(false));
+            }
             match self.read_behind(cx)? {
                 Poll::Ready(Read::End) => return Poll::Ready(Ok(false)),
                 Poll::Ready(Read::Given | Read::HeldBack) => {}
@@ -126,9 +129,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Takes back what hyper had been given and has not used.
+    /// Takes back what hyper had been given and has not used, and lets go of what is not needed.
     pub fn take_back(&mut self, unused: &[u8]) {
-        if !unused.is_empty() {
+        if self.held_back.is_empty() {
+            self.held_back = BytesMut::new();
+        }
+        // Between two messages hyper ignores empty lines, and keeps them until the next head.
+        if !unused.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
             let behind = self.held_back.split();
             self.held_back.extend_from_slice(unused);
             self.held_back.extend_from_slice(&behind);
@@ -193,6 +200,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn refuse(&mut self, refusal: Refusal, in_body: bool) {
+        // It ends soon, but until then something is going on.
+        self.handle.set_between(false);
         self.reading.disarm();
         self.held_back.truncate(self.cleared);
         let first = self.handle.refuse(refusal, in_body);

@@ -49,6 +49,7 @@ pub struct AccessLog {
     queue: SyncSender<Batch>,
     query: QueryPolicy,
     shared: Arc<Shared>,
+    writer: std::thread::Thread,
 }
 
 impl AccessLog {
@@ -61,10 +62,10 @@ impl AccessLog {
         let shared = Arc::new(Shared::default());
         let (queue, batches) = sync_channel(QUEUE);
         let writers = Arc::clone(&shared);
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || writer::run(&batches, sink, &writers))?;
-        Ok(Self { queue, query, shared })
+        Ok(Self { queue, query, shared, writer: thread.thread().clone() })
     }
 
     /// The formatting end, one for each worker.
@@ -151,6 +152,12 @@ impl LineBuffer {
         let batch = Batch { bytes, lines, back: outlet.back.clone() };
         match outlet.log.queue.try_send(batch) {
             Ok(()) => {}
+            Err(TrySendError::Full(batch)) if batch.bytes.len() < KEEP => {
+                // Many workers with a few lines each: they wait for the next time.
+                outlet.log.writer.unpark();
+                self.bytes = batch.bytes;
+                self.lines = batch.lines;
+            }
             Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => {
                 outlet.log.shared.dropped.fetch_add(lines, Ordering::Relaxed);
                 batch.recycle();

@@ -28,11 +28,14 @@ pub(super) fn run(queue: &Receiver<Batch>, mut sink: Sink, shared: &Shared) {
     loop {
         // Asked first: what was handed over before the stop is still written.
         let stopping = shared.stopping.load(Ordering::Acquire);
-        if shared.reopen.swap(false, Ordering::AcqRel) {
-            sink.reopen();
-        }
         match queue.try_recv() {
-            Ok(batch) => take(batch, &mut sink, shared),
+            Ok(batch) => {
+                // Asked for meanwhile: what came after it goes to the new file.
+                if shared.reopen.swap(false, Ordering::AcqRel) {
+                    sink.reopen();
+                }
+                take(batch, &mut sink, shared);
+            }
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) if stopping => return,
             Err(TryRecvError::Empty) => std::thread::park_timeout(LOOK),
