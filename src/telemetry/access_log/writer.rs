@@ -25,20 +25,27 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Writes batches until the log is shut down or nobody can send any more.
 pub(super) fn run(queue: &Receiver<Batch>, mut sink: Sink, shared: &Shared) {
     let _end = End(shared);
+    let reopen = |sink: &mut Sink| {
+        if shared.reopen.swap(false, Ordering::AcqRel) {
+            sink.reopen();
+        }
+    };
     loop {
         // Asked first: what was handed over before the stop is still written.
         let stopping = shared.stopping.load(Ordering::Acquire);
         match queue.try_recv() {
             Ok(batch) => {
-                // Asked for meanwhile: what came after it goes to the new file.
-                if shared.reopen.swap(false, Ordering::AcqRel) {
-                    sink.reopen();
-                }
+                // Looked at after a batch has come: what comes after the wish is in the new file.
+                reopen(&mut sink);
                 take(batch, &mut sink, shared);
             }
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) if stopping => return,
-            Err(TryRecvError::Empty) => std::thread::park_timeout(LOOK),
+            Err(TryRecvError::Empty) => {
+                // The new file is there even if nothing is to be written.
+                reopen(&mut sink);
+                std::thread::park_timeout(LOOK);
+            }
         }
     }
 }

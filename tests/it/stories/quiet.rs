@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::harness::{
@@ -105,4 +105,26 @@ async fn a_repeated_request_is_the_same_field_by_field() {
     names.sort_unstable();
     again.sort_unstable();
     assert_eq!(names, again);
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_in_a_head_and_stays_is_let_go_after_its_408() {
+    let origin = Origin::start("a");
+    let body = format!(
+        "{PLAIN}timeouts = {{ header = \"1s\" }}\n{}{}",
+        default_route("web"),
+        pool("web", &[&origin], "")
+    );
+    let proxy = Proxy::start(Config::new(body)).await;
+    let mut raw = proxy.raw().await;
+    raw.write("GET /never HTTP/1.1\r\nHo").await;
+    raw.until(" 408 ").await;
+    // It neither closes nor is quiet: what it says is read for a moment, and kept by nobody.
+    let talk = async {
+        while raw.stream.write_all(&[b'x'; 1024]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    soon("the end of a connection", talk).await;
+    assert_eq!(origin.count(), 0);
 }
