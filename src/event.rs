@@ -1,7 +1,8 @@
 //! Everything that can make the process change course, as one closed enum.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 /// Sends events to the control thread.
@@ -106,12 +107,59 @@ pub enum MarkTarget {
 pub enum MarkAction {
     /// Up, whatever the file says.
     Ready,
-    /// The bound may stay, nobody new.
-    Drain,
+    /// The bound may stay for a while, nobody new.
+    Drain(DrainPlan),
     /// Out at once.
     Maint,
     /// This weight, whatever the file says.
     Weight(u32),
     /// Back to what the file says.
     Unmark,
+}
+
+/// How a backend is drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DrainPlan {
+    /// When those still bound have to go.
+    pub deadline: Until,
+    /// Whoever was quiet for so long is moved at the next request, before the deadline.
+    pub quiet: Option<Duration>,
+    /// What the deadline does to those still bound.
+    pub then: Then,
+    /// What happens to tunnels before the deadline.
+    pub tunnels: Tunnels,
+}
+
+/// When a drain is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Until {
+    /// As the pool's `drain.deadline` says.
+    #[default]
+    Default,
+    /// When the last one has gone by itself.
+    Never,
+    /// After this time.
+    After(Duration),
+}
+
+/// What the deadline of a drain does to those still bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Then {
+    /// They move at their next request; running exchanges finish.
+    #[default]
+    Move,
+    /// Exchanges and tunnels are cut off too.
+    Cut,
+}
+
+/// What a drain does to tunnels before its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tunnels {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are closed, spread over time.
+    Close,
 }

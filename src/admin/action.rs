@@ -13,7 +13,9 @@ use super::answer::{self, Answer, refusal};
 use super::view;
 use crate::config::defaults::MAX_WEIGHT;
 use crate::config::model::AdminState;
-use crate::event::{self, Actor, Event, MarkAction, MarkChange, MarkTarget, Refusal, Reply};
+use crate::event::{
+    self, Actor, DrainPlan, Event, MarkAction, MarkChange, MarkTarget, Refusal, Reply,
+};
 
 /// Bytes of a request's body: a mark with the longest of reasons.
 const MAX_BODY: usize = 64 << 10;
@@ -71,7 +73,7 @@ impl Asked {
         };
         let action = match (self.state, self.weight, self.unmark) {
             (Some(AdminState::Up), None, None) => MarkAction::Ready,
-            (Some(AdminState::Drain), None, None) => MarkAction::Drain,
+            (Some(AdminState::Drain), None, None) => MarkAction::Drain(DrainPlan::default()),
             (Some(AdminState::Maint), None, None) => MarkAction::Maint,
             (None, Some(weight), None) if i64::from(weight) <= MAX_WEIGHT => {
                 MarkAction::Weight(weight)
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn a_mark_says_one_thing_about_one_backend_or_address() {
         let drain = change(r#"{"state": "drain", "reason": "rack 7", "for": "2h"}"#, true).unwrap();
-        assert_eq!(drain.action, MarkAction::Drain);
+        assert_eq!(drain.action, MarkAction::Drain(DrainPlan::default()));
         assert_eq!(drain.until, Some(SystemTime::UNIX_EPOCH + Duration::from_hours(2)));
         let weight =
             change(r#"{"weight": 0, "address": "10.0.0.1", "force": true}"#, false).unwrap();

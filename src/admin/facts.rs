@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Loaded;
 use crate::config::model::AdminState;
+use crate::event::{Then, Tunnels};
 use crate::health::Checks;
 use crate::snapshot::Current;
 use crate::snapshot::registry::Registry;
@@ -162,6 +163,22 @@ pub struct Mark {
     /// Whether the file in force has this backend; kept all the same where it has not.
     #[serde(default)]
     pub in_file: bool,
+    /// How the backend is drained, where it says so.
+    #[serde(default)]
+    pub drain: Option<DrainTerms>,
+}
+
+/// How a backend is drained: a plan whose times have begun to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainTerms {
+    /// When those still bound have to go; `None`: when they have gone by themselves.
+    pub deadline: Option<Timestamp>,
+    /// Whoever was quiet for so many seconds is moved at the next request.
+    pub quiet_seconds: Option<u32>,
+    /// What the deadline does.
+    pub then: Then,
+    /// What happens to tunnels before it.
+    pub tunnels: Tunnels,
 }
 
 /// What a mark says.
@@ -276,7 +293,7 @@ mod tests {
             "when":"2026-11-24T10:00:00Z","why":"load test"}"#;
         let mark: Mark = serde_json::from_str(text).unwrap();
         assert_eq!(mark.says, MarkWord::Weight(5));
-        assert_eq!((mark.until, mark.in_file), (None, false));
+        assert_eq!((mark.until, mark.in_file, mark.drain), (None, false, None));
         let drain = Mark { says: MarkWord::State(AdminState::Drain), ..mark };
         let json = serde_json::to_value(&drain).unwrap();
         assert_eq!(json.get("state").unwrap(), "drain");

@@ -11,7 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::config::model::AdminState;
 use crate::config::unit::Time;
 
-use super::facts::{Mark, MarkWord};
+use super::facts::{DrainTerms, Mark, MarkWord};
+use crate::event::{Then, Tunnels};
+
+mod sessions;
+
+pub use sessions::{BackendSessions, Drain, Nodes, PoolSessions, Sessions};
 
 /// Everything `ostler status` shows, problems first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -184,11 +189,13 @@ pub fn mark_line(mark: &Mark) -> String {
         MarkWord::State(AdminState::Maint) => "maint".to_owned(),
         MarkWord::Weight(weight) => format!("weight {weight}"),
     };
-    let seconds = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap_or(time);
-    let mut line =
-        format!("{}/{} {says} by {} at {}", mark.pool, mark.backend, mark.who, seconds(mark.when));
+    let when = whole_seconds(mark.when);
+    let mut line = format!("{}/{} {says} by {} at {when}", mark.pool, mark.backend, mark.who);
     if let Some(until) = mark.until {
-        let _ = write!(line, " until {}", seconds(until));
+        let _ = write!(line, " until {}", whole_seconds(until));
+    }
+    if let Some(terms) = &mark.drain {
+        let _ = write!(line, ", {}", terms_line(terms));
     }
     if let Some(why) = &mark.why {
         let _ = write!(line, ": {why}");
@@ -197,6 +204,29 @@ pub fn mark_line(mark: &Mark) -> String {
         line.push_str(" (not in the file)");
     }
     line
+}
+
+/// The terms of a drain in words.
+fn terms_line(terms: &DrainTerms) -> String {
+    let then = match terms.then {
+        Then::Move => "move",
+        Then::Cut => "cut",
+    };
+    let mut line = match terms.deadline {
+        Some(deadline) => format!("deadline {}, then {then}", whole_seconds(deadline)),
+        None => "no deadline".to_owned(),
+    };
+    if let Some(quiet) = terms.quiet_seconds {
+        let _ = write!(line, "; quiet {}", Time(Some(Duration::from_secs(quiet.into()))));
+    }
+    if terms.tunnels == Tunnels::Close {
+        line.push_str("; tunnels close");
+    }
+    line
+}
+
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// For how long a mark is asked for, as `2h`.
@@ -226,12 +256,27 @@ mod tests {
             why: Some("rack 7".to_owned()),
             until: None,
             in_file: true,
+            drain: None,
         };
         assert_eq!(mark_line(&mark), "shop/a drain by uid 0 pid 7 at 2026-11-24T10:00:00Z: rack 7");
         mark.says = MarkWord::Weight(0);
         mark.until = Some("2026-11-24T12:00:00Z".parse().unwrap());
         mark.in_file = false;
         assert!(mark_line(&mark).ends_with("until 2026-11-24T12:00:00Z: rack 7 (not in the file)"));
+    }
+
+    #[test]
+    fn the_terms_of_a_drain_are_told_in_words() {
+        let mut terms = DrainTerms {
+            deadline: Some("2026-11-24T11:00:00.5Z".parse().unwrap()),
+            quiet_seconds: Some(300),
+            then: Then::Move,
+            tunnels: Tunnels::Close,
+        };
+        let line = "deadline 2026-11-24T11:00:00Z, then move; quiet 5m; tunnels close";
+        assert_eq!(terms_line(&terms), line);
+        terms = DrainTerms { deadline: None, quiet_seconds: None, tunnels: Tunnels::Keep, ..terms };
+        assert_eq!(terms_line(&terms), "no deadline");
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn page(target: Option<&str>, options: &MarkOptions) -> Result<String, Fail> {
 fn body(options: &MarkOptions, action: MarkAction) -> Result<Value, Fail> {
     let (name, value) = match action {
         MarkAction::Ready => ("state", json!("up")),
-        MarkAction::Drain => ("state", json!("drain")),
+        MarkAction::Drain(_) => ("state", json!("drain")),
         MarkAction::Maint => ("state", json!("maint")),
         MarkAction::Weight(weight) => ("weight", json!(weight)),
         MarkAction::Unmark => ("unmark", json!(true)),
@@ -180,6 +180,8 @@ pub(super) fn in_force(answer: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::event::DrainPlan;
+
     use super::*;
 
     fn options(address: Option<&str>, time: Option<&str>) -> MarkOptions {
@@ -222,12 +224,19 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_written_as_the_api_takes_it() {
-        let asked = body(&options(Some("10.0.0.1"), Some("2h")), MarkAction::Drain).unwrap();
+        let asked =
+            body(&options(Some("10.0.0.1"), Some("2h")), MarkAction::Drain(DrainPlan::default()))
+                .unwrap();
         let expected = json!({"state": "drain", "force": false, "reason": "rack 7",
             "address": "10.0.0.1", "for": "2h"});
         assert_eq!(asked, expected);
         let asked = body(&options(None, None), MarkAction::Weight(0)).unwrap();
         assert_eq!(asked["weight"], 0);
-        assert_eq!(body(&options(None, Some("soon")), MarkAction::Drain).unwrap_err().code(), 2);
+        assert_eq!(
+            body(&options(None, Some("soon")), MarkAction::Drain(DrainPlan::default()))
+                .unwrap_err()
+                .code(),
+            2
+        );
     }
 }

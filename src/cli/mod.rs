@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::event::MarkAction;
+use crate::event::{DrainPlan, MarkAction};
 use args::{Arguments, Command, Demo};
 use client::Places;
 use fail::Fail;
@@ -62,7 +62,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
         Command::Stop => done(reload::stop(&places())),
         Command::Status(status) if status.check => Ok(status::check(&places())),
         Command::Status(status) => done(status::status(&places(), status.json)),
-        Command::Drain(mark) => done(marks::mark(&places(), &mark, MarkAction::Drain)),
+        Command::Drain(mark) => {
+            done(marks::mark(&places(), &mark, MarkAction::Drain(DrainPlan::default())))
+        }
         Command::Ready(ready) => done(marks::ready(&places(), &ready)),
         Command::Maint(mark) => done(marks::mark(&places(), &mark, MarkAction::Maint)),
         Command::Unmark(mark) => done(marks::mark(&places(), &mark, MarkAction::Unmark)),

@@ -137,7 +137,7 @@ fn after(backend: &Backend, targets: &[Named], action: MarkAction) -> Option<(Ad
         let (state, weight) = (backend.admin_state(), backend.effective_weight());
         match action {
             MarkAction::Ready => (AdminState::Up, weight),
-            MarkAction::Drain => (AdminState::Drain, weight),
+            MarkAction::Drain(_) => (AdminState::Drain, weight),
             MarkAction::Maint => (AdminState::Maint, weight),
             MarkAction::Weight(weight) => (state, weight),
             MarkAction::Unmark => (backend.state_in_file, backend.weight),
@@ -168,7 +168,7 @@ pub(super) fn merge(
 ) {
     let says = match action {
         MarkAction::Ready => MarkWord::State(AdminState::Up),
-        MarkAction::Drain => MarkWord::State(AdminState::Drain),
+        MarkAction::Drain(_) => MarkWord::State(AdminState::Drain),
         MarkAction::Maint => MarkWord::State(AdminState::Maint),
         MarkAction::Weight(weight) => MarkWord::Weight(weight),
         MarkAction::Unmark => {
@@ -216,6 +216,7 @@ mod tests {
 
     use super::*;
     use crate::control::tests::snapshot;
+    use crate::event::DrainPlan;
 
     const TWO_POOLS: &str = r#"
         [pools.shop]
@@ -240,6 +241,7 @@ mod tests {
             why: None,
             until: None,
             in_file: true,
+            drain: None,
         }
     }
 
@@ -277,19 +279,26 @@ mod tests {
         let check = |targets: &[Named], action| leaves_each_pool_usable(targets, action, &snapshot);
         assert!(check(&[named("shop", "a")], MarkAction::Maint).is_ok());
         let both = [named("shop", "a"), named("shop", "b")];
-        for action in [MarkAction::Maint, MarkAction::Drain, MarkAction::Weight(0)] {
+        for action in
+            [MarkAction::Maint, MarkAction::Drain(DrainPlan::default()), MarkAction::Weight(0)]
+        {
             assert_eq!(check(&both, action).unwrap_err().status, 409);
         }
         assert!(check(&both, MarkAction::Weight(3)).is_ok());
         // The other one of this pool does not resolve.
-        assert_eq!(check(&[named("api", "a")], MarkAction::Drain).unwrap_err().status, 409);
+        assert_eq!(
+            check(&[named("api", "a")], MarkAction::Drain(DrainPlan::default()))
+                .unwrap_err()
+                .status,
+            409
+        );
     }
 
     #[test]
     fn state_and_weight_are_marked_apart_and_lifted_together() {
         let mut marks = Vec::new();
         let a = named("shop", "a");
-        merge(&mut marks, &a, MarkAction::Drain, new);
+        merge(&mut marks, &a, MarkAction::Drain(DrainPlan::default()), new);
         merge(&mut marks, &a, MarkAction::Weight(7), new);
         merge(&mut marks, &named("api", "n"), MarkAction::Maint, new);
         merge(&mut marks, &a, MarkAction::Ready, new);

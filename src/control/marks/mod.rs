@@ -98,6 +98,7 @@ impl Marks {
             why: change.reason.clone(),
             until,
             in_file: true,
+            drain: None,
         };
         let before = self.list.clone();
         for target in &targets {
@@ -195,7 +196,7 @@ fn backend_json(backend: &Backend) -> Value {
 fn word(action: MarkAction) -> String {
     match action {
         MarkAction::Ready => "ready".to_owned(),
-        MarkAction::Drain => "drain".to_owned(),
+        MarkAction::Drain(_) => "drain".to_owned(),
         MarkAction::Maint => "maint".to_owned(),
         MarkAction::Weight(weight) => format!("weight {weight}"),
         MarkAction::Unmark => "unmark".to_owned(),

@@ -6,7 +6,7 @@ use super::{House, pool, run};
 use crate::admin::facts::Phase;
 use crate::config::model::AdminState;
 use crate::control::Ended;
-use crate::event::{Actor, Event, MarkAction};
+use crate::event::{Actor, DrainPlan, Event, MarkAction};
 
 #[test]
 fn listeners_open_and_the_file_that_is_written_goes_into_force() {
@@ -61,7 +61,7 @@ fn marks_survive_reload_rename_and_restart_and_end_in_time() {
     run(async {
         let house = House::start(&pool("a", 1));
         house.until(|facts| facts.phase.get() == Phase::Serving).await;
-        house.mark("a", MarkAction::Drain).await.unwrap();
+        house.mark("a", MarkAction::Drain(DrainPlan::default())).await.unwrap();
         assert_eq!(house.mark("z", MarkAction::Maint).await.unwrap_err().status, 409);
         assert_eq!(house.mark("nobody", MarkAction::Maint).await.unwrap_err().status, 404);
         house.write(&pool("renamed", 1));
