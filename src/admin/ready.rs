@@ -51,7 +51,7 @@ fn readiness(phase: Phase, snapshot: &Snapshot, asked: Option<&str>) -> Readines
             lacks.push(format!("pool {name} has no usable backend"));
         }
     } else {
-        let mut routed = snapshot.routes.iter().filter_map(|route| route.pool()).peekable();
+        let mut routed = snapshot.routes.iter().flat_map(|route| route.pools()).peekable();
         if routed.peek().is_some() && routed.all(|pool| pool.usable() == 0) {
             lacks.push("no routed pool has a usable backend".to_owned());
         }

@@ -123,10 +123,11 @@ fn backend(member: &Member) -> Backend {
 /// What holds of a backend. Weight 0 is a weight, not a state.
 pub(super) fn state_word(backend: &crate::backend::Backend) -> &'static str {
     match backend.standing() {
+        Standing::BoundOnly if backend.ghost => "ghost",
         Standing::BoundOnly if backend.admin_state() == AdminState::Drain => "drain",
         Standing::Open | Standing::BoundOnly => "up",
         Standing::Maint => "maint",
-        Standing::Down => "down",
+        Standing::Down | Standing::Gone => "down",
         Standing::Unchecked => "unchecked",
     }
 }
@@ -152,7 +153,8 @@ pub(super) fn routes(facts: &Facts) -> Vec<Route> {
                 errors = errors.saturating_add(count);
             }
         }
-        let pool = route.pool().map(|pool| pool.name.to_string());
+        let pools: Vec<&str> = route.pools().map(|pool| &*pool.name).collect();
+        let pool = (!pools.is_empty()).then(|| pools.join(", "));
         Route { name: route.name.to_string(), pool, requests, errors }
     };
     facts.current.load().routes.iter().map(|route| show(route)).collect()

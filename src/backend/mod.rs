@@ -1,11 +1,15 @@
 //! One origin server of a pool: who it is, where it is, and what it may be given.
 
+pub mod drain;
+pub mod queue;
 pub mod state;
 
 use std::sync::Arc;
 
 use crate::config::model::{Address, AdminState};
-pub use state::{BackendState, CheckReport, InFlight, Verdict};
+pub use drain::{DrainTerms, TunnelOrder};
+pub use queue::{Queue, Ticket};
+pub use state::{BackendState, CheckReport, InFlight, Tunnel, Verdict};
 
 /// Seed of every name hash that leaves the process inside a token. It must never change: a token
 /// sealed by one version, node or configuration finds its backend by this hash in every other.
@@ -33,6 +37,10 @@ pub struct Backend {
     pub state_in_file: AdminState,
     /// Whether active checks decide about it.
     pub checked: bool,
+    /// Requests at once over all workers; 0: no limit.
+    pub max_requests: u32,
+    /// It has left the file and is there for who is bound to it, and for nobody new.
+    pub ghost: bool,
     /// What changes about it, kept across generations.
     pub state: Arc<BackendState>,
 }
@@ -50,6 +58,8 @@ pub enum Standing {
     Down,
     /// Nobody yet: no check has passed.
     Unchecked,
+    /// Nobody: a ghost that has ended.
+    Gone,
 }
 
 impl Backend {
@@ -65,6 +75,9 @@ impl Backend {
 
     /// What it may be given now.
     pub fn standing(&self) -> Standing {
+        if self.ghost && self.state.ended() {
+            return Standing::Gone;
+        }
         let admin = self.admin_state();
         if admin == AdminState::Maint {
             return Standing::Maint;
@@ -83,6 +96,16 @@ impl Backend {
             return Standing::BoundOnly;
         }
         Standing::Open
+    }
+
+    /// Whether one more request may begin now, by its limit.
+    pub fn has_room(&self, called: bool) -> bool {
+        self.state.has_room(self.max_requests, called)
+    }
+
+    /// Whether it finishes what is bound to it: by the file, a mark, or as a ghost.
+    pub fn is_draining(&self) -> bool {
+        self.ghost || self.admin_state() == AdminState::Drain
     }
 }
 

@@ -8,7 +8,7 @@ mod rendezvous;
 mod round_robin;
 
 pub use cursor::Cursor;
-pub use rendezvous::rendezvous;
+pub use rendezvous::{rendezvous, rendezvous_bounded};
 
 use crate::config::model::PolicyKind;
 

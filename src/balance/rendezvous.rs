@@ -27,6 +27,54 @@ pub fn rendezvous(
     best.map(|(index, _)| index)
 }
 
+/// As [`rendezvous`], but no candidate is given more than a quarter above its share of what is in
+/// flight: who would be is sent to the next of its own order ("Consistent Hashing with Bounded
+/// Loads", Mirrokni, Thorup and Zadimoghaddam, 2016). Below `FLOOR` requests nobody is sent away,
+/// or the few requests of one visitor would part.
+pub fn rendezvous_bounded(
+    key: u64,
+    candidates: &impl Candidates,
+    name: impl Fn(usize) -> u64,
+) -> Option<usize> {
+    let eligible = (0..candidates.len()).filter(|index| candidates.eligible(*index));
+    let (mut load, mut weights) = (1_u64, 0_u64);
+    for index in eligible {
+        load += u64::from(candidates.in_flight(index));
+        weights += u64::from(candidates.weight(index));
+    }
+    let bounded = Bounded { candidates, load, weights: weights.max(1) };
+    rendezvous(key, &bounded, name)
+}
+
+/// Requests that any candidate may have.
+const FLOOR: u64 = 16;
+
+struct Bounded<'a, C> {
+    candidates: &'a C,
+    load: u64,
+    weights: u64,
+}
+
+impl<C: Candidates> Candidates for Bounded<'_, C> {
+    fn len(&self) -> usize {
+        self.candidates.len()
+    }
+
+    fn weight(&self, index: usize) -> u32 {
+        self.candidates.weight(index)
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.candidates.in_flight(index)
+    }
+
+    fn eligible(&self, index: usize) -> bool {
+        let share = self.load.saturating_mul(5) * u64::from(self.weight(index));
+        let most = share.div_ceil(self.weights.saturating_mul(4)).max(FLOOR);
+        self.candidates.eligible(index) && u64::from(self.in_flight(index)) < most
+    }
+}
+
 struct Bid {
     hash: u64,
     name: u64,
@@ -111,7 +159,44 @@ mod tests {
         assert_eq!(rendezvous(1, &seats(&[]), |_| 1), None);
     }
 
+    #[test]
+    fn nobody_is_given_more_than_a_quarter_above_its_share() {
+        let hash = |index: usize| name_hash(NAMES[index]);
+        let mut seats = seats(&[1, 1, 2]);
+        // All requests are of one key: it spills over only when its owner is full.
+        for _ in 0..400 {
+            let chosen = rendezvous_bounded(9, &seats, hash).unwrap();
+            seats.0[chosen].in_flight += 1;
+        }
+        let loads: Vec<_> = seats.0.iter().map(|seat| seat.in_flight).collect();
+        for (load, weight) in loads.iter().zip([1, 1, 2]) {
+            assert!(*load <= 125 * weight + 1, "{loads:?}");
+        }
+        let owner = rendezvous(9, &seats, hash).unwrap();
+        assert!(loads[owner] >= 124, "{loads:?}, owner {owner}");
+    }
+
+    #[test]
+    fn a_few_requests_of_one_visitor_stay_together() {
+        let mut seats = seats(&[1, 1, 1]);
+        let hash = |index: usize| name_hash(NAMES[index]);
+        let owner = rendezvous(5, &seats, hash).unwrap();
+        seats.0[owner].in_flight = 15;
+        assert_eq!(rendezvous_bounded(5, &seats, hash), Some(owner));
+        seats.0[owner].in_flight = 16;
+        assert_ne!(rendezvous_bounded(5, &seats, hash), Some(owner));
+    }
+
     proptest! {
+        #[test]
+        fn some_candidate_is_always_below_its_bound(
+            seats in proptest::collection::vec((1u32..50, 0u32..500), 1..12), key: u64,
+        ) {
+            let seat = |&(weight, in_flight): &_| Seat { weight, in_flight, eligible: true };
+            let seats = Seats(seats.iter().map(seat).collect());
+            prop_assert!(rendezvous_bounded(key, &seats, |index| index as u64).is_some());
+        }
+
         #[test]
         fn other_candidates_never_change_the_choice(
             names in proptest::collection::btree_map(any::<u64>(), 1u32..100, 1..20),

@@ -104,6 +104,7 @@ impl<S: ListenerSockets> Control<S> {
         let Candidate { loaded, compiled, prepared } = candidate;
         let snapshot = Arc::clone(&compiled.snapshot);
         let old = self.facts.current.load();
+        self.sessions.follow(&snapshot, super::unix());
         self.marks.apply(Some(&old), &snapshot);
         self.resolver.follow(&snapshot);
         self.supervisor.follow(&snapshot);
@@ -119,7 +120,8 @@ impl<S: ListenerSockets> Control<S> {
         lock(&self.loader.registry).adopt(&snapshot, std::time::Instant::now());
         self.loader.applied(&snapshot);
         *lock(&self.facts.loaded) = Arc::new(loaded);
-        self.facts.current.publish(snapshot);
+        self.facts.current.publish(Arc::clone(&snapshot));
+        snapshot.pools.iter().for_each(|pool| pool.state.queue.call_all());
         let bound = self.sockets.commit(prepared);
         *lock(&self.facts.bound) = bound;
         self.shapes = shapes;

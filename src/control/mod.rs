@@ -4,9 +4,12 @@ mod apply;
 mod audit;
 mod certificates;
 mod change;
+mod maintenance;
 mod marks;
 mod reload;
+mod remains;
 mod resolve;
+mod sessions;
 mod signal;
 mod state;
 mod stop;
@@ -29,9 +32,11 @@ use crate::health::Supervisor;
 use audit::Audit;
 use certificates::Certificates;
 use change::Shapes;
+use maintenance::Maintenance;
 use marks::Marks;
 pub use reload::{Candidate, ListenerSockets, Loader, Origin};
 use resolve::Resolver;
+use sessions::Keeper;
 pub use state::StateDir;
 pub use stop::{Drain, Ended};
 use stop::{Step, Stop};
@@ -42,6 +47,8 @@ use watch::Watcher;
 const FIRST_VERDICTS: Duration = Duration::from_secs(2);
 /// Files are looked at so often even where no watch told of a change; what left is let go of.
 const LOOK: Duration = Duration::from_secs(10);
+/// Sessions are counted, and drains looked at, so often.
+const BEAT: Duration = Duration::from_secs(1);
 /// Sleeping for longer than this is the same as for ever.
 const FOREVER: Duration = Duration::from_hours(24);
 
@@ -75,6 +82,8 @@ pub struct Control<S: ListenerSockets> {
     tried: Option<u64>,
     certificates: Certificates,
     marks: Marks,
+    maintenance: Maintenance,
+    sessions: Keeper,
     audit: Audit,
     supervisor: Supervisor,
     resolver: Resolver,
@@ -89,6 +98,8 @@ impl<S: ListenerSockets> Control<S> {
         let Candidate { loaded, compiled, prepared } = first;
         let audit = Audit::new(loader.state.clone());
         let mut marks = Marks::load(loader.state.clone(), audit.clone(), Arc::clone(&facts));
+        let mut sessions = Keeper::load(loader.state.clone());
+        sessions.follow(&compiled.snapshot, unix());
         marks.apply(None, &compiled.snapshot);
         compiled.publish_certificates();
         lock(&loader.registry).adopt(&compiled.snapshot, std::time::Instant::now());
@@ -108,6 +119,8 @@ impl<S: ListenerSockets> Control<S> {
             tried: None,
             certificates: Certificates::default(),
             marks,
+            maintenance: Maintenance::default(),
+            sessions,
             audit,
             supervisor,
             resolver: Resolver::default(),
@@ -120,7 +133,14 @@ impl<S: ListenerSockets> Control<S> {
     ///
     /// # Panics
     /// When called outside a tokio runtime with IO and time.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Ended {
+    pub async fn run(mut self, events: mpsc::Receiver<Event>) -> Ended {
+        let ended = self.serve(events).await;
+        let snapshot = self.facts.current.load();
+        self.sessions.save(&snapshot, true, unix());
+        ended
+    }
+
+    async fn serve(&mut self, mut events: mpsc::Receiver<Event>) -> Ended {
         if let Err(error) = signal::listen(&self.events) {
             tracing::error!(%error, "signals are not heard");
         }
@@ -134,6 +154,8 @@ impl<S: ListenerSockets> Control<S> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.reset();
+        let mut beat = interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Some(ended) = self.step() {
                 return ended;
@@ -156,6 +178,7 @@ impl<S: ListenerSockets> Control<S> {
                     self.open();
                 }
                 _ = look.tick() => self.look().await,
+                _ = beat.tick() => self.beat(),
                 () = sleep_until(next) => {
                     let snapshot = self.facts.current.load();
                     self.marks.expire(&snapshot);
@@ -215,6 +238,10 @@ impl<S: ListenerSockets> Control<S> {
     }
 
     fn verdict(&self, pool: &str, backend: &str, up: bool, detail: &str) {
+        // Who waits for a place may have another choice now, or none.
+        if let Some(pool) = self.facts.current.load().pool(pool) {
+            pool.state.queue.call_all();
+        }
         if up {
             tracing::info!(pool, backend, detail, "backend is up");
             return;
@@ -223,6 +250,18 @@ impl<S: ListenerSockets> Control<S> {
         if self.facts.current.load().pool(pool).is_some_and(|pool| pool.usable() == 0) {
             tracing::error!(pool, "pool has no usable backend");
         }
+    }
+
+    /// Sessions, ghosts, and the folder of maintenance.
+    fn beat(&mut self) {
+        let (snapshot, now) = (self.facts.current.load(), unix());
+        self.sessions.tick(&snapshot, now);
+        for (ghost, why) in self.loader.remains.end(&snapshot, now) {
+            tracing::info!(ghost, why, "a ghost has ended");
+        }
+        let loaded = self.facts.loaded();
+        let folder = loaded.model.admin.maintenance_dir.as_ref().map(|folder| &*folder.value);
+        self.maintenance.look(folder, &mut self.marks, &snapshot);
     }
 
     /// What has to be done now and then, whatever happens.
@@ -299,6 +338,11 @@ impl<S: ListenerSockets> Control<S> {
         });
         stop.min(now + mark.min(FOREVER))
     }
+}
+
+/// Unix seconds.
+fn unix() -> u32 {
+    u32::try_from(Timestamp::now().as_second()).unwrap_or(0)
 }
 
 /// A refusal with a status and one line that says what to do.

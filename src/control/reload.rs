@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::remains::Remains;
 use super::state::StateDir;
+use super::unix;
 use crate::admin::facts::{BoundListener, lock};
 use crate::config::model::{Model, SecretKey};
 use crate::config::{self, Loaded, Place, ProcessEnvironment, Report};
@@ -72,6 +74,7 @@ pub struct Loader {
     pub(super) origin: Origin,
     pub(super) registry: Arc<Mutex<Registry>>,
     pub(super) state: StateDir,
+    pub(super) remains: Remains,
     made: Vec<SecretKey>,
     generation: u64,
 }
@@ -99,7 +102,8 @@ impl<P> Candidate<P> {
 impl Loader {
     /// Before the first generation.
     pub fn new(origin: Origin, registry: Arc<Mutex<Registry>>, state: StateDir) -> Self {
-        Self { origin, registry, state, made: Vec::new(), generation: 0 }
+        let remains = Remains::load(state.clone(), &registry);
+        Self { origin, registry, state, remains, made: Vec::new(), generation: 0 }
     }
 
     /// Loads certificates and keys, compiles, and binds new listeners. Nothing that is in force
@@ -114,8 +118,13 @@ impl Loader {
     ) -> Result<Candidate<S::Prepared>, Report> {
         let mut report = loaded.report();
         self.make_key(&loaded.model, &mut report);
-        let inputs =
-            Inputs { model: &loaded.model, made_keys: &self.made, generation: self.generation + 1 };
+        let left = self.remains.with(&loaded.model, unix());
+        let inputs = Inputs {
+            model: &loaded.model,
+            made_keys: &self.made,
+            generation: self.generation + 1,
+            ghosts: &left,
+        };
         let compiled = compile(inputs, &mut lock(&self.registry), &mut report);
         let prepared = compiled
             .as_ref()
@@ -139,6 +148,7 @@ impl Loader {
     /// The generation that is in force from now on.
     pub(super) fn applied(&mut self, snapshot: &Snapshot) {
         self.generation = snapshot.generation;
+        self.remains.applied(snapshot, unix());
     }
 
     /// A session key of our own where the file names none for some sticky pool.

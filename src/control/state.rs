@@ -109,6 +109,19 @@ impl StateDir {
         }
     }
 
+    /// As [`StateDir::read`], for a file that is no text.
+    ///
+    /// # Errors
+    /// Where it exists and cannot be read.
+    pub fn read_bytes(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let Some(folder) = &self.path else { return Ok(None) };
+        match fs::read(folder.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Replaces a file as a whole, mode 0600, or does nothing without a folder. With `durable` it
     /// is on the disk when this returns.
     ///

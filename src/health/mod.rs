@@ -177,6 +177,10 @@ impl Task {
         if verdict == before {
             return;
         }
+        if verdict == Verdict::Up {
+            let now = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+            self.state.came_up(u32::try_from(now).unwrap_or(u32::MAX));
+        }
         self.state.set_verdict(verdict);
         self.verdicts.notify_waiters();
         let (pool, backend) = (self.name.0.to_string(), self.name.1.to_string());

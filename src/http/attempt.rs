@@ -61,20 +61,19 @@ pub struct Missed {
     pub failure: Failure,
 }
 
-/// Sends a request to a backend. `fresh`: over a new connection.
+/// Sends a request to a backend, in the place that was taken there. `fresh`: over a new connection.
 ///
 /// # Errors
 /// Why there is no answer, and what may be done about it.
 pub async fn send(
     pool: &Pool,
-    member: &Member,
+    (member, in_flight): (&Member, InFlight),
     outbound: &mut Outbound,
     fresh: bool,
     waits: Waits,
     record: &mut Record,
 ) -> Result<Reply, Missed> {
     let counters = member.counters.get(local::worker());
-    let in_flight = member.backend.state.begin();
     let place = Place::new(member.slot, pool);
     let (mut loan, reused, outcome) = loop {
         let idle = if fresh { None } else { local::take_idle(member.slot) };
@@ -139,6 +138,7 @@ pub async fn send(
         Outcome::Late => (Reason::BackendHeaderTimeout, "no answer in time".into()),
         Outcome::Over => (Reason::Deadline, "timeouts.request".into()),
         Outcome::Down => (Reason::BackendReset, "the backend went down".into()),
+        Outcome::Cut => (Reason::BackendReset, "cut at the drain's deadline".into()),
         Outcome::Error(mut error) => {
             if let Some(request) = error.take_message() {
                 outbound.request = Some(request);
@@ -201,6 +201,8 @@ enum Outcome {
     Over,
     /// The checks have given the backend up.
     Down,
+    /// The deadline of its drain cuts what is left.
+    Cut,
 }
 
 /// Waits for an answer, looking up now and then.
@@ -242,6 +244,9 @@ impl<'a> Watch<'a> {
             let backend = &self.member.backend;
             if backend.checked && backend.state.verdict() == Verdict::Down {
                 return Poll::Ready(Outcome::Down);
+            }
+            if backend.state.drain.since().is_some() && backend.state.drain.cuts(clock::unix()) {
+                return Poll::Ready(Outcome::Cut);
             }
             self.deadline.arm(Some(self.look));
         }

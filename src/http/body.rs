@@ -9,7 +9,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::backend::InFlight;
-use crate::net::clock::{Deadline, Patience};
+use crate::net::clock::{self, Deadline, Patience};
 use crate::telemetry::reason::Reason;
 use crate::upstream::Lease;
 
@@ -45,7 +45,7 @@ enum Kind {
 pub struct Download {
     incoming: Incoming,
     loan: Loan,
-    _in_flight: InFlight,
+    in_flight: InFlight,
     patience: Patience,
     /// The end of the exchange as a whole, where the route has one.
     end: Deadline,
@@ -68,12 +68,16 @@ impl Download {
             end.arm(left);
         }
         let patience = Patience::new(timeout);
-        Self { incoming, loan, _in_flight: in_flight, patience, end, ended, streak: 0 }
+        Self { incoming, loan, in_flight, patience, end, ended, streak: 0 }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         if self.end.poll(cx).is_ready() {
             return Poll::Ready(Some(Err(BrokenBody(Reason::Deadline, None))));
+        }
+        let drain = &self.in_flight.state().drain;
+        if drain.since().is_some() && drain.cuts(clock::unix()) {
+            return Poll::Ready(Some(Err(BrokenBody(Reason::BackendBodyAborted, None))));
         }
         if self.streak >= STREAK {
             self.streak = 0;

@@ -1,6 +1,7 @@
 //! The exchange: one request, its one response, and all that stands between.
 
 pub mod admit;
+mod asked;
 pub mod attempt;
 pub mod body;
 pub mod exchange;
@@ -15,7 +16,9 @@ pub mod retry;
 pub mod serve;
 pub mod tunnel;
 mod tunnel_line;
+mod turn;
 pub mod upload;
+mod visitor;
 
 pub use failure::Failure;
 pub use peer::Peer;

@@ -55,7 +55,7 @@ pub struct TlsFacts {
 /// A session that begins on this connection and has no answer yet.
 #[derive(Debug)]
 struct Join {
-    pool: usize,
+    scope: u64,
     token: Token,
 }
 
@@ -124,24 +124,24 @@ impl Peer {
     }
 
     /// The session of a sibling that is still unanswered, for a request without a token.
-    pub(super) fn join(&self, pool: usize) -> Option<Token> {
+    pub(super) fn join(&self, scope: u64) -> Option<Token> {
         let joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
-        joins.iter().find(|join| join.pool == pool).map(|join| join.token)
+        joins.iter().find(|join| join.scope == scope).map(|join| join.token)
     }
 
     /// Siblings may join this session until `answered`.
-    pub(super) fn offer(&self, pool: usize, token: Token) {
+    pub(super) fn offer(&self, scope: u64, token: Token) {
         let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(join) = joins.iter_mut().find(|join| join.pool == pool) {
+        if let Some(join) = joins.iter_mut().find(|join| join.scope == scope) {
             join.token = token;
         } else if joins.len() < MOST_JOINS {
-            joins.push(Join { pool, token });
+            joins.push(Join { scope, token });
         }
     }
 
     /// The first answer is here: its cookie will speak for the session from now on.
-    pub(super) fn answered(&self, pool: usize) {
+    pub(super) fn answered(&self, scope: u64) {
         let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
-        joins.retain(|join| join.pool != pool);
+        joins.retain(|join| join.scope != scope);
     }
 }

@@ -1,5 +1,7 @@
 //! What is known about one exchange, told to counters and log at its end.
 
+mod told;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,17 +10,20 @@ use std::time::{Duration, Instant};
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::net::clock;
-use crate::snapshot::pool::Told;
+use crate::snapshot::choice::{Seen, Told};
 use crate::snapshot::{Listener, Member, Pool, Route};
-use crate::telemetry::access_log::Entry;
-use crate::telemetry::counters::{Class, Phase};
+use crate::sticky::Issue;
+use crate::telemetry::counters::{Class, StickyOutcome};
 use crate::telemetry::reason::Reason;
 
 use super::failure::Failure;
 use super::local::{self, Held};
 use super::peer::Peer;
-use super::tunnel_line::TunnelLine;
+use super::tunnel_line::{Bond, TunnelLine};
 use super::upload::Progress;
+
+/// Milliseconds after which an exchange that lasts tells again that its session is alive.
+const SEEN_EVERY: u64 = 1000;
 
 /// One exchange. Its drop is its end, whatever happened before.
 #[derive(Debug)]
@@ -46,6 +51,11 @@ pub struct Record {
     /// Attempts so far.
     pub attempts: u32,
     told: Option<Told>,
+    /// The session that it belongs to.
+    seen: Option<Seen>,
+    /// When that was last told to the pool: milliseconds on the worker's clock.
+    seen_at: u64,
+    queue: Duration,
     /// The request's body.
     pub upload: Option<Arc<Progress>>,
     status: u16,
@@ -88,6 +98,9 @@ impl Record {
             member: None,
             attempts: 0,
             told: None,
+            seen: None,
+            seen_at: 0,
+            queue: Duration::ZERO,
             upload: None,
             status: 0,
             reason: Reason::None,
@@ -121,7 +134,17 @@ impl Record {
     /// Notes the route.
     pub fn routed(&mut self, route: &Route) {
         self.route = Some(route.index);
-        self.pool = route.pool().map(|pool| pool.index);
+        self.pool = route.pools().next().map(|pool| pool.index);
+    }
+
+    /// Notes which of the route's pools is asked.
+    pub fn forwarded(&mut self, pool: &Pool) {
+        self.pool = Some(pool.index);
+    }
+
+    /// Notes how long the exchange has waited for a place at a backend.
+    pub fn queued(&mut self, waited: Duration) {
+        self.queue = waited;
     }
 
     /// Notes the backend of an attempt, and what came of the visitor's token.
@@ -170,6 +193,10 @@ impl Record {
     /// Counts bytes of the answer's body.
     pub fn sent(&mut self, bytes: usize) {
         self.bytes_out += u64::try_from(bytes).unwrap_or(u64::MAX);
+        // A long transfer keeps its session alive.
+        if self.seen.is_some() && clock::now().saturating_sub(self.seen_at) > SEEN_EVERY {
+            self.touch();
+        }
     }
 
     /// The answer is whole.
@@ -207,7 +234,9 @@ impl Record {
             pool: self.pool().map(|pool| Arc::clone(&pool.name)),
             backend: self.member().map(|member| Arc::clone(&member.backend.id)),
             told: self.told,
+            session: self.bond(),
             attempts: self.attempts,
+            queue: self.queue,
             connect: self.connect,
             first_byte: self.first_byte,
             reused: self.reused,
@@ -216,6 +245,13 @@ impl Record {
             cause: String::new(),
             opened: false,
         })
+    }
+
+    /// What a tunnel keeps its session alive by.
+    fn bond(&self) -> Option<Bond> {
+        let (seen, pool) = (self.seen?, self.pool()?);
+        let seat = Arc::clone(pool.members.get(seen.member)?.seat.as_ref()?);
+        Some(Bond { state: Arc::clone(&pool.state), seat, session: seen.session })
     }
 
     /// The client, where it is not the peer.
@@ -231,82 +267,34 @@ impl Record {
         self.pool()?.members.get(self.member?)
     }
 
-    fn count(&self, total: Duration, bytes_in: u64) {
-        let worker = local::worker();
-        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
-        let counters = route.map_or(&self.snapshot.unrouted, |route| &route.counters).get(worker);
-        counters.record(&self.method, self.status, self.reason);
-        counters.request_bytes.add(bytes_in);
-        counters.response_bytes.add(self.bytes_out);
-        counters.observe(self.status, total);
-        self.count_session();
-        if let Some(member) = self.member()
-            && self.first_byte.is_some()
+    /// Notes what became of the session: whether its cookie is in the answer, and whether that
+    /// began it. Where an answer could carry none, nothing has changed for the visitor.
+    pub fn session(&mut self, issue: &Issue, written: bool, joined: bool) {
+        self.issued = written && !joined && matches!(issue, Issue::Bind(_));
+        let Some(told) = self.told.as_mut().filter(|_| !written) else { return };
+        match issue {
+            Issue::Nothing => {}
+            Issue::Bind(_) | Issue::Refresh(_) => told.outcome = StickyOutcome::Kept,
+            Issue::Move(_) => {
+                told.outcome = StickyOutcome::Spilled;
+                told.cause = None;
+            }
+        }
+    }
+
+    /// The session that this exchange belongs to is alive.
+    pub fn seen(&mut self, seen: Seen) {
+        self.seen = Some(seen);
+        self.touch();
+    }
+
+    fn touch(&mut self) {
+        self.seen_at = clock::now();
+        if let (Some(seen), Some(pool)) = (self.seen, self.pool())
+            && let Some(seat) = pool.members.get(seen.member).and_then(|m| m.seat.as_deref())
         {
-            member.counters.get(worker).observe(Phase::Total, total);
+            pool.state.sessions.touch(seen.session, seat, clock::unix());
         }
-    }
-
-    /// Only what a backend has answered binds or moves anybody.
-    fn count_session(&self) {
-        if let (Some(told), Some(pool), Some(_)) = (self.told, self.pool(), self.first_byte) {
-            let counters = pool.counters.get(local::worker());
-            counters.sticky(told.token, told.outcome);
-            if let Some(cause) = told.cause {
-                counters.session_moved(cause);
-            }
-            if self.issued {
-                counters.sessions_issued.add(1);
-            }
-        }
-    }
-
-    /// Notes whether a session began, its cookie being in the answer.
-    pub fn issued(&mut self, begun: bool) {
-        self.issued = begun;
-    }
-
-    fn log(&self, total: Duration, bytes_in: u64) {
-        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
-        let authority = self.uri.authority().map(|authority| authority.as_str().as_bytes());
-        let host = authority.or_else(|| self.host.as_ref().map(HeaderValue::as_bytes));
-        let request_id = self.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-        let trace = self.trace.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-        let protocol = match self.version {
-            Version::HTTP_10 => "http/1.0",
-            Version::HTTP_2 => "h2",
-            _ => "http/1.1",
-        };
-        local::log(&Entry {
-            time: self.time,
-            request_id,
-            trace_id: trace.get(3..35).unwrap_or_default(),
-            node: &local::node(),
-            listener: self.listener().map_or("", |listener| &*listener.name),
-            client: self.told_client(),
-            peer: &self.peer.address_text,
-            protocol,
-            tls: self.peer.tls.as_ref().map(|tls| tls.version),
-            method: self.method.as_str(),
-            host: host.unwrap_or_default(),
-            path: self.uri.path().as_bytes(),
-            query: self.uri.query().map(str::as_bytes),
-            status: self.status,
-            reason: self.reason,
-            cause: self.cause.as_deref(),
-            route: route.map(|route| &*route.name),
-            pool: self.pool().map(|pool| &*pool.name),
-            backend: self.member().map(|member| &*member.backend.id),
-            attempts: self.attempts,
-            session: self.told.map_or("none", |told| told.outcome.as_str()),
-            token: self.told.map_or("none", |told| told.token.as_str()),
-            bytes_in,
-            bytes_out: self.bytes_out,
-            t_connect: self.connect,
-            t_first_byte: self.first_byte,
-            t_total: Some(total),
-            upstream_reused: self.reused,
-        });
     }
 }
 
@@ -318,6 +306,9 @@ impl Drop for Record {
             return;
         }
         let total = self.started.elapsed();
+        if self.seen.is_some() && clock::now().saturating_sub(self.seen_at) > SEEN_EVERY {
+            self.touch();
+        }
         if !self.answered {
             // hyper has dropped the exchange: nobody waits for its answer any more, or we are at
             // the end of our patience ourselves.

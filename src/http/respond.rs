@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Response, StatusCode, Version};
 
+use crate::snapshot::choice::Choice;
 use crate::snapshot::{OnCacheable, Pool};
 use crate::sticky::{Issue, Stickiness, explicit_freshness, is_publicly_cacheable};
 use crate::telemetry::reason::Reason;
@@ -16,18 +17,25 @@ use super::header::hop;
 use super::header::seen::Seen;
 use super::local;
 use super::record::Record;
+use super::visitor;
 
 /// What goes into an answer beside the backend's own.
 #[derive(Debug)]
 pub struct Shape<'a> {
     /// The pool that answered.
     pub pool: &'a Pool,
+    /// How visitors are kept there.
+    pub sticky: Option<&'a Stickiness>,
+    /// Who it was and where they went.
+    pub choice: &'a Choice,
     /// What the choice of the backend means for the visitor.
     pub issue: Issue,
     /// Whether a sibling has begun the session that this answer speaks of.
     pub joined: bool,
     /// Whether the client came by https.
     pub https: bool,
+    /// Unix seconds.
+    pub now: u32,
     /// Wait for progress of the body.
     pub body: Option<Duration>,
     /// What is left for the exchange as a whole.
@@ -59,17 +67,43 @@ pub fn build(
     hop::strip(response.headers_mut(), seen);
     // The backend's version never leaks; hyper writes what the client understands.
     *response.version_mut() = Version::HTTP_11;
-    if let Some(sticky) = &shape.pool.sticky {
-        let begun = bind(response.headers_mut(), status, sticky, shape);
-        record.issued(begun && !shape.joined);
-    }
+    session(response.headers_mut(), status, shape, record);
     let (loan, in_flight, waits) = (reply.loan, reply.in_flight, (shape.body, shape.left));
     Ok(response.map(|incoming| Body::backend(Download::new(incoming, loan, in_flight, waits))))
 }
 
-/// Writes the session's cookie, if there is one to write and the answer may carry it. True when
-/// a session begins by it.
-pub fn bind(
+/// A backend has answered: what that means for its visitor's session is written and remembered.
+pub fn session(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    shape: &Shape<'_>,
+    record: &mut Record,
+) {
+    let Some(sticky) = shape.sticky else { return };
+    let written = bind(headers, status, sticky, shape);
+    let holds = written || shape.issue == Issue::Nothing || matches!(shape.issue, Issue::Refresh(_));
+    record.session(&shape.issue, written, shape.joined);
+    let (pool, choice) = (shape.pool, shape.choice);
+    let sessions = &pool.state.sessions;
+    if sticky.learns()
+        && let Some(made) = visitor::made(headers, sticky.by())
+        && let Some(seat) = pool.members.get(choice.member).and_then(|m| m.seat.as_deref())
+    {
+        sessions.note(made, seat, shape.now);
+    }
+    if !holds {
+        return;
+    }
+    if let Some(seen) = choice.seen {
+        record.seen(seen);
+    }
+    if let Some(left) = choice.sent_off.and_then(|index| pool.members.get(index)) {
+        left.backend.state.drain.count_moved();
+    }
+}
+
+/// Writes the session's cookie, if there is one to write and the answer may carry it.
+fn bind(
     headers: &mut HeaderMap,
     status: StatusCode,
     sticky: &Stickiness,
@@ -100,7 +134,7 @@ pub fn bind(
     if private {
         make_private(headers);
     }
-    matches!(shape.issue, Issue::Bind(_))
+    true
 }
 
 /// Shared caches must not hand one visitor's cookie to another.

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::snapshot::pool::Tried;
+use crate::snapshot::choice::Tried;
 use crate::telemetry::reason::Reason;
 
 pub use crate::snapshot::RetryRules;

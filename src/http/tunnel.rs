@@ -14,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::backend::InFlight;
+use crate::backend::{self, TunnelOrder};
 use crate::net::clock::{self, Deadline};
 use crate::task;
 use crate::telemetry::reason::Reason;
@@ -25,6 +25,7 @@ use super::body::Body;
 use super::failure::Failure;
 use super::header::hop;
 use super::header::seen::Seen;
+use super::local;
 use super::peer::Peer;
 use super::record::Record;
 use super::respond::{self, Shape};
@@ -35,6 +36,8 @@ const BUFFER: usize = 16 * 1024;
 /// A client that has seen the backend's end and says nothing more is gone after so long. (One that
 /// has ended its own half may wait for the backend as long as any.)
 const GOODBYE: Duration = Duration::from_secs(5);
+/// How often a tunnel tells that its session is alive, and sees what a drain wants of it.
+const LOOK: Duration = Duration::from_secs(2);
 /// hyper hands the client's connection over within this time.
 const HAND_OVER: Duration = Duration::from_secs(30);
 
@@ -82,27 +85,22 @@ pub fn begin(
     hop::strip(&mut head.headers, seen);
     head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Some(sticky) = &shape.pool.sticky {
-        // A handshake is no cacheable answer, so the rules of caches do not come in.
-        let begun = respond::bind(&mut head.headers, head.status, sticky, shape);
-        record.issued(begun && !shape.joined);
-    }
+    respond::session(&mut head.headers, head.status, shape, record);
     record.answer(StatusCode::SWITCHING_PROTOCOLS);
     let line = record.tunnel().ok_or(Reason::Internal)?;
-    let in_flight = reply.in_flight;
+    let place = reply.in_flight.into_tunnel();
     task::spawn("tunnel", async move {
-        let _in_flight: InFlight = in_flight;
-        run(client, stream, early, idle, line, &peer).await;
+        let streams = (client, stream);
+        run(streams, early, idle, (line, place), &peer).await;
     });
     Ok(Response::from_parts(head, Body::empty()))
 }
 
 async fn run(
-    client: OnUpgrade,
-    backend: Stream,
+    (client, backend): (OnUpgrade, Stream),
     early: Bytes,
     idle: Option<Duration>,
-    mut line: TunnelLine,
+    (mut line, place): (TunnelLine, backend::Tunnel),
     peer: &Peer,
 ) {
     line.open();
@@ -122,10 +120,16 @@ async fn run(
         moved: true,
         said_goodbye: false,
     };
-    let ended = std::future::poll_fn(|cx| tunnel.poll(cx)).await;
+    let mut watch = Watch::new(place);
+    let ended = std::future::poll_fn(|cx| match watch.poll(cx, &line) {
+        Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        Poll::Pending => tunnel.poll(cx),
+    })
+    .await;
     line.moved(tunnel.up.total, tunnel.down.total);
     match ended {
         Ok(()) => line.end(Reason::None, String::new()),
+        Err(_) if watch.over => line.end(Reason::None, "drain".into()),
         Err(error) if peer.handle.was_stalled() => {
             line.end(Reason::ClientReadTimeout, error.to_string());
         }
@@ -133,6 +137,48 @@ async fn run(
             line.end(Reason::None, "idle".into());
         }
         Err(error) => line.end(Reason::ClientGone, error.to_string()),
+    }
+}
+
+/// Looks up now and then: tells that the session is alive, and follows a drain's orders.
+struct Watch {
+    place: backend::Tunnel,
+    look: Deadline,
+    /// When it closes: milliseconds on the worker's clock.
+    closes: Option<u64>,
+    over: bool,
+}
+
+impl Watch {
+    fn new(place: backend::Tunnel) -> Self {
+        Self { place, look: Deadline::new(), closes: None, over: false }
+    }
+
+    /// Ready when the tunnel is to end.
+    fn poll(&mut self, cx: &Context<'_>, line: &TunnelLine) -> Poll<()> {
+        if !self.look.armed() {
+            self.look.arm(Some(LOOK));
+        }
+        while self.look.poll(cx).is_ready() {
+            line.alive();
+            let now = clock::now();
+            let closes = match self.place.state().drain.tunnels(clock::unix()) {
+                TunnelOrder::Stay => None,
+                TunnelOrder::Cut => Some(now),
+                TunnelOrder::Close { within } => {
+                    let spread = u64::from(within).max(1);
+                    Some(self.closes.unwrap_or_else(|| now + local::random() % spread))
+                }
+            };
+            self.closes = closes;
+            self.over = closes.is_some_and(|closes| now >= closes);
+            if self.over {
+                return Poll::Ready(());
+            }
+            let left = closes.map(|closes| Duration::from_millis(closes.saturating_sub(now)));
+            self.look.arm(Some(left.map_or(LOOK, |left| left.min(LOOK))));
+        }
+        Poll::Pending
     }
 }
 

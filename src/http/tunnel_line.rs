@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Uri};
 
-use crate::snapshot::pool::Told;
+use crate::net::clock;
+use crate::snapshot::PoolState;
+use crate::snapshot::choice::Told;
+use crate::sticky::count::Seat;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::counters::{ClientProtocol, ListenerCounters, PerWorker, RouteCounters};
 use crate::telemetry::reason::Reason;
@@ -32,7 +35,9 @@ pub(super) struct TunnelLine {
     pub(super) pool: Option<Arc<str>>,
     pub(super) backend: Option<Arc<str>>,
     pub(super) told: Option<Told>,
+    pub(super) session: Option<Bond>,
     pub(super) attempts: u32,
+    pub(super) queue: Duration,
     pub(super) connect: Option<Duration>,
     pub(super) first_byte: Option<Duration>,
     pub(super) reused: bool,
@@ -42,7 +47,22 @@ pub(super) struct TunnelLine {
     pub(super) opened: bool,
 }
 
+/// A session that a tunnel belongs to, by what outlives snapshots.
+#[derive(Debug)]
+pub(super) struct Bond {
+    pub(super) state: Arc<PoolState>,
+    pub(super) seat: Arc<Seat>,
+    pub(super) session: u64,
+}
+
 impl TunnelLine {
+    /// The session is alive for as long as its tunnel is.
+    pub(super) fn alive(&self) {
+        if let Some(bond) = &self.session {
+            bond.state.sessions.touch(bond.session, &bond.seat, clock::unix());
+        }
+    }
+
     pub(super) fn open(&mut self) {
         self.opened = true;
         let counters = self.listener_counters.get(local::worker());
@@ -99,10 +119,11 @@ impl Drop for TunnelLine {
             pool: self.pool.as_deref(),
             backend: self.backend.as_deref(),
             attempts: self.attempts,
-            session: self.told.map_or("none", |told| told.outcome.as_str()),
+            session: self.told.map_or("none", Told::word),
             token: self.told.map_or("none", |told| told.token.as_str()),
             bytes_in,
             bytes_out,
+            t_queue: self.queue,
             t_connect: self.connect,
             t_first_byte: self.first_byte,
             t_total: Some(self.started.elapsed()),

@@ -54,6 +54,11 @@ pub fn since_epoch(moment: Instant) -> u64 {
     })
 }
 
+/// Unix seconds as of the last tick.
+pub fn unix() -> u32 {
+    TABLE.with_borrow(|table| u32::try_from(table.wall / 1_000_000).unwrap_or(u32::MAX))
+}
+
 fn wall() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(0)
@@ -183,12 +188,17 @@ pub struct Patience {
     limit: Option<Duration>,
     deadline: Deadline,
     waiting: bool,
+    /// Milliseconds on the worker's clock.
+    since: u64,
 }
+
+/// Who waits is woken this often, to look whether there is still something to wait for.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl Patience {
     /// Nothing is waited for yet.
     pub const fn new(limit: Option<Duration>) -> Self {
-        Self { limit, deadline: Deadline::new(), waiting: false }
+        Self { limit, deadline: Deadline::new(), waiting: false, since: 0 }
     }
 
     /// Something moved. True when that was waited for.
@@ -204,9 +214,18 @@ impl Patience {
     pub fn poll_lost(&mut self, cx: &Context<'_>) -> Poll<()> {
         if !self.waiting {
             self.waiting = true;
-            self.deadline.arm(self.limit);
+            self.since = now();
+            self.deadline.arm(Some(self.limit.map_or(LOOK, |limit| limit.min(LOOK))));
         }
-        self.deadline.poll(cx)
+        while self.deadline.poll(cx).is_ready() {
+            let waited = Duration::from_millis(now().saturating_sub(self.since));
+            let left = self.limit.map(|limit| limit.saturating_sub(waited));
+            if left == Some(Duration::ZERO) {
+                return Poll::Ready(());
+            }
+            self.deadline.arm(Some(left.map_or(LOOK, |left| left.min(LOOK))));
+        }
+        Poll::Pending
     }
 }
 

@@ -1,15 +1,16 @@
 //! Model and registry to snapshot: the only file that knows both sides.
 
+mod members;
+
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::backend::{Backend, BackendState, name_hash};
-use crate::config::Report;
+use crate::backend::name_hash;
 use crate::config::model::{
-    self, AddressHost, Model, PoolConnections, SecretKey, TlsVersion, UnknownName,
+    self, Model, OnRemove, PoolConnections, SecretKey, TlsVersion, UnknownName,
 };
+use crate::config::{Place, Report};
 use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Rule, Table};
@@ -19,9 +20,11 @@ use crate::tls::server::{self, Offer};
 use crate::tls::store::{self, CertificateStore};
 
 use super::certificates::load_certificates;
+use super::forward::{Forward, Share};
+use super::ghost::Ghost;
 use super::listener::{Listener, ListenerTls};
-use super::registry::{Kept, Registry, UNROUTED, Wire};
-use super::{Action, Alive, Member, Pool, Route, Snapshot};
+use super::registry::{Registry, UNROUTED};
+use super::{Action, Alive, Pool, Route, Snapshot};
 
 /// What a snapshot is made of beside the registry.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +33,8 @@ pub struct Inputs<'a> {
     pub model: &'a Model,
     /// Seal and open tokens where the file names no keys.
     pub made_keys: &'a [SecretKey],
+    /// Backends that have left the file and are still there for who is bound to them.
+    pub ghosts: &'a [Ghost],
     /// The number it will have.
     pub generation: u64,
 }
@@ -42,7 +47,13 @@ pub fn compile(
     registry: &mut Registry,
     report: &mut Report,
 ) -> Option<Compiled> {
-    let mut compiler = Compiler { inputs, registry, report, certificates: Vec::new() };
+    let mut compiler = Compiler {
+        inputs,
+        registry,
+        report,
+        certificates: Vec::new(),
+        pools_in_scope: pools_in_scope(inputs.model),
+    };
     let pools: Vec<Option<Arc<Pool>>> =
         (0..).zip(&inputs.model.pools).map(|(index, pool)| compiler.pool(index, pool)).collect();
     let routes: Vec<Option<Arc<Route>>> = (0..)
@@ -93,6 +104,30 @@ struct Compiler<'a> {
     registry: &'a mut Registry,
     report: &'a mut Report,
     certificates: Vec<(Arc<CertificateStore>, Arc<store::Table>)>,
+    /// Pools that bind in each scope.
+    pools_in_scope: HashMap<&'a str, usize>,
+}
+
+/// How many pools share each scope: in one with several, a token's pool matters.
+fn pools_in_scope(model: &Model) -> HashMap<&str, usize> {
+    let mut scopes: HashMap<&str, HashSet<usize>> = HashMap::new();
+    for (index, pool) in model.pools.iter().enumerate() {
+        if let Some(sticky) = &pool.sticky {
+            scopes.entry(&sticky.scope.value).or_default().insert(index);
+        }
+    }
+    for route in &model.routes {
+        let Some(sticky) = &route.sticky else { continue };
+        let pools = scopes.entry(&sticky.scope.value).or_default();
+        match &route.action {
+            model::Action::Pool(pool) => {
+                pools.insert(*pool);
+            }
+            model::Action::Split(shares) => pools.extend(shares.iter().map(|share| share.pool)),
+            model::Action::Redirect(_) | model::Action::Respond(_) => {}
+        }
+    }
+    scopes.into_iter().map(|(scope, pools)| (scope, pools.len())).collect()
 }
 
 impl Compiler<'_> {
@@ -102,11 +137,15 @@ impl Compiler<'_> {
             Some(tls) => Some(self.client_tls(pool, tls)?),
         };
         let (counters, slot) = self.registry.pool(&pool.name);
-        let members = self.members(pool, tls.as_ref());
+        let state = self.pool_state(pool);
+        let members = self.members(pool, tls.as_ref(), &state);
         let by_name = self.names(pool, &members);
         let sticky = match &pool.sticky {
             None => None,
-            Some(sticky) => Some(self.stickiness(pool, sticky)?),
+            Some(sticky) => {
+                let name = format!("pools.{}", &*pool.name.value);
+                Some(self.stickiness(&pool.name.place, sticky, &name)?)
+            }
         };
         Some(Arc::new(Pool {
             index,
@@ -117,6 +156,12 @@ impl Compiler<'_> {
             members: members.into(),
             by_name: by_name.into(),
             sticky,
+            limited: pool.backends.iter().any(|backend| backend.max_requests > 0),
+            queue: pool.queue,
+            on_remove: pool.sticky.as_ref().map_or(OnRemove::Move, |sticky| sticky.on_remove),
+            rebalance: pool.sticky.as_ref().and_then(|sticky| sticky.rebalance),
+            drain_deadline: pool.drain_deadline,
+            state,
             tls,
             idle_per_worker: idle_per_worker(&pool.connections, self.registry.workers()),
             connections: pool.connections,
@@ -139,87 +184,13 @@ impl Compiler<'_> {
         }
     }
 
-    fn members(&mut self, pool: &model::Pool, tls: Option<&Arc<ClientTls>>) -> Vec<Member> {
-        let ids: HashSet<&str> = pool.backends.iter().map(|backend| &*backend.id.value).collect();
-        // A backend that left under one id and comes back under another with the same address is
-        // a rename: its state and its visitors follow.
-        let mut left: HashMap<Wire, (u64, Kept)> = self
-            .registry
-            .backends_of(&pool.name)
-            .filter(|((_, id), _)| !ids.contains(&**id))
-            .map(|((_, id), kept)| (kept.wire.clone(), (name_hash(id), kept.clone())))
-            .collect();
-        let tls_key = tls.map_or_else(String::new, |tls| tls.key().to_owned());
-        let mut members = Vec::with_capacity(pool.backends.len());
-        for backend in &pool.backends {
-            let name = (Arc::clone(&pool.name.value), Arc::clone(&backend.id.value));
-            let wire = Wire { address: backend.address.to_string(), tls: tls_key.clone() };
-            let (state, slot, former) = match self.registry.backend(&name) {
-                Some(kept) if kept.wire == wire => {
-                    (Arc::clone(&kept.state), kept.slot, kept.former.clone())
-                }
-                Some(kept) => {
-                    let former = kept.former.clone();
-                    (new_state(backend), self.registry.next_slot(), former)
-                }
-                None => match left.remove(&wire) {
-                    Some((old, kept)) => {
-                        let mut former = kept.former.clone();
-                        former.push(old);
-                        (Arc::clone(&kept.state), kept.slot, former)
-                    }
-                    None => (new_state(backend), self.registry.next_slot(), Vec::new()),
-                },
-            };
-            members.push(Member {
-                backend: Backend {
-                    pool: Arc::clone(&pool.name.value),
-                    id: Arc::clone(&backend.id.value),
-                    name: name_hash(&backend.id),
-                    address: backend.address.value.clone(),
-                    weight: backend.weight,
-                    state_in_file: backend.state,
-                    checked: pool.health.is_some(),
-                    state,
-                },
-                host: match &backend.address.host {
-                    AddressHost::Ip(ip) => ip.to_string().into(),
-                    AddressHost::Name(name) => (**name).into(),
-                },
-                slot,
-                former: former.into(),
-                counters: self.registry.backend_counters(&name),
-            });
-        }
-        members
-    }
-
-    /// Ids and former ids by hash. A present id wins over another backend's former one.
-    fn names(&mut self, pool: &model::Pool, members: &[Member]) -> Vec<(u64, u32)> {
-        let mut names: HashMap<u64, u32> = HashMap::with_capacity(members.len());
-        for (index, (member, backend)) in (0..).zip(members.iter().zip(&pool.backends)) {
-            if let Some(other) = names.insert(member.backend.name, index) {
-                let other = usize::try_from(other).ok().and_then(|other| pool.backends.get(other));
-                let other = other.map_or("another", |other| &*other.id.value);
-                self.report
-                    .error(
-                        format!("the ids {other} and {} have one hash", &*backend.id.value),
-                        &backend.id.place,
-                    )
-                    .hint("tokens could not tell them apart: give one of them another id");
-            }
-        }
-        for (index, member) in (0..).zip(members) {
-            for former in &member.former {
-                names.entry(*former).or_insert(index);
-            }
-        }
-        let mut names: Vec<(u64, u32)> = names.into_iter().collect();
-        names.sort_unstable();
-        names
-    }
-
-    fn stickiness(&mut self, pool: &model::Pool, sticky: &model::Sticky) -> Option<Stickiness> {
+    /// `place`: of the pool or route that binds so.
+    fn stickiness(
+        &mut self,
+        place: &Place,
+        sticky: &model::Sticky,
+        name: &str,
+    ) -> Option<Arc<Stickiness>> {
         let of_file = &self.inputs.model.sessions.keys;
         let keys = match &sticky.keys {
             Some(keys) => keys.as_slice(),
@@ -229,15 +200,43 @@ impl Compiler<'_> {
         let ring = match KeyRing::new(keys) {
             Ok(ring) => Arc::new(ring),
             Err(error) => {
-                let message = format!("pools.{}.sticky: {error}", &*pool.name.value);
-                self.report.error(message, &pool.name.place);
+                self.report.error(format!("{name}: sticky: {error}"), place);
                 return None;
             }
         };
-        let sharing = self.inputs.model.pools.iter().filter(|other| {
-            other.sticky.as_ref().is_some_and(|other| *other.scope.value == *sticky.scope.value)
-        });
-        Some(Stickiness::new(sticky, ring, sharing.count() == 1))
+        let single = self.pools_in_scope.get(&*sticky.scope.value).is_none_or(|pools| *pools <= 1);
+        Some(Arc::new(Stickiness::new(sticky, ring, single)))
+    }
+
+    /// The pool of a route, or those that share its visitors.
+    fn forward(
+        &mut self,
+        route: &model::Route,
+        shares: &[model::Share],
+        pools: &[Option<Arc<Pool>>],
+    ) -> Option<Forward> {
+        let share = |share: &model::Share| {
+            let pool = Arc::clone(pools.get(share.pool)?.as_ref()?);
+            Some(Share { pool, weight: share.weight })
+        };
+        let shares = shares.iter().map(share).collect::<Option<Vec<_>>>()?;
+        let mut hashes: Vec<u64> = shares.iter().map(|share| share.pool.hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        if hashes.len() < shares.len() {
+            let message = format!("route {}: two of its pools have one hash", &*route.name.value);
+            self.report
+                .error(message, &route.name.place)
+                .hint("tokens could not tell them apart: give one of them another name");
+        }
+        let sticky = match &route.sticky {
+            None => None,
+            Some(sticky) => {
+                let name = format!("route {}", &*route.name.value);
+                Some(self.stickiness(&route.name.place, sticky, &name)?)
+            }
+        };
+        Forward::new(shares, sticky)
     }
 
     fn route(
@@ -246,30 +245,20 @@ impl Compiler<'_> {
         route: &model::Route,
         pools: &[Option<Arc<Pool>>],
     ) -> Option<Arc<Route>> {
-        let mut wrong = |problem: String| {
-            let message = format!("route {}: {problem}", &*route.name.value);
-            self.report.error(message, &route.name.place);
-        };
         let action = match &route.action {
-            model::Action::Pool(index) => Action::Forward(Arc::clone(pools.get(*index)?.as_ref()?)),
-            model::Action::Split(_) => {
-                wrong("split: not in this version".to_owned());
-                return None;
+            model::Action::Pool(pool) => {
+                let share = model::Share { pool: *pool, weight: 1 };
+                Action::Forward(self.forward(route, &[share], pools)?)
             }
-            model::Action::Redirect(redirect) => match RedirectPlan::new(redirect) {
-                Ok(plan) => Action::Redirect(plan),
-                Err(error) => {
-                    wrong(error.to_string());
-                    return None;
-                }
-            },
-            model::Action::Respond(respond) => match RespondPlan::new(respond) {
-                Ok(plan) => Action::Respond(plan),
-                Err(error) => {
-                    wrong(error.to_string());
-                    return None;
-                }
-            },
+            model::Action::Split(shares) => Action::Forward(self.forward(route, shares, pools)?),
+            model::Action::Redirect(redirect) => {
+                let plan = RedirectPlan::new(redirect);
+                Action::Redirect(plan.map_err(|error| self.wrong(route, &error)).ok()?)
+            }
+            model::Action::Respond(respond) => {
+                let plan = RespondPlan::new(respond);
+                Action::Respond(plan.map_err(|error| self.wrong(route, &error)).ok()?)
+            }
         };
         Some(Arc::new(Route {
             index,
@@ -280,6 +269,11 @@ impl Compiler<'_> {
             retry: route.retry,
             counters: self.registry.route(&route.name),
         }))
+    }
+
+    fn wrong(&mut self, route: &model::Route, problem: &dyn std::fmt::Display) {
+        let message = format!("route {}: {problem}", &*route.name.value);
+        self.report.error(message, &route.name.place);
     }
 
     fn listener(
@@ -377,14 +371,6 @@ impl Compiler<'_> {
         self.certificates.push((Arc::clone(&store), table));
         Some(ListenerTls { config, store })
     }
-}
-
-fn new_state(backend: &model::Backend) -> Arc<BackendState> {
-    let state = BackendState::default();
-    if let AddressHost::Ip(ip) = backend.address.host {
-        state.set_addresses(vec![SocketAddr::new(ip, backend.address.port)]);
-    }
-    Arc::new(state)
 }
 
 /// The file's limit is for the process: each worker keeps its share, rounded up.

@@ -1,10 +1,15 @@
 //! The immutable whole that requests read: one per generation, swapped at once.
 
 pub mod certificates;
+pub mod choice;
 pub mod compile;
+pub mod forward;
+pub mod ghost;
 pub mod listener;
 pub mod pool;
+pub mod pool_state;
 pub mod registry;
+mod select;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,8 +21,10 @@ use crate::config::model::RouteTimeouts;
 pub use crate::config::model::{Health, HealthKind, OnCacheable, Retry as RetryRules};
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
+pub use forward::{Forward, Share};
 pub use listener::Listener;
 pub use pool::{Member, Pool};
+pub use pool_state::PoolState;
 
 /// Configuration, compiled.
 #[derive(Debug)]
@@ -62,8 +69,8 @@ pub struct Route {
 /// What a route does.
 #[derive(Debug)]
 pub enum Action {
-    /// Forward to a backend of this pool.
-    Forward(Arc<Pool>),
+    /// Forward to a backend of a pool.
+    Forward(Forward),
     /// Answer with a redirect.
     Redirect(RedirectPlan),
     /// Answer with a fixed response.
@@ -71,12 +78,13 @@ pub enum Action {
 }
 
 impl Route {
-    /// The pool it forwards to, if it forwards.
-    pub fn pool(&self) -> Option<&Arc<Pool>> {
-        match &self.action {
-            Action::Forward(pool) => Some(pool),
-            Action::Redirect(_) | Action::Respond(_) => None,
-        }
+    /// The pools it forwards to, if it forwards.
+    pub fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        let shares = match &self.action {
+            Action::Forward(forward) => forward.shares(),
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        };
+        shares.iter().map(|share| &share.pool)
     }
 }
 

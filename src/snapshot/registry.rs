@@ -12,7 +12,7 @@ use crate::tls::client::ClientTls;
 use crate::tls::server::Resumption;
 use crate::tls::store::CertificateStore;
 
-use super::Snapshot;
+use super::{PoolState, Snapshot};
 
 /// Counters stay this long after their object has left the configuration.
 const AFTERLIFE: Duration = Duration::from_mins(5);
@@ -63,10 +63,13 @@ pub struct Registry {
     backends: HashMap<BackendName, Kept>,
     backend_series: HashMap<BackendName, Series<BackendCounters>>,
     pools: HashMap<Arc<str>, Series<PoolCounters>>,
+    pool_states: HashMap<Arc<str>, Arc<PoolState>>,
     routes: HashMap<Arc<str>, Series<RouteCounters>>,
     listeners: HashMap<Arc<str>, Series<ListenerCounters>>,
     stores: HashMap<Arc<str>, Arc<CertificateStore>>,
     client_tls: HashMap<String, Arc<ClientTls>>,
+    /// Hashes of former ids, as an earlier process has left them.
+    former: HashMap<BackendName, Vec<u64>>,
 }
 
 impl Registry {
@@ -79,11 +82,23 @@ impl Registry {
             backends: HashMap::new(),
             backend_series: HashMap::new(),
             pools: HashMap::new(),
+            pool_states: HashMap::new(),
             routes: HashMap::new(),
             listeners: HashMap::new(),
             stores: HashMap::new(),
             client_tls: HashMap::new(),
+            former: HashMap::new(),
         }
+    }
+
+    /// Takes over what an earlier process knew of renamed backends: the hashes of their former
+    /// ids.
+    pub fn remember_names(&mut self, former: HashMap<BackendName, Vec<u64>>) {
+        self.former = former;
+    }
+
+    pub(super) fn former_names(&self, name: &BackendName) -> Vec<u64> {
+        self.former.get(name).cloned().unwrap_or_default()
     }
 
     /// Worker threads, each with its own block of every counter.
@@ -119,6 +134,10 @@ impl Registry {
         (kept_or_new(self.pools.get(name), self.workers), slot)
     }
 
+    pub(super) fn pool_state(&self, name: &str) -> Option<&Arc<PoolState>> {
+        self.pool_states.get(name)
+    }
+
     pub(super) fn route(&self, name: &str) -> Arc<PerWorker<RouteCounters>> {
         kept_or_new(self.routes.get(name), self.workers)
     }
@@ -141,6 +160,7 @@ impl Registry {
     /// left: state at once, counters after their afterlife.
     pub fn adopt(&mut self, snapshot: &Snapshot, now: Instant) {
         self.backends.clear();
+        self.pool_states.clear();
         self.stores.clear();
         self.client_tls.clear();
         mark_gone(&mut self.backend_series, now);
@@ -150,6 +170,7 @@ impl Registry {
         for pool in &snapshot.pools {
             let counters = Arc::clone(&pool.counters);
             keep(&mut self.pools, Arc::clone(&pool.name), counters, pool.slot);
+            self.pool_states.insert(Arc::clone(&pool.name), Arc::clone(&pool.state));
             if let Some(tls) = &pool.tls {
                 self.client_tls.insert(tls.key().to_owned(), Arc::clone(tls));
             }

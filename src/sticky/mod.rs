@@ -1,10 +1,14 @@
 //! How a pool knows its visitors again: read the token, judge its age, write the cookie.
+// What a client or a backend brings by itself (a header, a query, an application's cookie) is a
+// value: its hash stands for the session, and there is nothing to write.
 
 mod cacheable;
 pub mod cookie;
+pub mod count;
 mod keys;
 mod render;
 mod token;
+mod value;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +17,9 @@ pub use cacheable::{explicit_freshness, is_publicly_cacheable};
 pub use cookie::Stripped;
 pub use keys::{KeyError, KeyRing};
 pub use token::{OpenError, SEALED_LENGTH, Sealed, Token};
+pub use value::{prefix_hash, query_value, value_hash};
 
+pub use crate::config::model::{By, OnDown, OnFull};
 use crate::config::model::{OnCacheable, Sticky};
 use render::SetCookie;
 
@@ -25,6 +31,7 @@ const MOST_OPENS: u32 = 2;
 /// A pool's session keeping, compiled.
 #[derive(Debug, Clone)]
 pub struct Stickiness {
+    by: By,
     keys: Arc<KeyRing>,
     scope: Arc<str>,
     /// Scope and key ring in one number, for `Memo`.
@@ -35,6 +42,12 @@ pub struct Stickiness {
     idle: u32,
     lifetime: Option<u32>,
     refresh: u32,
+    on_down: OnDown,
+    home_stable: u32,
+    on_full: OnFull,
+    max_sessions: u32,
+    /// Sessions that were idle for so many seconds may be moved to even out the pool.
+    rebalance_idle: Option<u32>,
     on_cacheable: OnCacheable,
     pass: bool,
 }
@@ -50,6 +63,10 @@ pub enum Presented {
     Expired(Token),
     /// Cookies of our name, none of which opens.
     Invalid,
+    /// An operator's token for a look at one backend, whatever holds for visitors.
+    Look(Token),
+    /// A value that the client brings, by its hash.
+    Value(u64),
 }
 
 /// What a choice of a backend means for the visitor's cookie. Written only when that backend has
@@ -99,6 +116,7 @@ impl Stickiness {
         let idle = seconds(sticky.idle).max(1);
         let max_age = sticky.max_age.map(seconds);
         Self {
+            by: sticky.by.clone(),
             keys,
             scope,
             domain,
@@ -108,9 +126,54 @@ impl Stickiness {
             idle,
             lifetime: sticky.lifetime.map(seconds),
             refresh: (max_age.unwrap_or(idle).min(idle) / 10).max(1),
+            on_down: sticky.on_down,
+            home_stable: seconds(sticky.home_stable),
+            on_full: sticky.on_full,
+            max_sessions: sticky.max_sessions,
+            rebalance_idle: sticky.rebalance.map(|rebalance| seconds(rebalance.idle)),
             on_cacheable: sticky.on_cacheable,
             pass: sticky.pass,
         }
+    }
+
+    /// What binds a visitor.
+    pub fn by(&self) -> &By {
+        &self.by
+    }
+
+    /// Whether the backend makes the value by which it knows its visitors.
+    pub fn learns(&self) -> bool {
+        matches!(self.by, By::LearnHeader(_) | By::LearnCookie(_))
+    }
+
+    /// Scope and key ring in one number: what tokens of one connection are told apart by.
+    pub fn domain(&self) -> u64 {
+        self.domain
+    }
+
+    /// What happens to visitors whose backend is down.
+    pub fn on_down(&self) -> OnDown {
+        self.on_down
+    }
+
+    /// Seconds for which a home must have been well before its visitors go back to it.
+    pub fn home_stable(&self) -> u32 {
+        self.home_stable
+    }
+
+    /// What happens to visitors whose backend is at `max_requests`.
+    pub fn on_full(&self) -> OnFull {
+        self.on_full
+    }
+
+    /// Sessions from which on a backend takes nobody new; 0: no limit.
+    pub fn max_sessions(&self) -> u32 {
+        self.max_sessions
+    }
+
+    /// Seconds of silence after which a session may be moved to even out the pool; none: never.
+    pub fn rebalance_idle(&self) -> Option<u32> {
+        self.rebalance_idle
     }
 
     /// Finds the visitor's token in the fields of `Cookie`. Over https both names are read, the
@@ -204,13 +267,22 @@ impl Stickiness {
 
     /// A time in the future, from a node whose clock is ahead, counts as now.
     fn judge(&self, token: Token, now: u32) -> Presented {
-        let over = |since: u32, limit: u32| {
-            now.saturating_sub(since) > limit.saturating_add(SKEW.min(limit / 10))
-        };
-        let expired = over(token.last_seen, self.idle)
-            || self.lifetime.is_some_and(|lifetime| over(token.first_seen, lifetime));
+        if token.is_look() {
+            let over = now > token.last_seen;
+            return if over { Presented::Expired(token) } else { Presented::Look(token) };
+        }
+        let expired = over(token.last_seen, self.idle, now) || self.outlived(&token, now);
         if expired { Presented::Expired(token) } else { Presented::Valid(token) }
     }
+
+    /// Whether its lifetime is over, however often it was used.
+    pub fn outlived(&self, token: &Token, now: u32) -> bool {
+        self.lifetime.is_some_and(|lifetime| over(token.first_seen, lifetime, now))
+    }
+}
+
+fn over(since: u32, limit: u32, now: u32) -> bool {
+    now.saturating_sub(since) > limit.saturating_add(SKEW.min(limit / 10))
 }
 
 /// One exchange's search for a token that opens.

@@ -36,9 +36,12 @@ pub struct Token {
     pub first_seen: u32,
     /// Unix seconds, as of the last refresh.
     pub last_seen: u32,
-    /// Reserved: 0 in this version, and carried along where it is not.
+    /// `LOOK`, or 0; others are carried along.
     pub flags: u8,
 }
+
+/// Flag of a token for a look at one backend: `last_seen` is then its end.
+const LOOK: u8 = 1;
 
 impl Token {
     /// A new session, at home on its first backend.
@@ -56,6 +59,16 @@ impl Token {
     #[must_use]
     pub fn moved(self, pool: u64, backend: u64, now: u32) -> Self {
         Self { pool, backend, last_seen: now, ..self }
+    }
+
+    /// For a look at a backend until this time (Unix seconds), whatever holds for visitors.
+    pub fn look(session: u64, pool: u64, backend: u64, now: u32, until: u32) -> Self {
+        Self { last_seen: until, flags: LOOK, ..Self::begin(session, pool, backend, now) }
+    }
+
+    /// Whether it is for a look.
+    pub fn is_look(&self) -> bool {
+        self.flags & LOOK != 0
     }
 
     fn write(&self) -> [u8; PLAIN] {

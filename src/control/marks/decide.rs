@@ -4,18 +4,20 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::admin::facts::{Mark, MarkWord};
-use crate::backend::{Backend, Standing, Verdict};
+use jiff::Timestamp;
+
+use crate::admin::facts::{DrainTerms, Mark, MarkWord};
+use crate::backend::{self, Backend, Standing, Verdict};
 use crate::config::model::{AddressHost, AdminState};
 use crate::control::refused;
-use crate::event::{MarkAction, MarkTarget, Refusal};
+use crate::event::{DrainPlan, MarkAction, MarkTarget, Refusal, Then, Tunnels, Until};
 use crate::snapshot::{Pool, Snapshot};
 
 /// Pool and id of a backend that a mark is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Named {
-    pub(super) pool: String,
-    pub(super) backend: String,
+pub(in crate::control) struct Named {
+    pub(in crate::control) pool: String,
+    pub(in crate::control) backend: String,
 }
 
 impl Named {
@@ -199,6 +201,51 @@ pub(super) fn in_force(
     found
 }
 
+/// A plan whose times begin to run now.
+pub(super) fn terms(
+    plan: &DrainPlan,
+    now: Timestamp,
+    target: &Named,
+    snapshot: &Snapshot,
+) -> DrainTerms {
+    let after = match plan.deadline {
+        Until::Default => snapshot.pool(&target.pool).and_then(|pool| pool.drain_deadline),
+        Until::Never => None,
+        Until::After(time) => Some(time),
+    };
+    DrainTerms {
+        // One beyond the calendar is none.
+        deadline: after.and_then(|after| now.checked_add(after).ok()),
+        quiet_seconds: plan.quiet.map(|quiet| u32::try_from(quiet.as_secs()).unwrap_or(u32::MAX)),
+        then: plan.then,
+        tunnels: plan.tunnels,
+    }
+}
+
+/// What the drain of a backend tells the workers, where a mark drains it. `spread`: milliseconds
+/// over which tunnels are closed.
+pub(super) fn orders(
+    marks: &[Mark],
+    backend: &Backend,
+    spread: u32,
+) -> Option<backend::DrainTerms> {
+    let drains = |mark: &&Mark| {
+        mark.pool == *backend.pool
+            && mark.backend == *backend.id
+            && mark.says == MarkWord::State(AdminState::Drain)
+    };
+    let mark = marks.iter().find(drains)?;
+    let seconds = |time: Timestamp| u32::try_from(time.as_second()).unwrap_or(0);
+    Some(backend::DrainTerms {
+        since: seconds(mark.when),
+        deadline: mark.drain.and_then(|drain| drain.deadline).map(seconds),
+        quiet: mark.drain.and_then(|drain| drain.quiet_seconds),
+        cut: mark.drain.is_some_and(|drain| drain.then == Then::Cut),
+        close_tunnels: mark.drain.is_some_and(|drain| drain.tunnels == Tunnels::Close),
+        spread,
+    })
+}
+
 /// The new id of a backend that left the file under the mark's id and came back under another.
 pub(super) fn renamed(mark: &Mark, old: &Snapshot, new: &Snapshot) -> Option<String> {
     let pool = new.pool(&mark.pool)?;
@@ -212,8 +259,6 @@ pub(super) fn renamed(mark: &Mark, old: &Snapshot, new: &Snapshot) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
     use crate::control::tests::snapshot;
     use crate::event::DrainPlan;

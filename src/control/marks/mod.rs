@@ -8,14 +8,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::audit::Audit;
-use super::refused;
+use super::{refused, unix};
 use super::state::StateDir;
 use crate::admin::facts::{Facts, Mark, MarkWord, lock};
-use crate::backend::Backend;
+use crate::backend::{Backend, Standing};
 use crate::config::defaults::MAX_WEIGHT;
-use crate::event::{Actor, MarkAction, MarkChange, Refusal};
+use crate::event::{Actor, MarkAction, MarkChange, MarkTarget, Refusal};
 use crate::snapshot::Snapshot;
-use decide::{Named, merge, targets};
+pub(super) use decide::Named;
+use decide::{merge, targets};
 
 const FILE: &str = "marks.json";
 
@@ -98,7 +99,10 @@ impl Marks {
             why: change.reason.clone(),
             until,
             in_file: true,
-            drain: None,
+            drain: match change.action {
+                MarkAction::Drain(plan) => Some(decide::terms(&plan, now, target, snapshot)),
+                _ => None,
+            },
         };
         let before = self.list.clone();
         for target in &targets {
@@ -135,6 +139,42 @@ impl Marks {
         }
     }
 
+    /// The backends that are meant.
+    ///
+    /// # Errors
+    /// Where there is none such.
+    pub(super) fn targets(
+        &self,
+        target: &MarkTarget,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Named>, Refusal> {
+        targets(target, snapshot, &self.list)
+    }
+
+    /// Whether the state of a backend is marked.
+    pub(super) fn has_state(&self, named: &Named) -> bool {
+        decide::in_force(&self.list, &named.pool, &named.backend).0.is_some()
+    }
+
+    /// Backends whose state this one has marked.
+    pub(super) fn named_by(&self, who: &str) -> Vec<Named> {
+        let by = self.list.iter().filter(|mark| mark.who == who);
+        let by = by.filter(|mark| matches!(mark.says, MarkWord::State(_)));
+        by.map(|mark| Named { pool: mark.pool.clone(), backend: mark.backend.clone() }).collect()
+    }
+
+    /// Lifts what this one has marked of a backend's state.
+    pub(super) fn lift_state(&mut self, named: &Named, actor: &Actor, snapshot: &Snapshot) {
+        self.list.retain(|mark| {
+            let meant = mark.pool == named.pool && mark.backend == named.backend;
+            !(meant && mark.who == actor.0 && matches!(mark.says, MarkWord::State(_)))
+        });
+        self.keep_or_tell();
+        self.refresh(snapshot);
+        let subject = format!("{}/{}", named.pool, named.backend);
+        self.audit.record(actor, "unmark", &subject, None);
+    }
+
     /// When the next mark ends.
     pub(super) fn next_end(&self) -> Option<Timestamp> {
         self.list.iter().filter_map(|mark| mark.until).min()
@@ -145,10 +185,18 @@ impl Marks {
             let pool = snapshot.pool(&mark.pool);
             mark.in_file = pool.is_some_and(|pool| pool.member(&mark.backend).is_some());
         }
+        let drain_timeout = self.facts.loaded().model.runtime.drain_timeout;
+        let spread = u32::try_from(drain_timeout.as_millis()).unwrap_or(u32::MAX);
         for backend in snapshot.pools.iter().flat_map(|pool| &pool.members).map(|m| &m.backend) {
+            let before = backend.standing();
             let (state, weight) = decide::in_force(&self.list, &backend.pool, &backend.id);
+            backend.state.drain.set(decide::orders(&self.list, backend, spread));
             backend.state.set_mark(state, weight);
+            if before != Standing::Open && backend.standing() == Standing::Open {
+                backend.state.came_up(unix());
+            }
         }
+        snapshot.pools.iter().for_each(|pool| pool.state.queue.call_all());
         lock(&self.facts.marks).clone_from(&self.list);
     }
 

@@ -59,6 +59,8 @@ pub struct Entry<'a> {
     pub bytes_in: u64,
     /// Bytes of the response body.
     pub bytes_out: u64,
+    /// In the queue for a place at a backend.
+    pub t_queue: Duration,
     /// Until the connection to the backend was there.
     pub t_connect: Option<Duration>,
     /// Until the response head was there.
@@ -119,9 +121,8 @@ impl Entry<'_> {
         json::number(out, self.bytes_in);
         out.extend_from_slice(b",\"bytes_out\":");
         json::number(out, self.bytes_out);
-        // Nobody waits for a backend in this version: what was forwarded waited for no time.
         out.extend_from_slice(b",\"t_queue\":");
-        json::millis(out, (self.attempts > 0).then_some(Duration::ZERO));
+        json::millis(out, (self.attempts > 0).then_some(self.t_queue));
         out.extend_from_slice(b",\"t_connect\":");
         json::millis(out, self.t_connect);
         out.extend_from_slice(b",\"t_first_byte\":");
@@ -241,6 +242,7 @@ pub(super) mod tests {
             token: "valid",
             bytes_in: 0,
             bytes_out: 1234,
+            t_queue: Duration::ZERO,
             t_connect: None,
             t_first_byte: Some(Duration::from_micros(1_500)),
             t_total: Some(Duration::from_micros(2_042)),

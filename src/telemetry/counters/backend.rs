@@ -9,6 +9,8 @@ use crate::telemetry::word::words;
 words! {
     /// A part of an attempt's time.
     pub enum Phase {
+        /// In the queue; only where a place had to be waited for.
+        Queue = "queue",
         /// Until the connection was ready (TCP and TLS); only where one was opened.
         Connect = "connect",
         /// From the attempt's start to the response head.

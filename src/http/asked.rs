@@ -1,0 +1,276 @@
+//! The attempts of one exchange: who is asked, who is asked next, and what comes of it.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+
+use crate::backend::Backend;
+use crate::net::clock;
+use crate::snapshot::choice::{Choice, Selected, Visitor};
+use crate::snapshot::{Forward, Listener, Pool, Route};
+use crate::sticky::{By, Issue, Presented, Stickiness};
+use crate::telemetry::counters::{ClientProtocol, MoveCause};
+use crate::telemetry::reason::Reason;
+
+use super::attempt::{self, Missed, Waits};
+use super::body::Body;
+use super::failure::Failure;
+use super::forward::Outbound;
+use super::header::forwarded::Client;
+use super::local;
+use super::peer::Peer;
+use super::record::Record;
+use super::respond::{self, Shape};
+use super::retry::{Attempts, Verdict};
+use super::tunnel;
+use super::turn::{Turn, Waiting};
+
+/// A request for a pool, with all that its attempts share.
+pub(super) struct Asked<'a> {
+    pub(super) forward: &'a Forward,
+    pub(super) sticky: Option<&'a Stickiness>,
+    pub(super) pool: &'a Pool,
+    pub(super) route: &'a Route,
+    pub(super) listener: &'a Listener,
+    pub(super) peer: &'a Arc<Peer>,
+    pub(super) client: Client,
+    /// The connection carries one client's requests only.
+    pub(super) alone: bool,
+    pub(super) visitor: Visitor,
+    pub(super) outbound: Outbound,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        // Answered, failed or given up by the client: nobody joins it any more.
+        if let Some(scope) = self.offers() {
+            self.peer.answered(scope);
+        }
+    }
+}
+
+impl Asked<'_> {
+    pub(super) async fn answer(
+        &mut self,
+        record: &mut Record,
+        mut upgrade: Option<tunnel::Upgrade>,
+    ) -> Result<Response<Body>, Failure> {
+        let timeouts = &self.route.timeouts;
+        let waits = Waits {
+            response_header: timeouts.response_header,
+            total: timeouts.request,
+            write: timeouts.write.unwrap_or(self.listener.timeouts.write),
+        };
+        let mut attempts = Attempts::new(self.route.retry);
+        let mut waiting = Waiting::default();
+        let mut last: Option<Failure> = None;
+        // What the next attempt is to be paid for: why, and whether the request was sent.
+        let mut owed: Option<(Reason, bool)> = None;
+        local::position(self.pool, |_, budget| budget.earn(self.route.retry.budget_percent));
+        loop {
+            if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
+                return Err(Failure::because(Reason::Deadline, "timeouts.request"));
+            }
+            let choice = match self.select(&attempts, record) {
+                Ok(Selected::Now(choice)) => choice,
+                Ok(Selected::Wait(at)) => {
+                    let left = waits.total.map(|limit| limit.saturating_sub(record.elapsed()));
+                    let turn = waiting.turn(self.pool, at, left).await;
+                    record.queued(waiting.waited());
+                    self.came(turn, at, &mut waiting)?;
+                    continue;
+                }
+                // Nobody else is left: what was tried tells more than that.
+                Err(reason) => return Err(last.unwrap_or_else(|| reason.into())),
+            };
+            let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
+            let backend = &member.backend;
+            let Some(in_flight) = backend.state.begin(backend.max_requests) else {
+                // Somebody was faster; now it is full for us, too.
+                self.visitor.called = false;
+                continue;
+            };
+            waiting.done(self.pool, backend);
+            // Only now that there is somebody to ask.
+            if let Some((reason, sent)) = owed.take()
+                && !self.afford(reason, sent)
+            {
+                return Err(last.unwrap_or_else(|| reason.into()));
+            }
+            let told = choice.told.filter(|_| !self.outbound.preflight);
+            record.chosen(choice.member, told);
+            self.offer(&choice);
+            let place = (member, in_flight);
+            let sent =
+                attempt::send(self.pool, place, &mut self.outbound, attempts.fresh, waits, record);
+            let missed = match sent.await {
+                Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    let shape = self.shape(&choice, record);
+                    let upgrade = upgrade.take();
+                    let idle = timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
+                    return tunnel::begin(reply, upgrade, &shape, idle, record);
+                }
+                Ok(mut reply) => {
+                    if let Some(missed) = self.unwanted(&mut reply, &mut attempts, &choice) {
+                        last = Some(missed);
+                        continue;
+                    }
+                    return respond::build(reply, &self.shape(&choice, record), record);
+                }
+                Err(missed) => missed,
+            };
+            self.unwell(&member.backend, &missed);
+            let bound = choice.seen.is_some_and(|seen| seen.member == choice.member);
+            let verdict =
+                attempts.after(missed.failed, &self.outbound.method, choice.member, bound);
+            if verdict == Verdict::Stop {
+                return Err(missed.failure);
+            }
+            owed = Some((missed.failure.reason, missed.failed.sent));
+            last = Some(missed.failure);
+        }
+    }
+
+    /// The backend for the next attempt; where a bound visitor's pool has nobody left, one of
+    /// another pool that shares the route.
+    fn select(&mut self, attempts: &Attempts, record: &mut Record) -> Result<Selected, Reason> {
+        let select = |asked: &Self| {
+            local::position(asked.pool, |cursor, _| {
+                asked.pool.select(asked.sticky, &asked.visitor, &attempts.tried, cursor)
+            })
+        };
+        let selected = select(self);
+        let none_left = matches!(
+            selected,
+            Err(Reason::NoBackendDown | Reason::NoBackendAdmin | Reason::NoBackendEmpty)
+        );
+        if !none_left || !attempts.tried.is_empty() || self.visitor.evicted.is_some() {
+            return selected;
+        }
+        let Some(other) = self.forward.another(self.pool, self.visitor.fresh) else {
+            return selected;
+        };
+        if let Some(token) = self.visitor.token() {
+            self.pool.state.sessions.forget(token.session);
+        }
+        self.pool = other;
+        self.visitor.evicted = Some(MoveCause::Down);
+        record.forwarded(other);
+        select(self)
+    }
+
+    /// What a turn in the queue, or the end of the wait for one, means for the next choice.
+    fn came(&mut self, turn: Turn, at: Option<usize>, waiting: &mut Waiting) -> Result<(), Reason> {
+        let bound = self.visitor.token().is_some()
+            || matches!(self.visitor.presented, Presented::Value(_));
+        match turn {
+            Turn::Come => self.visitor.called = waiting.has_ticket(),
+            // It has waited for its own backend: this once another one will do.
+            Turn::Late | Turn::NoRoom if bound && at.is_some() && !self.visitor.spill => {
+                waiting.leave();
+                self.visitor.called = false;
+                self.visitor.spill = true;
+            }
+            Turn::Late => return Err(Reason::QueueTimeout),
+            Turn::NoRoom => return Err(Reason::QueueFull),
+        }
+        Ok(())
+    }
+
+    /// A backend that cannot be reached: its visitors go home to it a while after the last time,
+    /// and a ghost ends by it.
+    fn unwell(&self, backend: &Backend, missed: &Missed) {
+        let unreachable = matches!(
+            missed.failed.reason,
+            Reason::ConnectRefused | Reason::ConnectTimeout | Reason::BackendTls
+        );
+        if unreachable {
+            backend.state.connect_failed(self.visitor.now);
+            if backend.ghost {
+                backend.state.end();
+            }
+        }
+    }
+
+    /// A backend's 5xx, where the route says that another one may be asked.
+    fn unwanted(
+        &mut self,
+        reply: &mut attempt::Reply,
+        attempts: &mut Attempts,
+        choice: &Choice,
+    ) -> Option<Failure> {
+        let status = reply.response.status();
+        if !self.route.retry.status_5xx || !status.is_server_error() {
+            return None;
+        }
+        let failed = super::retry::Failed {
+            reason: Reason::BackendStatus,
+            sent: true,
+            reused: false,
+            untouched: self.outbound.untouched(),
+        };
+        let verdict = attempts.after(failed, &self.outbound.method, choice.member, false);
+        // Without anybody else to ask, the backend's own answer is the best there is.
+        let others = local::position(self.pool, |cursor, _| {
+            self.pool.select(self.sticky, &self.visitor, &attempts.tried, cursor).is_ok()
+        });
+        if verdict == Verdict::Stop || !others || !self.afford(Reason::BackendStatus, true) {
+            return None;
+        }
+        if self.outbound.repeatable
+            && let Some(connection) = reply.loan.connection()
+        {
+            self.outbound.written = connection.take_written();
+        }
+        Some(Failure::because(Reason::BackendStatus, status.as_str().to_owned()))
+    }
+
+    /// Pays for a retry out of the pool's budget, where a backend may have seen the request.
+    fn afford(&self, reason: Reason, sent: bool) -> bool {
+        let paid = !sent || local::position(self.pool, |_, budget| budget.spend(clock::now()));
+        let counters = self.pool.counters.get(local::worker());
+        if paid {
+            counters.retry(reason);
+        } else {
+            counters.retry_budget_exhausted.add(1);
+        }
+        paid
+    }
+
+    fn shape<'s>(&'s self, choice: &'s Choice, record: &Record) -> Shape<'s> {
+        let body = self.route.timeouts.body.unwrap_or(self.listener.timeouts.body);
+        // A preflight has no cookies to remember the binding by.
+        let preflight = self.outbound.preflight;
+        let issue = if preflight { Issue::Nothing } else { choice.issue };
+        let left = self.route.timeouts.request;
+        Shape {
+            pool: self.pool,
+            sticky: self.sticky,
+            choice,
+            issue,
+            joined: self.visitor.join.is_some(),
+            https: self.client.https,
+            now: self.visitor.now,
+            body,
+            left: left.map(|limit| limit.saturating_sub(record.elapsed())),
+        }
+    }
+
+    /// The scope in which siblings on this connection may join what begins here, if they may.
+    fn offers(&self) -> Option<u64> {
+        let sticky = self.sticky.filter(|sticky| *sticky.by() == By::Cookie)?;
+        let offers = self.peer.protocol == ClientProtocol::Http2
+            && self.visitor.presented == Presented::None
+            && !self.outbound.preflight
+            && self.alone;
+        offers.then(|| sticky.domain())
+    }
+
+    fn offer(&self, choice: &Choice) {
+        if let Issue::Bind(token) = choice.issue
+            && let Some(scope) = self.offers()
+        {
+            self.peer.offer(scope, token);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A pool's backends: who stays who they were, who was renamed, and who is left as a ghost.
+
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Compiler;
+use crate::backend::{Backend, BackendState, name_hash};
+use crate::config::model::{self, Address, AddressHost, AdminState, By};
+use crate::snapshot::registry::{BackendName, Kept, Wire};
+use crate::snapshot::{Member, PoolState};
+use crate::sticky::count::{Purpose, Sessions};
+use crate::tls::client::ClientTls;
+
+/// Values that a pool learns, the oldest of which then give way.
+const MOST_LEARNED: u32 = 100_000;
+
+/// Which backend it is, and what it keeps from one generation to the next.
+struct Who {
+    name: BackendName,
+    state: Arc<BackendState>,
+    slot: usize,
+    former: Vec<u64>,
+}
+
+/// What the file says about a backend, or what is left of it.
+struct Facts<'a> {
+    address: &'a Address,
+    weight: u32,
+    state: AdminState,
+    max_requests: u32,
+    ghost: bool,
+}
+
+impl Compiler<'_> {
+    /// What the pool of this name knows of its visitors, for as long as there is such a pool.
+    pub(super) fn pool_state(&mut self, pool: &model::Pool) -> Arc<PoolState> {
+        let sticky = pool.sticky.as_ref();
+        let learns = sticky.is_some_and(|sticky| {
+            matches!(sticky.by, By::LearnHeader(_) | By::LearnCookie(_))
+        });
+        if let Some(kept) = self.registry.pool_state(&pool.name)
+            && kept.learns == learns
+        {
+            return Arc::clone(kept);
+        }
+        let idle = sticky.map_or(0, |sticky| sticky.idle.as_secs());
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX).max(1);
+        let purpose = if learns { Purpose::Learn { most: MOST_LEARNED } } else { Purpose::Count };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        Arc::new(PoolState::new(Sessions::new(purpose, idle, now), learns))
+    }
+
+    /// The backends of the file in its order, then the ghosts.
+    pub(super) fn members(
+        &mut self,
+        pool: &model::Pool,
+        tls: Option<&Arc<ClientTls>>,
+        pool_state: &PoolState,
+    ) -> Vec<Member> {
+        let ids: HashSet<&str> = pool.backends.iter().map(|backend| &*backend.id.value).collect();
+        // A backend that left under one id and comes back under another with the same address is
+        // a rename: its state and its visitors follow.
+        let mut left: HashMap<Wire, (u64, Kept)> = self
+            .registry
+            .backends_of(&pool.name)
+            .filter(|((_, id), _)| !ids.contains(&**id))
+            .map(|((_, id), kept)| (kept.wire.clone(), (name_hash(id), kept.clone())))
+            .collect();
+        let tls_key = tls.map_or_else(String::new, |tls| tls.key().to_owned());
+        let mut members = Vec::with_capacity(pool.backends.len());
+        for backend in &pool.backends {
+            let name = (Arc::clone(&pool.name.value), Arc::clone(&backend.id.value));
+            let wire = Wire { address: backend.address.to_string(), tls: tls_key.clone() };
+            let (state, slot, former) = match self.registry.backend(&name) {
+                Some(kept) if kept.wire == wire => {
+                    (Arc::clone(&kept.state), kept.slot, kept.former.clone())
+                }
+                Some(kept) => {
+                    let former = kept.former.clone();
+                    (new_state(&backend.address), self.registry.next_slot(), former)
+                }
+                None => match left.remove(&wire) {
+                    Some((old, kept)) => {
+                        let mut former = kept.former.clone();
+                        former.push(old);
+                        (Arc::clone(&kept.state), kept.slot, former)
+                    }
+                    None => {
+                        let former = self.registry.former_names(&name);
+                        (new_state(&backend.address), self.registry.next_slot(), former)
+                    }
+                },
+            };
+            let facts = Facts {
+                address: &backend.address,
+                weight: backend.weight,
+                state: backend.state,
+                max_requests: backend.max_requests,
+                ghost: false,
+            };
+            let who = Who { name, state, slot, former };
+            members.push(self.member(pool, who, facts, pool_state));
+        }
+        members.extend(self.ghosts(pool, &tls_key, pool_state));
+        members
+    }
+
+    /// Backends that have left the file and are still there for who is bound to them.
+    fn ghosts(
+        &mut self,
+        pool: &model::Pool,
+        tls_key: &str,
+        pool_state: &PoolState,
+    ) -> Vec<Member> {
+        let mut members = Vec::new();
+        let ghosts = self.inputs.ghosts.iter().filter(|ghost| *ghost.pool == *pool.name.value);
+        for ghost in ghosts {
+            let is_back = |backend: &model::Backend| {
+                *backend.id.value == *ghost.id || backend.address.value == ghost.address
+            };
+            if pool.backends.iter().any(is_back) {
+                continue;
+            }
+            let name = (Arc::clone(&pool.name.value), Arc::clone(&ghost.id));
+            let wire = Wire { address: ghost.address.to_string(), tls: tls_key.to_owned() };
+            let kept = self.registry.backend(&name).filter(|kept| kept.wire == wire).cloned();
+            let (state, slot, former) = match kept {
+                Some(kept) => (kept.state, kept.slot, kept.former),
+                None => (new_state(&ghost.address), self.registry.next_slot(), Vec::new()),
+            };
+            let facts = Facts {
+                address: &ghost.address,
+                weight: 1,
+                state: AdminState::Drain,
+                max_requests: 0,
+                ghost: true,
+            };
+            let who = Who { name, state, slot, former };
+            members.push(self.member(pool, who, facts, pool_state));
+        }
+        members
+    }
+
+    fn member(
+        &mut self,
+        pool: &model::Pool,
+        who: Who,
+        facts: Facts<'_>,
+        pool_state: &PoolState,
+    ) -> Member {
+        let Who { name, state, slot, former } = who;
+        state.set_queue(&pool_state.queue);
+        let hash = name_hash(&name.1);
+        // One that was renamed keeps the seat that its visitors are counted on.
+        let seat = pool.sticky.as_ref().and_then(|_| {
+            let sessions = &pool_state.sessions;
+            let counted = former.last().copied().filter(|old| sessions.has_seat(*old));
+            pool_state.sessions.seat(counted.unwrap_or(hash))
+        });
+        Member {
+            host: match &facts.address.host {
+                AddressHost::Ip(ip) => ip.to_string().into(),
+                AddressHost::Name(name) => (**name).into(),
+            },
+            slot,
+            former: former.into(),
+            seat,
+            counters: self.registry.backend_counters(&name),
+            backend: Backend {
+                pool: name.0,
+                name: hash,
+                id: name.1,
+                address: facts.address.clone(),
+                weight: facts.weight,
+                state_in_file: facts.state,
+                checked: pool.health.is_some(),
+                max_requests: facts.max_requests,
+                ghost: facts.ghost,
+                state,
+            },
+        }
+    }
+
+    /// Ids and former ids by hash. A present id wins over another backend's former one.
+    pub(super) fn names(&mut self, pool: &model::Pool, members: &[Member]) -> Vec<(u64, u32)> {
+        let mut names: HashMap<u64, u32> = HashMap::with_capacity(members.len());
+        for (index, (member, backend)) in (0..).zip(members.iter().zip(&pool.backends)) {
+            if let Some(other) = names.insert(member.backend.name, index) {
+                let other = usize::try_from(other).ok().and_then(|other| pool.backends.get(other));
+                let other = other.map_or("another", |other| &*other.id.value);
+                self.report
+                    .error(
+                        format!("the ids {other} and {} have one hash", &*backend.id.value),
+                        &backend.id.place,
+                    )
+                    .hint("tokens could not tell them apart: give one of them another id");
+            }
+        }
+        for (index, member) in (0..).zip(members) {
+            for former in &member.former {
+                names.entry(*former).or_insert(index);
+            }
+        }
+        let mut names: Vec<(u64, u32)> = names.into_iter().collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+fn new_state(address: &Address) -> Arc<BackendState> {
+    let state = BackendState::default();
+    if let AddressHost::Ip(ip) = address.host {
+        state.set_addresses(vec![SocketAddr::new(ip, address.port)]);
+    }
+    Arc::new(state)
+}

@@ -1,0 +1,38 @@
+//! What changes about a pool while configurations come and go: its sessions and its queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::backend::Queue;
+use crate::sticky::count::Sessions;
+
+/// Kept by the registry under the pool's name.
+#[derive(Debug)]
+pub struct PoolState {
+    /// Who was seen where within `idle`.
+    pub sessions: Sessions,
+    /// Whether it learns what the backends make; otherwise it counts.
+    pub learns: bool,
+    /// Who waits for a place at a backend.
+    pub queue: Arc<Queue>,
+    /// Sessions that may still be moved in this period to even out the pool.
+    moves: AtomicU32,
+}
+
+impl PoolState {
+    /// Of a pool that has served nobody yet.
+    pub fn new(sessions: Sessions, learns: bool) -> Self {
+        Self { sessions, learns, queue: Arc::default(), moves: AtomicU32::new(0) }
+    }
+
+    /// Allows so many moves in the period that begins.
+    pub fn allow_moves(&self, moves: u32) {
+        self.moves.store(moves, Ordering::Relaxed);
+    }
+
+    /// Takes one of the moves of this period.
+    pub fn take_move(&self) -> bool {
+        let one_less = |moves: u32| moves.checked_sub(1);
+        self.moves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+}

@@ -1,0 +1,375 @@
+//! Who goes where: one attempt's visitor, and the pool as it is at this moment.
+
+mod bond;
+mod share;
+mod value;
+
+use crate::backend::{Backend, Standing};
+use crate::balance::{Candidates, Cursor, rendezvous};
+use crate::sticky::{By, Issue, OnDown, OnFull, Presented, Stickiness, Token};
+use crate::telemetry::counters::{MoveCause, StickyOutcome, StickyToken};
+use crate::telemetry::reason::Reason;
+
+use super::choice::{Choice, Seen, Selected, Told, Tried, Visitor};
+use super::pool::{Member, Pool};
+use bond::Bond;
+use share::{Below, Shares};
+
+impl Pool {
+    /// The backend for the next attempt. Decides only: whoever gets an answer writes the cookie.
+    /// `sticky`: how visitors are kept here; a route that binds in a scope of its own has its own.
+    ///
+    /// # Errors
+    /// Why the pool has nobody for this request.
+    pub fn select(
+        &self,
+        sticky: Option<&Stickiness>,
+        visitor: &Visitor,
+        tried: &Tried,
+        cursor: &mut Cursor,
+    ) -> Result<Selected, Reason> {
+        let view = View { pool: self, visitor, tried };
+        let Some(sticky) = sticky else {
+            return view.anyone(None, cursor).map(|place| match place {
+                Some(member) => Selected::Now(Choice {
+                    member,
+                    issue: Issue::Nothing,
+                    told: None,
+                    seen: None, sent_off: None,
+                }),
+                None => Selected::Wait(None),
+            });
+        };
+        let view = Kept { view, sticky };
+        match visitor.presented {
+            Presented::Valid(token) => view.bound(Bond::Token(token)),
+            // A tunnel or a long transfer has kept it alive, though its cookie is old.
+            Presented::Expired(token)
+                if !token.is_look()
+                    && !sticky.outlived(&token, visitor.now)
+                    && self.state.sessions.find(token.session, visitor.now).is_some() =>
+            {
+                view.bound(Bond::Token(token))
+            }
+            Presented::Look(token) => view.look(&token),
+            Presented::Value(value) if sticky.learns() => view.learned(value),
+            Presented::Value(value) => view.hashed(value),
+            Presented::None => view.unbound(StickyToken::None, cursor),
+            Presented::Expired(_) => view.unbound(StickyToken::Expired, cursor),
+            Presented::Invalid => view.unbound(StickyToken::Invalid, cursor),
+        }
+    }
+}
+
+/// The pool as one attempt sees it.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    pool: &'a Pool,
+    visitor: &'a Visitor,
+    tried: &'a Tried,
+}
+
+/// A pool that keeps its visitors.
+struct Kept<'a> {
+    view: View<'a>,
+    sticky: &'a Stickiness,
+}
+
+/// Those that a choice is made from.
+struct Offer<'a> {
+    view: View<'a>,
+    except: Option<usize>,
+    /// Those below this limit of sessions; 0: all.
+    sessions: u32,
+    /// Those with a place free; otherwise all.
+    room: bool,
+    /// Those that anybody may go to; otherwise those that drain, too.
+    draining: bool,
+}
+
+impl Candidates for Offer<'_> {
+    fn len(&self) -> usize {
+        self.view.pool.members.len()
+    }
+
+    fn weight(&self, index: usize) -> u32 {
+        self.view.pool.members.get(index).map_or(0, |member| member.backend.effective_weight())
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.view.pool.members.get(index).map_or(0, |member| member.backend.state.in_flight())
+    }
+
+    fn eligible(&self, index: usize) -> bool {
+        let Some(member) = self.view.pool.members.get(index) else { return false };
+        let fits = match member.backend.standing() {
+            Standing::Open => true,
+            Standing::BoundOnly => self.draining && self.weight(index) > 0,
+            _ => false,
+        };
+        fits && self.except != Some(index)
+            && !self.view.tried.has(index)
+            && (!self.room || member.backend.has_room(self.view.visitor.called))
+            && (self.sessions == 0 || !self.view.is_crowded(member, self.sessions))
+    }
+}
+
+impl<'a> View<'a> {
+    fn offer(self) -> Offer<'a> {
+        Offer { view: self, except: None, sessions: 0, room: true, draining: false }
+    }
+
+    fn is_crowded(&self, member: &Member, most: u32) -> bool {
+        let Some(seat) = &member.seat else { return false };
+        let tally = self.pool.state.sessions.tally(seat, self.visitor.now);
+        member.backend.state.is_crowded(tally.sessions, most)
+    }
+
+    /// By policy; nobody where the turn must be waited for. `sticky`: for a visitor who stays.
+    fn anyone(
+        &self,
+        sticky: Option<&Stickiness>,
+        cursor: &mut Cursor,
+    ) -> Result<Option<usize>, Reason> {
+        let sessions = sticky.map_or(0, Stickiness::max_sessions);
+        let offer = Offer { sessions, ..self.offer() };
+        let limited = self.pool.limited && !self.visitor.called && self.pool.state.queue.anyone();
+        // Who came before waits for any place: nobody passes by.
+        if !limited && let Some(member) = self.pool.policy.pick(&offer, cursor) {
+            return Ok(Some(member));
+        }
+        self.wait(sessions).map(|()| None)
+    }
+
+    /// Whether waiting makes sense: somebody would do but for the requests it has already.
+    fn wait(&self, sessions: u32) -> Result<(), Reason> {
+        let any = |offer: &Offer<'_>| (0..offer.len()).any(|index| offer.eligible(index));
+        let full = Offer { room: false, ..self.offer() };
+        if any(&Offer { sessions, room: false, ..self.offer() }) {
+            Ok(())
+        } else if any(&full) {
+            Err(Reason::PoolFull)
+        } else {
+            Err(self.pool.why_none())
+        }
+    }
+
+    fn name(&self, index: usize) -> u64 {
+        self.pool.members.get(index).map_or(0, |member| member.backend.name)
+    }
+
+    fn backend(&self, index: usize) -> Option<&'a Backend> {
+        self.pool.members.get(index).map(|member| &member.backend)
+    }
+}
+
+impl Kept<'_> {
+    /// A visitor who is bound.
+    fn bound(&self, bond: Bond) -> Result<Selected, Reason> {
+        let pool = self.view.pool;
+        let home = bond.home(pool, self.sticky);
+        let Some((index, member)) = home.and_then(|i| pool.members.get(i).map(|m| (i, m))) else {
+            let cause = self.view.visitor.evicted.unwrap_or(MoveCause::Removed);
+            return self.moved(bond, None, StickyToken::Unknown, cause);
+        };
+        match member.backend.standing() {
+            Standing::Maint => self.moved(bond, Some(index), StickyToken::Down, MoveCause::Maint),
+            Standing::Gone => {
+                self.moved(bond, Some(index), StickyToken::Unknown, MoveCause::Removed)
+            }
+            Standing::Open | Standing::BoundOnly if !self.view.tried.has(index) => {
+                self.at_home(bond, index, &member.backend)
+            }
+            _ if self.sticky.on_down() == OnDown::Strict => Err(Reason::SessionBackendDown),
+            _ => self.moved(bond, Some(index), StickyToken::Down, MoveCause::Down),
+        }
+    }
+
+    /// A visitor whose backend serves.
+    fn at_home(&self, bond: Bond, index: usize, backend: &Backend) -> Result<Selected, Reason> {
+        let now = self.view.visitor.now;
+        if let Some(cause) = self.called_away(bond, backend)
+            && let Ok(Selected::Now(choice)) =
+                self.moved(bond, Some(index), StickyToken::Draining, cause)
+        {
+            return Ok(Selected::Now(Choice { sent_off: Some(index), ..choice }));
+        }
+        if let Some(home) = self.way_home(bond, index) {
+            let name = self.view.name(home);
+            return Ok(Selected::Now(self.go(bond, home, name, StickyToken::Valid, MoveCause::Home)));
+        }
+        if let Some((member, name)) = self.evened_out(bond, index) {
+            let choice = self.go(bond, member, name, StickyToken::Valid, MoveCause::Rebalance);
+            return Ok(Selected::Now(choice));
+        }
+        if !backend.has_room(self.view.visitor.called) {
+            match self.sticky.on_full() {
+                OnFull::Wait if !self.view.visitor.spill => return Ok(Selected::Wait(Some(index))),
+                OnFull::Wait | OnFull::Spill => return self.spilled(bond, index),
+                OnFull::Reject => return Err(Reason::SessionBackendFull),
+                OnFull::Rebind => {
+                    return self.moved(bond, Some(index), StickyToken::Full, MoveCause::Full);
+                }
+            }
+        }
+        let word = if backend.is_draining() { StickyToken::Draining } else { StickyToken::Valid };
+        let (issue, outcome) = bond.kept(self.view.pool.hash, backend.name, self.sticky, now);
+        let told = Some(Told { token: word, outcome, cause: None });
+        Ok(Selected::Now(Choice { member: index, issue, told, seen: self.seen(bond, index), sent_off: None }))
+    }
+
+    /// Why the drain of its backend wants it to go now.
+    fn called_away(&self, bond: Bond, backend: &Backend) -> Option<MoveCause> {
+        if !backend.is_draining() {
+            return None;
+        }
+        let now = self.view.visitor.now;
+        let drain = &backend.state.drain;
+        if drain.is_over(now) {
+            return Some(MoveCause::Deadline);
+        }
+        let quiet = drain.quiet()?;
+        let last = bond.last_seen(&self.view.pool.state.sessions, now);
+        (now.saturating_sub(last) >= quiet).then_some(MoveCause::Quiet)
+    }
+
+    /// The home of a visitor who was served elsewhere, once it has been well for long enough.
+    fn way_home(&self, bond: Bond, index: usize) -> Option<usize> {
+        let Bond::Token(token) = bond else { return None };
+        if self.sticky.on_down() != OnDown::ReturnHome || token.home == token.backend {
+            return None;
+        }
+        let home = self.view.pool.member_named(token.home).filter(|home| *home != index)?;
+        let backend = self.view.backend(home)?;
+        let well = backend.state.well_for(self.view.visitor.now) >= self.sticky.home_stable();
+        let takes = backend.standing() == Standing::Open && backend.has_room(false);
+        (well && takes && !self.view.tried.has(home)).then_some(home)
+    }
+
+    /// Another backend for a visitor who was idle long enough to be moved, where its own has more
+    /// than its share of the pool's sessions and the other one has less.
+    fn evened_out(&self, bond: Bond, index: usize) -> Option<(usize, u64)> {
+        let Bond::Token(token) = bond else { return None };
+        let (pool, now) = (self.view.pool, self.view.visitor.now);
+        let idle = self.sticky.rebalance_idle()?;
+        let since = now.saturating_sub(bond.last_seen(&pool.state.sessions, now));
+        if !self.view.visitor.plain || since < idle {
+            return None;
+        }
+        let shares = Shares::of(pool, now);
+        if !shares.above(index) {
+            return None;
+        }
+        let offer = Offer { except: Some(index), ..self.view.offer() };
+        let below = Below { offer: &offer, shares: &shares };
+        let member = rendezvous(token.session, &below, |index| self.view.name(index))?;
+        pool.state.take_move().then(|| (member, self.view.name(member)))
+    }
+
+    /// The same session on another backend: by rendezvous of its id, so that parallel requests,
+    /// workers and nodes with the same view agree and it moves once.
+    fn moved(
+        &self,
+        bond: Bond,
+        except: Option<usize>,
+        word: StickyToken,
+        cause: MoveCause,
+    ) -> Result<Selected, Reason> {
+        let (member, name) = self.by_rendezvous(bond.session(), except)?;
+        let called = self.view.visitor.called;
+        let full = self.view.backend(member).is_some_and(|backend| !backend.has_room(called));
+        if full && !self.view.visitor.spill && self.sticky.on_full() != OnFull::Spill {
+            return Ok(Selected::Wait(Some(member)));
+        }
+        if full {
+            return self.spilled(bond, member);
+        }
+        Ok(Selected::Now(self.go(bond, member, name, word, cause)))
+    }
+
+    fn go(
+        &self,
+        bond: Bond,
+        member: usize,
+        name: u64,
+        token: StickyToken,
+        cause: MoveCause,
+    ) -> Choice {
+        let issue = bond.moved(self.view.pool.hash, name, self.view.visitor.now);
+        let told = Some(Told { token, outcome: StickyOutcome::Moved, cause: Some(cause) });
+        Choice { member, issue, told, seen: self.seen(bond, member), sent_off: None }
+    }
+
+    /// Elsewhere, this once: the binding stays as it is.
+    fn spilled(&self, bond: Bond, home: usize) -> Result<Selected, Reason> {
+        let offer = Offer { except: Some(home), ..self.view.offer() };
+        let name = |index| self.view.name(index);
+        let Some(member) = rendezvous(bond.session(), &offer, name) else {
+            return if self.view.visitor.spill {
+                Err(Reason::QueueTimeout)
+            } else {
+                Ok(Selected::Wait(None))
+            };
+        };
+        let (token, outcome) = (StickyToken::Full, StickyOutcome::Spilled);
+        let told = Some(Told { token, outcome, cause: None });
+        let issue = Issue::Nothing;
+        Ok(Selected::Now(Choice { member, issue, told, seen: self.seen(bond, home), sent_off: None }))
+    }
+
+    /// A visitor without a binding: by policy; or with the sibling whose session it joins; or,
+    /// after a failed attempt, by rendezvous, so that siblings go on together.
+    fn unbound(&self, word: StickyToken, cursor: &mut Cursor) -> Result<Selected, Reason> {
+        let Visitor { join, fresh, now, .. } = *self.view.visitor;
+        let pool = self.view.pool;
+        let (member, token) = if let Some(token) = join {
+            let home = pool.member_named(token.backend).filter(|home| {
+                let standing = self.view.backend(*home).map(Backend::standing);
+                !self.view.tried.has(*home)
+                    && matches!(standing, Some(Standing::Open | Standing::BoundOnly))
+            });
+            if let Some(home) = home {
+                (home, token)
+            } else {
+                let (member, name) = self.by_rendezvous(token.session, None)?;
+                (member, token.moved(pool.hash, name, now))
+            }
+        } else {
+            let (member, name) = if self.view.tried.is_empty() {
+                let Some(member) = self.view.anyone(Some(self.sticky), cursor)? else {
+                    return Ok(Selected::Wait(None));
+                };
+                (member, self.view.name(member))
+            } else {
+                self.by_rendezvous(fresh, None)?
+            };
+            (member, Token::begin(fresh, pool.hash, name, now))
+        };
+        if let Some(backend) = self.view.backend(member)
+            && !backend.has_room(self.view.visitor.called)
+        {
+            return Ok(Selected::Wait(Some(member)));
+        }
+        let told = Some(Told { token: word, outcome: StickyOutcome::Bound, cause: None });
+        // Values are made by clients and backends: without one there is nothing to bind by.
+        let by_cookie = *self.sticky.by() == By::Cookie;
+        let (issue, told) =
+            if by_cookie { (Issue::Bind(token), told) } else { (Issue::Nothing, None) };
+        Ok(Selected::Now(Choice { member, issue, told, seen: None, sent_off: None }))
+    }
+
+    fn by_rendezvous(&self, session: u64, except: Option<usize>) -> Result<(usize, u64), Reason> {
+        let name = |index: usize| self.view.name(index);
+        let sessions = self.sticky.max_sessions();
+        let offer = Offer { except, sessions, room: false, ..self.view.offer() };
+        let member = rendezvous(session, &offer, name);
+        // Who was bound is served, where all have as many as they should.
+        let member = member.or_else(|| rendezvous(session, &Offer { sessions: 0, ..offer }, name));
+        let member = member.ok_or_else(|| self.view.pool.why_none())?;
+        Ok((member, name(member)))
+    }
+
+    fn seen(&self, bond: Bond, member: usize) -> Option<Seen> {
+        Some(Seen { session: bond.session(), member })
+    }
+}

@@ -1,0 +1,96 @@
+//! Visitors who are known by a value of their own, or of a backend's; and an operator's look.
+
+use crate::backend::{Backend, Standing};
+use crate::balance::{rendezvous, rendezvous_bounded};
+use crate::sticky::{Issue, OnDown, Token};
+use crate::telemetry::counters::{MoveCause, StickyOutcome, StickyToken};
+use crate::telemetry::reason::Reason;
+
+use super::super::choice::{Choice, Seen, Selected, Told};
+use super::bond::Bond;
+use super::{Kept, Offer};
+
+impl Kept<'_> {
+    /// A value that a backend has made: where it was learned.
+    pub(super) fn learned(&self, value: u64) -> Result<Selected, Reason> {
+        let now = self.view.visitor.now;
+        let Some(found) = self.view.pool.state.sessions.find(value, now) else {
+            // Nobody here knows it: at least all its requests go to one backend.
+            let (member, _) = self.by_rendezvous(value, None)?;
+            let (token, outcome) = (StickyToken::Unknown, StickyOutcome::Bound);
+            let told = Some(Told { token, outcome, cause: None });
+            let issue = Issue::Nothing;
+            return Ok(Selected::Now(Choice { member, issue, told, seen: None, sent_off: None }));
+        };
+        self.bound(Bond::Value { value, seat: found.seat, last_seen: found.last_seen })
+    }
+
+    /// A value that the client has made: by its hash, the same on every node. Those that a
+    /// draining backend knows stay there.
+    pub(super) fn hashed(&self, value: u64) -> Result<Selected, Reason> {
+        let (pool, now) = (self.view.pool, self.view.visitor.now);
+        let found = pool.state.sessions.find(value, now);
+        let bond = found.map(|found| Bond::Value {
+            value,
+            seat: found.seat,
+            last_seen: found.last_seen,
+        });
+        let there = bond.and_then(|bond| bond.home(pool, self.sticky));
+        let standing = there.and_then(|there| self.view.backend(there)).map(Backend::standing);
+        let stays = match (bond, there, standing) {
+            (Some(bond), Some(_), Some(Standing::BoundOnly)) => Some(bond),
+            // Above what the table can hold, whoever belongs to a draining backend may be bound
+            // to it: nobody is sent away for that we do not know.
+            (None, ..) if pool.state.sessions.samples() => self.draining_owner(value),
+            _ => None,
+        };
+        if let Some(bond) = stays {
+            return self.bound(bond);
+        }
+        if self.sticky.on_down() == OnDown::Strict && standing == Some(Standing::Down) {
+            return Err(Reason::SessionBackendDown);
+        }
+        let offer = Offer { room: false, ..self.view.offer() };
+        let member = rendezvous_bounded(value, &offer, |index| self.view.name(index));
+        let member = member.ok_or_else(|| pool.why_none())?;
+        if self.view.backend(member).is_some_and(|b| !b.has_room(self.view.visitor.called)) {
+            return Ok(Selected::Wait(Some(member)));
+        }
+        let (token, outcome, cause) = match (there, standing) {
+            (Some(there), _) if there == member => (StickyToken::Valid, StickyOutcome::Kept, None),
+            (Some(_), Some(Standing::Open)) => {
+                (StickyToken::Valid, StickyOutcome::Moved, Some(MoveCause::Rebalance))
+            }
+            (Some(_), Some(Standing::Maint)) => {
+                (StickyToken::Down, StickyOutcome::Moved, Some(MoveCause::Maint))
+            }
+            (Some(_), _) => (StickyToken::Down, StickyOutcome::Moved, Some(MoveCause::Down)),
+            (None, _) => (StickyToken::None, StickyOutcome::Bound, None),
+        };
+        let told = Some(Told { token, outcome, cause });
+        let seen = Some(Seen { session: value, member });
+        Ok(Selected::Now(Choice { member, issue: Issue::Nothing, told, seen, sent_off: None }))
+    }
+
+    /// The bond with a draining backend that would own the value, did it not drain.
+    fn draining_owner(&self, value: u64) -> Option<Bond> {
+        let all = Offer { room: false, draining: true, ..self.view.offer() };
+        let owner = rendezvous(value, &all, |index| self.view.name(index))?;
+        let member = self.view.pool.members.get(owner)?;
+        let seat = member.seat.as_ref()?.index();
+        let drains = member.backend.standing() == Standing::BoundOnly;
+        drains.then_some(Bond::Value { value, seat, last_seen: self.view.visitor.now })
+    }
+
+    /// An operator's look at one backend, whatever holds for visitors: never at another one.
+    pub(super) fn look(&self, token: &Token) -> Result<Selected, Reason> {
+        let pool = self.view.pool;
+        let named = self.sticky.is_of_pool(token, pool.hash);
+        let member = named.then(|| pool.member_named(token.backend)).flatten();
+        let member = member.filter(|member| !self.view.tried.has(*member));
+        let member = member.ok_or(Reason::SessionBackendDown)?;
+        let (token, outcome) = (StickyToken::Valid, StickyOutcome::Kept);
+        let told = Some(Told { token, outcome, cause: None });
+        Ok(Selected::Now(Choice { member, issue: Issue::Nothing, told, seen: None, sent_off: None }))
+    }
+}
