@@ -17,6 +17,7 @@ use ostler::http::record::Record;
 use ostler::http::respond::{self, Shape};
 use ostler::http::{Peer, admit};
 use ostler::net::wire::{HeadLimits, Waits, Wire};
+use ostler::snapshot::choice::Choice;
 use ostler::snapshot::{Listener, Route};
 use ostler::sticky::Issue;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -117,7 +118,7 @@ impl Road<'_> {
         let ip = peer.address.ip();
         let client = forwarded::client(&head.headers, ip, true, &listener.trusted);
         let admitted = admit::check(head, seen, peer, listener).expect("a head without fault");
-        let sticky = route.pool().and_then(|pool| pool.sticky.as_ref());
+        let sticky = route.pools().next().and_then(|pool| pool.sticky.as_deref());
         forward::hide_cookies(&mut head.headers, sticky);
         let way = Way { admitted: &admitted, seen, route, listener, peer, client };
         forward::prepare(head, body, way, record)
@@ -176,7 +177,18 @@ fn answers(criterion: &mut Criterion) {
         .collect();
     let mut group = criterion.benchmark_group("rewrite_answer");
     for (name, issue) in [("kept", Issue::Nothing), ("bound", Issue::Bind(token))] {
-        let shape = Shape { pool, issue, joined: false, https: true, body: None, left: None };
+        let choice = Choice { member: 0, issue, told: None, seen: None, sent_off: None };
+        let shape = Shape {
+            pool,
+            sticky: Some(sticky),
+            choice: &choice,
+            issue,
+            joined: false,
+            https: true,
+            now: world::NOW,
+            body: None,
+            left: None,
+        };
         group.bench_function(name, |bencher| {
             let build = |headers: &mut HeaderMap| {
                 let seen = Seen::of(headers);

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion};
 use ostler::balance::{Candidates, Cursor, Policy, rendezvous};
-use ostler::snapshot::pool::{Tried, Visitor};
+use ostler::snapshot::choice::{Tried, Visitor};
 use ostler::sticky::{Presented, Token};
 
 use super::world::{self, NOW};
@@ -62,12 +62,22 @@ pub(super) fn selections(criterion: &mut Criterion) {
         let home = pool.members.last().expect("a pool with backends").backend.name;
         let bound = Presented::Valid(Token::begin(9, pool.hash, home, NOW));
         for (name, presented) in [("new", Presented::None), ("bound", bound)] {
-            let visitor = Visitor { presented, join: None, fresh: 42, now: NOW };
+            let visitor = Visitor {
+                presented,
+                join: None,
+                fresh: 42,
+                now: NOW,
+                plain: true,
+                spill: false,
+                called: false,
+                evicted: None,
+            };
+            let sticky = pool.sticky.as_deref();
             let mut cursor = Cursor::new(1);
-            assert!(pool.select(&visitor, &Tried::default(), &mut cursor).is_ok());
+            assert!(pool.select(sticky, &visitor, &Tried::default(), &mut cursor).is_ok());
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
                 let tried = Tried::default();
-                bencher.iter(|| pool.select(black_box(&visitor), &tried, &mut cursor));
+                bencher.iter(|| pool.select(sticky, black_box(&visitor), &tried, &mut cursor));
             });
         }
     }

@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput};
 use http::{Method, StatusCode};
 use ostler::config::model::{LogTarget, QueryPolicy};
 use ostler::http::record::Record;
-use ostler::snapshot::pool::Told;
+use ostler::snapshot::choice::Told;
 use ostler::telemetry::{
     AccessLog, BackendCounters, Class, Entry, PerWorker, Phase, PoolCounters, Reason,
     RouteCounters, StickyOutcome, StickyToken, WorkerCounters,
@@ -103,6 +103,7 @@ fn entry() -> Entry<'static> {
         token: "valid",
         bytes_in: 0,
         bytes_out: 1024,
+        t_queue: Duration::ZERO,
         t_connect: Some(Duration::ZERO),
         t_first_byte: Some(FIRST_BYTE),
         t_total: Some(TOTAL),

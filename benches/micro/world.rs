@@ -89,7 +89,12 @@ pub(super) fn registry() -> Registry {
 /// The model to a snapshot, against what the registry knows.
 pub(super) fn compiled(loaded: &Loaded, registry: &mut Registry) -> Compiled {
     let mut report = loaded.report();
-    let inputs = Inputs { model: &loaded.model, made_keys: &[SecretKey([7; 32])], generation: 1 };
+    let inputs = Inputs {
+        model: &loaded.model,
+        made_keys: &[SecretKey([7; 32])],
+        generation: 1,
+        ghosts: &[],
+    };
     compile(inputs, registry, &mut report).unwrap_or_else(|| panic!("{}", report.render(false)))
 }
 

@@ -30,7 +30,7 @@ fn made(text: &str) -> (Loaded, Registry, Arc<Snapshot>) {
     let mut registry = Registry::new(WORKERS, Resumption::new().unwrap());
     let mut report = loaded.report();
     let made_keys = [SecretKey([7; 32])];
-    let inputs = Inputs { model: &loaded.model, made_keys: &made_keys, generation: 1 };
+    let inputs = Inputs { model: &loaded.model, made_keys: &made_keys, generation: 1, ghosts: &[] };
     let compiled = compile(inputs, &mut registry, &mut report);
     let snapshot = compiled.unwrap_or_else(|| panic!("{report}")).snapshot;
     registry.adopt(&snapshot, Instant::now());

@@ -48,11 +48,7 @@ impl Queue {
     }
 
     /// Joins the line, at its end; none where `most` wait already.
-    pub fn join(
-        self: &Arc<Self>,
-        wants: Option<&Arc<BackendState>>,
-        most: u32,
-    ) -> Option<Ticket> {
+    pub fn join(self: &Arc<Self>, wants: Option<&Arc<BackendState>>, most: u32) -> Option<Ticket> {
         let one_more = |waiting: u32| (waiting < most).then(|| waiting.saturating_add(1));
         let order = Ordering::SeqCst;
         self.waiting.fetch_update(order, order, one_more).ok()?;

@@ -70,8 +70,7 @@ fn try_out(loaded: &Loaded, running: &Running) -> Result<(Report, Option<Arc<Sna
     let mut registry = Registry::new(1, resumption);
     // Stands in for the keys that a process makes and keeps; it seals nothing.
     let made_keys = [SecretKey([0; 32])];
-    let inputs =
-        Inputs { model: &loaded.model, made_keys: &made_keys, generation: 1, ghosts: &[] };
+    let inputs = Inputs { model: &loaded.model, made_keys: &made_keys, generation: 1, ghosts: &[] };
     let compiled = compile(inputs, &mut registry, &mut report);
     ports::try_all(&loaded.model, running, &mut report);
     report.sort();

@@ -151,8 +151,8 @@ impl Remains {
                 continue;
             };
             let state = &member.backend.state;
-            let failed = member.backend.checked
-                && state.last_check().is_some_and(|check| !check.passed);
+            let failed =
+                member.backend.checked && state.last_check().is_some_and(|check| !check.passed);
             let why = if ghost.until <= now {
                 "its time is over"
             } else if failed {

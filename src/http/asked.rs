@@ -161,8 +161,8 @@ impl Asked<'_> {
 
     /// What a turn in the queue, or the end of the wait for one, means for the next choice.
     fn came(&mut self, turn: Turn, at: Option<usize>, waiting: &mut Waiting) -> Result<(), Reason> {
-        let bound = self.visitor.token().is_some()
-            || matches!(self.visitor.presented, Presented::Value(_));
+        let bound =
+            self.visitor.token().is_some() || matches!(self.visitor.presented, Presented::Value(_));
         match turn {
             Turn::Come => self.visitor.called = waiting.has_ticket(),
             // It has waited for its own backend: this once another one will do.

@@ -122,8 +122,18 @@ async fn run(
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
     let way = Way { admitted: &admitted, seen, route, listener, peer, client };
     let outbound = forward::prepare(head, body, way, record);
-    let mut asked =
-        Asked { forward: target, sticky, pool, route, listener, peer, client, alone, visitor, outbound };
+    let mut asked = Asked {
+        forward: target,
+        sticky,
+        pool,
+        route,
+        listener,
+        peer,
+        client,
+        alone,
+        visitor,
+        outbound,
+    };
     asked.answer(record, upgrade).await
 }
 

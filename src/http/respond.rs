@@ -81,7 +81,8 @@ pub fn session(
 ) {
     let Some(sticky) = shape.sticky else { return };
     let written = bind(headers, status, sticky, shape);
-    let holds = written || shape.issue == Issue::Nothing || matches!(shape.issue, Issue::Refresh(_));
+    let holds =
+        written || shape.issue == Issue::Nothing || matches!(shape.issue, Issue::Refresh(_));
     record.session(&shape.issue, written, shape.joined);
     let (pool, choice) = (shape.pool, shape.choice);
     let sessions = &pool.state.sessions;
@@ -103,7 +104,7 @@ pub fn session(
 }
 
 /// Writes the session's cookie, if there is one to write and the answer may carry it.
-fn bind(
+pub fn bind(
     headers: &mut HeaderMap,
     status: StatusCode,
     sticky: &Stickiness,

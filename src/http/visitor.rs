@@ -82,7 +82,9 @@ pub(super) fn made(headers: &HeaderMap, by: &By) -> Option<u64> {
         }
         By::LearnCookie(name) => {
             let fields = headers.get_all(SET_COOKIE).iter();
-            fields.filter_map(|field| set_to(field.as_bytes(), name.as_bytes())).find_map(value_hash)
+            fields
+                .filter_map(|field| set_to(field.as_bytes(), name.as_bytes()))
+                .find_map(value_hash)
         }
         By::Cookie | By::Header(_) | By::Query(_) | By::AppCookie(_) | By::Source { .. } => None,
     }
@@ -102,7 +104,10 @@ mod tests {
 
     #[test]
     fn the_value_of_a_set_cookie_field_is_found_by_its_name() {
-        assert_eq!(set_to(b"JSESSIONID=abc.n1; Path=/; HttpOnly", b"JSESSIONID"), Some(&b"abc.n1"[..]));
+        assert_eq!(
+            set_to(b"JSESSIONID=abc.n1; Path=/; HttpOnly", b"JSESSIONID"),
+            Some(&b"abc.n1"[..])
+        );
         assert_eq!(set_to(b" JSESSIONID = abc ", b"JSESSIONID"), Some(&b"abc"[..]));
         assert_eq!(set_to(b"other=1; JSESSIONID=2", b"JSESSIONID"), None);
         assert_eq!(set_to(b"JSESSIONID", b"JSESSIONID"), None);

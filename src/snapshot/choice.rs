@@ -124,4 +124,3 @@ impl Tried {
         self.len == 0
     }
 }
-

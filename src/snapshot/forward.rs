@@ -45,9 +45,8 @@ impl Forward {
         match &*self.shares {
             [only] => Some(&only.pool),
             shares => {
-                let bound = token.and_then(|token| {
-                    shares.iter().find(|share| share.pool.hash == token.pool)
-                });
+                let bound = token
+                    .and_then(|token| shares.iter().find(|share| share.pool.hash == token.pool));
                 let drawn = || {
                     draw(shares, random, |share| share.pool.usable() > 0)
                         .or_else(|| draw(shares, random, |_| true))

@@ -123,6 +123,3 @@ impl Pool {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

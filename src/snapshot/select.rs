@@ -35,7 +35,8 @@ impl Pool {
                     member,
                     issue: Issue::Nothing,
                     told: None,
-                    seen: None, sent_off: None,
+                    seen: None,
+                    sent_off: None,
                 }),
                 None => Selected::Wait(None),
             });
@@ -196,7 +197,13 @@ impl Kept<'_> {
         }
         if let Some(home) = self.way_home(bond, index) {
             let name = self.view.name(home);
-            return Ok(Selected::Now(self.go(bond, home, name, StickyToken::Valid, MoveCause::Home)));
+            return Ok(Selected::Now(self.go(
+                bond,
+                home,
+                name,
+                StickyToken::Valid,
+                MoveCause::Home,
+            )));
         }
         if let Some((member, name)) = self.evened_out(bond, index) {
             let choice = self.go(bond, member, name, StickyToken::Valid, MoveCause::Rebalance);
@@ -215,7 +222,13 @@ impl Kept<'_> {
         let word = if backend.is_draining() { StickyToken::Draining } else { StickyToken::Valid };
         let (issue, outcome) = bond.kept(self.view.pool.hash, backend.name, self.sticky, now);
         let told = Some(Told { token: word, outcome, cause: None });
-        Ok(Selected::Now(Choice { member: index, issue, told, seen: self.seen(bond, index), sent_off: None }))
+        Ok(Selected::Now(Choice {
+            member: index,
+            issue,
+            told,
+            seen: self.seen(bond, index),
+            sent_off: None,
+        }))
     }
 
     /// Why the drain of its backend wants it to go now.
@@ -314,7 +327,13 @@ impl Kept<'_> {
         let (token, outcome) = (StickyToken::Full, StickyOutcome::Spilled);
         let told = Some(Told { token, outcome, cause: None });
         let issue = Issue::Nothing;
-        Ok(Selected::Now(Choice { member, issue, told, seen: self.seen(bond, home), sent_off: None }))
+        Ok(Selected::Now(Choice {
+            member,
+            issue,
+            told,
+            seen: self.seen(bond, home),
+            sent_off: None,
+        }))
     }
 
     /// A visitor without a binding: by policy; or with the sibling whose session it joins; or,
@@ -373,3 +392,6 @@ impl Kept<'_> {
         Some(Seen { session: bond.session(), member })
     }
 }
+
+#[cfg(test)]
+mod tests;

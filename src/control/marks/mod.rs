@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::audit::Audit;
-use super::{refused, unix};
 use super::state::StateDir;
+use super::{refused, unix};
 use crate::admin::facts::{Facts, Mark, MarkWord, lock};
 use crate::backend::{Backend, Standing};
 use crate::config::defaults::MAX_WEIGHT;

@@ -47,7 +47,7 @@ fn registry() -> Registry {
 pub(super) fn snapshot(pools: &str) -> Arc<Snapshot> {
     let loaded = loaded(pools);
     let mut report = loaded.report();
-    let inputs = Inputs { model: &loaded.model, made_keys: &[], generation: 1 };
+    let inputs = Inputs { model: &loaded.model, made_keys: &[], generation: 1, ghosts: &[] };
     compile(inputs, &mut registry(), &mut report).unwrap().snapshot
 }
 

@@ -37,9 +37,8 @@ impl Compiler<'_> {
     /// What the pool of this name knows of its visitors, for as long as there is such a pool.
     pub(super) fn pool_state(&mut self, pool: &model::Pool) -> Arc<PoolState> {
         let sticky = pool.sticky.as_ref();
-        let learns = sticky.is_some_and(|sticky| {
-            matches!(sticky.by, By::LearnHeader(_) | By::LearnCookie(_))
-        });
+        let learns = sticky
+            .is_some_and(|sticky| matches!(sticky.by, By::LearnHeader(_) | By::LearnCookie(_)));
         if let Some(kept) = self.registry.pool_state(&pool.name)
             && kept.learns == learns
         {
@@ -109,12 +108,7 @@ impl Compiler<'_> {
     }
 
     /// Backends that have left the file and are still there for who is bound to them.
-    fn ghosts(
-        &mut self,
-        pool: &model::Pool,
-        tls_key: &str,
-        pool_state: &PoolState,
-    ) -> Vec<Member> {
+    fn ghosts(&mut self, pool: &model::Pool, tls_key: &str, pool_state: &PoolState) -> Vec<Member> {
         let mut members = Vec::new();
         let ghosts = self.inputs.ghosts.iter().filter(|ghost| *ghost.pool == *pool.name.value);
         for ghost in ghosts {

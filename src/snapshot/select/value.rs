@@ -30,11 +30,8 @@ impl Kept<'_> {
     pub(super) fn hashed(&self, value: u64) -> Result<Selected, Reason> {
         let (pool, now) = (self.view.pool, self.view.visitor.now);
         let found = pool.state.sessions.find(value, now);
-        let bond = found.map(|found| Bond::Value {
-            value,
-            seat: found.seat,
-            last_seen: found.last_seen,
-        });
+        let bond =
+            found.map(|found| Bond::Value { value, seat: found.seat, last_seen: found.last_seen });
         let there = bond.and_then(|bond| bond.home(pool, self.sticky));
         let standing = there.and_then(|there| self.view.backend(there)).map(Backend::standing);
         let stays = match (bond, there, standing) {
@@ -91,6 +88,12 @@ impl Kept<'_> {
         let member = member.ok_or(Reason::SessionBackendDown)?;
         let (token, outcome) = (StickyToken::Valid, StickyOutcome::Kept);
         let told = Some(Told { token, outcome, cause: None });
-        Ok(Selected::Now(Choice { member, issue: Issue::Nothing, told, seen: None, sent_off: None }))
+        Ok(Selected::Now(Choice {
+            member,
+            issue: Issue::Nothing,
+            told,
+            seen: None,
+            sent_off: None,
+        }))
     }
 }

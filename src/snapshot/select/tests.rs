@@ -1,12 +1,14 @@
 //! Who goes where, over generations compiled from files.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::prelude::*;
 
 use crate::backend::Verdict;
-use crate::config::{self, FixedEnvironment, model::SecretKey};
+use crate::config::model::{AdminState, SecretKey};
+use crate::config::{self, FixedEnvironment};
 use crate::snapshot::compile::{Inputs, compile};
 use crate::snapshot::registry::Registry;
 use crate::tls::server::Resumption;
@@ -36,8 +38,12 @@ impl House {
         let mut report = loaded.report();
         self.generation += 1;
         let made_keys = [SecretKey([7; 32])];
-        let inputs =
-            Inputs { model: &loaded.model, made_keys: &made_keys, generation: self.generation };
+        let inputs = Inputs {
+            model: &loaded.model,
+            made_keys: &made_keys,
+            generation: self.generation,
+            ghosts: &[],
+        };
         let compiled = compile(inputs, &mut self.registry, &mut report);
         let compiled = compiled.unwrap_or_else(|| panic!("{report}"));
         self.registry.adopt(&compiled.snapshot, Instant::now());
@@ -57,12 +63,32 @@ fn backends(ids: &[&str]) -> String {
 }
 
 fn who(presented: Presented) -> Visitor {
-    Visitor { presented, join: None, fresh: 42, now: NOW }
+    Visitor {
+        presented,
+        join: None,
+        fresh: 42,
+        now: NOW,
+        plain: true,
+        spill: false,
+        called: false,
+        evicted: None,
+    }
+}
+
+fn ask(
+    pool: &Pool,
+    visitor: &Visitor,
+    tried: &Tried,
+    cursor: &mut Cursor,
+) -> Result<Selected, Reason> {
+    pool.select(pool.sticky.as_deref(), visitor, tried, cursor)
 }
 
 fn select(pool: &Pool, visitor: Visitor, tried: &Tried) -> (String, Choice) {
     let mut cursor = Cursor::new(1);
-    let choice = pool.select(&visitor, tried, &mut cursor).unwrap();
+    let Selected::Now(choice) = ask(pool, &visitor, tried, &mut cursor).unwrap() else {
+        panic!("nobody was to wait");
+    };
     (pool.members[choice.member].backend.id.to_string(), choice)
 }
 
@@ -119,13 +145,13 @@ fn a_checked_backend_takes_nobody_before_its_first_pass() {
     let pool = House::new().pool(&backends(&["a"]), "health.tcp = true");
     let mut cursor = Cursor::new(1);
     let visitor = who(Presented::None);
-    let result = pool.select(&visitor, &Tried::default(), &mut cursor);
+    let result = ask(&pool, &visitor, &Tried::default(), &mut cursor);
     assert_eq!(result.unwrap_err(), Reason::NoBackendUnchecked);
     pool.members[0].backend.state.set_verdict(Verdict::Down);
-    let result = pool.select(&visitor, &Tried::default(), &mut cursor);
+    let result = ask(&pool, &visitor, &Tried::default(), &mut cursor);
     assert_eq!(result.unwrap_err(), Reason::NoBackendDown);
     pool.members[0].backend.state.set_verdict(Verdict::Up);
-    assert!(pool.select(&visitor, &Tried::default(), &mut cursor).is_ok());
+    assert!(ask(&pool, &visitor, &Tried::default(), &mut cursor).is_ok());
 }
 
 #[test]
