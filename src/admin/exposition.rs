@@ -11,7 +11,7 @@ use prometheus::{Registry, TextEncoder};
 use super::answer::{self, Answer, refusal};
 use super::facts::{Facts, Mark, MarkWord, lock};
 use super::status::state_word;
-use crate::backend::Verdict;
+use crate::backend::{Standing, Verdict};
 use crate::config::model::AdminState;
 use crate::snapshot::{self, Pool, Snapshot};
 use crate::task;
@@ -24,7 +24,7 @@ use crate::telemetry::metrics::FAMILIES;
 use crate::telemetry::{Families, Family, Reason, process};
 
 /// States a backend can be in, in this version.
-const STATES: [&str; 5] = ["up", "drain", "maint", "down", "starting"];
+const STATES: [&str; 6] = ["up", "drain", "maint", "down", "starting", "ghost"];
 
 /// `/metrics`: what is asked for is read then, and nothing is kept beside it.
 #[derive(Debug)]
@@ -222,8 +222,17 @@ impl Page {
 
     fn pool(&mut self, pool: &Pool) {
         self.0.gauge(Family::PoolUsableBackends, &[&pool.name], pool.usable());
+        if pool.limited {
+            self.0.gauge(Family::QueueLength, &[&pool.name], pool.state.queue.len());
+        }
+        if pool.sticky.is_some() {
+            self.sessions(pool);
+        }
         for member in &pool.members {
             let backend = &member.backend;
+            if backend.standing() == Standing::Gone {
+                continue;
+            }
             let labels = [&*pool.name, &*backend.id];
             let [name, id] = labels;
             if backend.checked {
@@ -244,6 +253,27 @@ impl Page {
             // One connection carries one exchange or tunnel.
             let active = member.backend.state.in_flight();
             self.0.gauge(Family::BackendConnections, &[name, id, "active"], active);
+        }
+    }
+
+    fn sessions(&mut self, pool: &Pool) {
+        let now = u32::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+        let sessions = &pool.state.sessions;
+        self.0.gauge(Family::SessionsComplete, &[&pool.name], sessions.is_complete(now));
+        if pool.state.learns {
+            self.0.counter(Family::SessionsEvicted, &[&pool.name], sessions.evicted());
+        }
+        for member in &pool.members {
+            let labels = [&*pool.name, &*member.backend.id];
+            if let Some(seat) = &member.seat
+                && member.backend.standing() != Standing::Gone
+            {
+                let count = sessions.tally(seat, now).sessions;
+                self.0.gauge(Family::BackendSessions, &labels, count);
+            }
+            if let Some(deadline) = member.backend.state.drain.deadline() {
+                self.0.gauge(Family::BackendDrainDeadline, &labels, deadline);
+            }
         }
     }
 

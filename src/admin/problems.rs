@@ -52,7 +52,8 @@ fn warning(text: String) -> Problem {
 /// What ails a pool. Backends that an operator took out are no problem while others are there.
 fn short_of_backends(pool: &Pool, status: &Status) -> Option<Problem> {
     let name = &pool.name;
-    let routed = status.routes.iter().any(|route| route.pool.as_deref() == Some(name));
+    let of_route = |pools: &str| pools.split(", ").any(|pool| pool == name);
+    let routed = status.routes.iter().any(|route| route.pool.as_deref().is_some_and(of_route));
     if pool.usable == 0 {
         let severity = if routed { Severity::Critical } else { Severity::Warning };
         let why: Vec<String> =
@@ -67,7 +68,8 @@ fn short_of_backends(pool: &Pool, status: &Status) -> Option<Problem> {
         .filter(|one| matches!(one.state.as_str(), "down" | "unchecked"))
         .map(|one| format!("{name}/{} {}", one.id, why(one)))
         .collect();
-    let (usable, all) = (pool.usable, pool.backends.len());
+    let all = pool.backends.iter().filter(|one| one.state != "ghost").count();
+    let usable = pool.usable;
     let text = || format!("pool {name} has {usable} of {all} backends: {}", ailing.join(", "));
     (!ailing.is_empty()).then(|| warning(text()))
 }

@@ -208,7 +208,9 @@ fn at_next_start(old: &Model, new: &Model) -> Vec<String> {
     let path = |path: &Option<crate::config::Located<std::path::PathBuf>>| {
         path.as_ref().map(|path| path.value.clone())
     };
-    let bind = |model: &Model| model.metrics.bind.as_ref().map(|bind| bind.value);
+    let address = |bind: &Option<crate::config::Located<std::net::SocketAddr>>| {
+        bind.as_ref().map(|bind| bind.value)
+    };
     [
         ("runtime.workers", runtime.workers != new.runtime.workers),
         ("runtime.state_dir", path(&runtime.state_dir) != path(&new.runtime.state_dir)),
@@ -216,7 +218,8 @@ fn at_next_start(old: &Model, new: &Model) -> Vec<String> {
         ("admin.socket", path(&admin.socket) != path(&new.admin.socket)),
         ("admin.socket_mode", admin.socket_mode != new.admin.socket_mode),
         ("admin.socket_group", admin.socket_group != new.admin.socket_group),
-        ("metrics.bind", bind(old) != bind(new)),
+        ("admin.bind", address(&old.admin.bind) != address(&new.admin.bind)),
+        ("metrics.bind", address(&old.metrics.bind) != address(&new.metrics.bind)),
         ("log.level", log.level != new.log.level),
         ("log.access", log.access != new.log.access),
         ("log.to", log.to != new.log.to),

@@ -108,6 +108,17 @@ families! {
         "How long the last check took.";
     PoolUsableBackends "ostler_pool_usable_backends" Gauge ["pool"]
         "Backends of a pool that can be given requests.";
+    QueueLength "ostler_queue_length" Gauge ["pool"]
+        "Requests that wait for a place at a backend of a pool.";
+    BackendSessions "ostler_backend_sessions" Gauge ["pool", "backend"]
+        "Sessions bound to a backend that were seen within the idle time.";
+    SessionsComplete "ostler_sessions_complete" Gauge ["pool"]
+        "Whether all sessions seen within the idle time are counted; 0 after a start without counts.";
+    SessionsEvicted "ostler_sessions_evicted_total" Counter ["pool"]
+        "Learned sessions that were given up for want of room.";
+    BackendDrainDeadline "ostler_backend_drain_deadline_timestamp_seconds" Gauge
+        ["pool", "backend"]
+        "When the sessions that are left are moved off a backend, in seconds since 1970.";
     SessionsIssued "ostler_sessions_issued_total" Counter ["pool"]
         "Sessions that were made.";
     StickyRequests "ostler_sticky_requests_total" Counter ["pool", "token", "outcome"]
