@@ -33,6 +33,8 @@ pub const MAX_KEYS: usize = 16;
 
 /// Where metrics are read: loopback, for nothing but traffic listens beyond it by default.
 pub const METRICS_BIND: &str = "127.0.0.1:9900";
+/// Characters of a token of `[admin]` at least: what `openssl rand -base64 12` gives.
+pub const MIN_TOKEN: usize = 16;
 /// Mode of the admin socket: full control, for its owner only.
 pub const SOCKET_MODE: u32 = 0o600;
 /// Worker threads at most: more than any machine has cores.
@@ -97,6 +99,16 @@ pub const RETRY_BUDGET: u32 = 20;
 pub const WEIGHT: u32 = 1;
 /// The largest weight: sums over all backends stay far from overflow.
 pub const MAX_WEIGHT: i64 = 65_535;
+/// The largest limit of requests in flight to a backend.
+pub const MAX_REQUESTS: i64 = 1_000_000;
+/// Requests that may wait for a backend: a burst fits, a backlog nobody waits for does not.
+pub const QUEUE_SIZE: u32 = 1_000;
+/// The largest waiting room of a pool.
+pub const MAX_QUEUE: i64 = 100_000;
+/// How long a request waits for a backend: as long as people do.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a drain may take: twice the usual life of an unused session.
+pub const DRAIN_DEADLINE: Duration = Duration::from_hours(1);
 /// Idle connections kept to a backend, over all workers.
 pub const POOL_IDLE: usize = 64;
 /// The largest number of idle connections kept to a backend.
@@ -127,6 +139,25 @@ pub const HEALTH_EXPECT: &str = "200-399";
 pub const STICKY_PATH: &str = "/";
 /// A session unused for so long is over: the usual life of a login.
 pub const STICKY_IDLE: Duration = Duration::from_mins(30);
+/// The longest idle time: a year, beyond which a session is an account.
+pub const MAX_STICKY_IDLE: Duration = Duration::from_hours(365 * 24);
+/// How long home must have been up before visitors go back: longer than a restart that fails.
+pub const STICKY_HOME_STABLE: Duration = Duration::from_mins(1);
+/// How long a removed backend goes on for those bound to it: a deploy's patience.
+pub const STICKY_GHOST: Duration = Duration::from_mins(10);
+/// Bits of an IPv4 address that tell visitors apart: all, for one address is one site or person.
+pub const SOURCE_IPV4: u8 = 32;
+/// Bits of an IPv6 address that tell visitors apart: one network, in which a client picks its
+/// address anew as it likes.
+pub const SOURCE_IPV6: u8 = 64;
+/// The largest limit of sessions on a backend.
+pub const MAX_SESSIONS: i64 = 1_000_000_000;
+/// How long a session must have been unused to be moved by `rebalance`.
+pub const REBALANCE_IDLE: Duration = Duration::from_mins(10);
+/// Sessions in percent that `rebalance` may move at a time.
+pub const REBALANCE_PERCENT: u32 = 5;
+/// The time in which `rebalance` moves so many.
+pub const REBALANCE_PER: Duration = Duration::from_mins(1);
 
 /// Bytes of a backend's response head: the same room as a client has, twice.
 pub const BACKEND_HEADER_SIZE: usize = 64 << 10;

@@ -18,8 +18,12 @@ pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Keys of which an object may have one: where it has one, the others are not taken from the
 /// defaults.
-const EXCLUSIVE: &[&[&str]] =
-    &[&["http", "tcp"], &["path", "path_exact", "path_regex"], &["pool", "redirect", "respond"]];
+const EXCLUSIVE: &[&[&str]] = &[
+    &["http", "tcp"],
+    &["path", "path_exact", "path_regex"],
+    &["pool", "split", "redirect", "respond"],
+    &["cookie", "cookie_hash"],
+];
 
 /// Checks keys against the tree and expands strings; what is wrong is reported and taken out.
 pub(crate) struct Walk<'a> {

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Value, merge};
-use super::keys::{KEYS, Key, OPTIONAL, SECRETS, UNLESS, Unset};
+use super::keys::{KEYS, Key, ONLY_WITH, OPTIONAL, SECRETS, UNLESS, Unset};
 use super::load::Loaded;
 use super::report::Lines;
 
@@ -85,14 +85,21 @@ impl Page<'_> {
         }
         for key in KEYS {
             let path = key.path.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
-            let Some(path) = path.filter(|path| !path.contains("[]")) else { continue };
+            let Some(path) = path.filter(|_| !is_inner(key.path)) else { continue };
             let inner = |path: &'static str| path.strip_prefix(prefix)?.strip_prefix('.');
             let is_set = |path| inner(path).is_some_and(|path| find(&merged, path).is_some());
             let below = |table: &str| {
                 key.path.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'))
             };
             let absent = OPTIONAL.iter().any(|table| below(table) && !is_set(table))
-                || UNLESS.iter().any(|(other, keys)| keys.contains(&key.path) && is_set(other));
+                || UNLESS.iter().any(|(other, keys)| keys.contains(&key.path) && is_set(other))
+                || ONLY_WITH.iter().any(|(other, word, keys)| {
+                    let said =
+                        inner(other).and_then(|path| find(&merged, path)?.1.get_ref().as_str());
+                    keys.contains(&key.path)
+                        && !is_set(key.path)
+                        && said.map_or_else(|| !is_default(other, word), |said| said != *word)
+                });
             if absent {
                 continue;
             }
@@ -120,27 +127,18 @@ impl Page<'_> {
                 return self.line(&format!("{path} = [{redacted}]"), origin);
             }
             DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => items,
+            DeValue::Table(given) => {
+                let (fields, silent) = fields(&format!("{}.", key.path), given);
+                let origin = format!("{origin}{silent}");
+                return self.line(&format!("{path} = {{ {} }}", fields.join(", ")), &origin);
+            }
             plain => return self.line(&format!("{path} = {}", shown(plain)), origin),
         };
         self.line(&format!("{path} = ["), origin);
         for item in items {
             let Some(given) = item.get_ref().as_table() else { continue };
-            let mut fields = Vec::new();
-            let mut silent = Vec::new();
-            for (name, unset) in fields_of(key.path) {
-                match (given.get(name), unset) {
-                    (Some(value), _) => fields.push(format!("{name} = {}", shown(value.get_ref()))),
-                    (None, Unset::Value(value)) => {
-                        fields.push(format!("{name} = {value}"));
-                        silent.push(name);
-                    }
-                    (None, Unset::Note(_)) => silent.push(name),
-                }
-            }
-            let mut origin = self.place(&item.span());
-            if !silent.is_empty() {
-                let _ = write!(origin, "; default: {}", silent.join(", "));
-            }
+            let (fields, silent) = fields(&format!("{}[].", key.path), given);
+            let origin = format!("{}{silent}", self.place(&item.span()));
             self.line(&format!("  {{ {} }},", fields.join(", ")), &origin);
         }
         self.line("]", "");
@@ -159,10 +157,40 @@ impl Page<'_> {
     }
 }
 
-/// The keys of an item of this array.
-fn fields_of(array: &str) -> impl Iterator<Item = (&'static str, Unset)> {
-    let prefix = format!("{array}[].");
-    KEYS.iter().filter_map(move |key| Some((key.path.strip_prefix(&prefix)?, key.unset)))
+/// Whether it is a key of an item of an array, or of a table that stands in place of a word: such
+/// are shown with the whole.
+fn is_inner(path: &str) -> bool {
+    path.trim_start_matches("routes[]").contains("[]")
+        || KEYS
+            .iter()
+            .any(|key| path.strip_prefix(key.path).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Whether the key says this word where the file says nothing.
+fn is_default(path: &str, word: &str) -> bool {
+    let says = |unset| matches!(unset, Unset::Value(value) if value.trim_matches('"') == word);
+    KEYS.iter().any(|key| key.path == path && says(key.unset))
+}
+
+/// The fields of a table written in one line, whose keys begin with this, and a note of those that
+/// are defaults.
+fn fields(prefix: &str, given: &DeTable<'_>) -> (Vec<String>, String) {
+    let mut fields = Vec::new();
+    let mut silent = Vec::new();
+    for key in KEYS {
+        let Some(name) = key.path.strip_prefix(prefix) else { continue };
+        match (given.get(name), key.unset) {
+            (Some(value), _) => fields.push(format!("{name} = {}", shown(value.get_ref()))),
+            (None, Unset::Value(value)) => {
+                fields.push(format!("{name} = {value}"));
+                silent.push(name);
+            }
+            (None, Unset::Note(_)) => silent.push(name),
+        }
+    }
+    let note =
+        if silent.is_empty() { String::new() } else { format!("; default: {}", silent.join(", ")) };
+    (fields, note)
 }
 
 fn table<'a, 'i>(root: &'a DeTable<'i>, name: &str) -> Option<&'a DeTable<'i>> {

@@ -147,7 +147,8 @@ impl Expander<'_> {
         })
     }
 
-    fn file(&self, path: &Path, secret: bool) -> Result<String, ExpandError> {
+    /// A file's trimmed text. A secret must be readable by nobody else.
+    pub(crate) fn file(&self, path: &Path, secret: bool) -> Result<String, ExpandError> {
         let shown = path.display();
         let content = self.environment.file(path).map_err(|error| ExpandError {
             message: format!("cannot read {shown}: {error}"),

@@ -96,7 +96,7 @@ pub fn parse(text: &str, path: &Path, environment: &dyn Environment) -> Result<L
         report.sort();
         return Err(report);
     }
-    let model = validate::model(&pieces, &base, &mut report);
+    let model = validate::model(&pieces, &expander, &mut report);
     report.sort();
     if report.has_errors() {
         return Err(report);

@@ -6,7 +6,7 @@ use std::fmt::{Debug, Write as _};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::config::model::{Action, Listener, Model, Pool, Route};
+use crate::config::model::{Action, Admin, Listener, Model, Pool, Route, Share};
 
 /// The objects of a configuration by name, each with a hash of what it says, wherever in the file
 /// it says so. Certificates count with their content.
@@ -67,7 +67,7 @@ impl Shapes {
         shapes.sections = [
             ("metrics", shape(&(&model.metrics.bind, required))),
             ("sessions", shape(&keys)),
-            ("admin", shape(&model.admin)),
+            ("admin", shape(&(&model.admin, secrets(&model.admin)))),
             ("runtime", shape(&model.runtime)),
             ("log", shape(&model.log)),
         ]
@@ -161,19 +161,31 @@ fn route_shape(route: &Route, model: &Model) -> u64 {
     let listeners: Vec<_> = route.listeners.iter().map(listener).collect();
     let action = match &route.action {
         Action::Pool(index) => format!("{:?}", pool_name(model, *index)),
+        Action::Split(shares) => {
+            let name = |share: &Share| (pool_name(model, share.pool), share.weight);
+            format!("{:?}", shares.iter().map(name).collect::<Vec<_>>())
+        }
         Action::Redirect(redirect) => format!("{redirect:?}"),
         Action::Respond(respond) => format!("{respond:?}"),
     };
     let rule = (listeners, &route.hosts, &route.path, action);
-    shape(&(rule, route.body_size, route.timeouts, route.retry))
+    let scope = route.sticky.as_ref().map(|sticky| &sticky.scope);
+    shape(&(rule, scope, route.body_size, route.timeouts, route.retry))
 }
 
 /// A pool without its backends, which are told of one by one.
 fn pool_shape(pool: &Pool) -> u64 {
-    let Pool { policy, tls, connections, health, sticky, .. } = pool;
+    let Pool { policy, tls, connections, health, sticky, queue, drain_deadline, .. } = pool;
     let keys = sticky.iter().flat_map(|sticky| sticky.keys.iter().flatten());
     let keys: Vec<u64> = keys.map(|key| xxh3_64(&key.0)).collect();
-    shape(&(policy, tls, connections, health, sticky, keys))
+    shape(&(policy, tls, connections, health, sticky, keys, queue, drain_deadline))
+}
+
+/// Hashes of tokens, so that another token in the same file is a change.
+fn secrets(admin: &Admin) -> Vec<u64> {
+    let tokens = admin.tokens.iter().map(|token| &token.secret);
+    let all = tokens.chain(admin.peers.iter().map(|peer| &peer.token));
+    all.map(|secret| xxh3_64(secret.reveal().as_bytes())).collect()
 }
 
 fn pool_name(model: &Model, index: usize) -> Option<&str> {

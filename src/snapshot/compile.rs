@@ -252,6 +252,10 @@ impl Compiler<'_> {
         };
         let action = match &route.action {
             model::Action::Pool(index) => Action::Forward(Arc::clone(pools.get(*index)?.as_ref()?)),
+            model::Action::Split(_) => {
+                wrong("split: not in this version".to_owned());
+                return None;
+            }
             model::Action::Redirect(redirect) => match RedirectPlan::new(redirect) {
                 Ok(plan) => Action::Redirect(plan),
                 Err(error) => {

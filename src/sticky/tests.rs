@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::model::{Located, SameSite, SecretKey};
+use crate::config::model::{By, Located, OnDown, OnFull, OnRemove, SameSite, SecretKey};
 
 fn model() -> Sticky {
     Sticky {
+        by: By::Cookie,
         scope: Located::nowhere(Arc::from("shop")),
         cookie_https: Arc::from("__Host-ostler-shop"),
         cookie_http: Arc::from("ostler-shop"),
@@ -22,6 +23,12 @@ fn model() -> Sticky {
         on_cacheable: OnCacheable::Skip,
         pass: false,
         keys: None,
+        on_down: OnDown::Rebind,
+        home_stable: Duration::from_mins(1),
+        on_full: OnFull::Wait,
+        on_remove: OnRemove::Move,
+        max_sessions: 0,
+        rebalance: None,
     }
 }
 

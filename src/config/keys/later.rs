@@ -16,23 +16,16 @@ const fn value(path: &'static str, begins: &'static str, hint: &'static str) -> 
 }
 
 const POLICY: &str = "it comes later; use `least-request`, `round-robin` or `random`";
-const BY: &str = "other ways to bind come later; use `cookie`";
 const PER_ROUTE: &str = "it comes later; tell requests apart by `hosts` and `path`";
 const EDIT: &str = "it comes later; let the backends do it";
 const GUARD: &str = "it comes later; use a firewall, or the backends' own rules";
-const TCP_API: &str = "control over TCP comes later; use the Unix socket, also through ssh";
 const CLIENT_AUTH: &str = "client certificates come later";
 
 /// Keys of later versions.
 #[rustfmt::skip]
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("include", "it comes later; put everything into one file"),
-    ("admin.bind", TCP_API),
-    ("admin.tokens", TCP_API),
-    ("admin.tls", TCP_API),
-    ("admin.hosts", TCP_API),
-    ("admin.peers", "it comes later; run the command on each node"),
-    ("admin.maintenance_dir", "it comes later; use `ostler drain` and `ostler maint`"),
+    ("admin.hosts", "it comes later; a token is wanted for every host"),
     ("runtime.memory", "it comes later; bound memory by `runtime.max_connections`"),
     ("runtime.user", "it comes later; let the service manager choose the user"),
     ("listeners.*.tls.client_auth", CLIENT_AUTH),
@@ -46,8 +39,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("routes[].query", PER_ROUTE),
     ("routes[].cookies", PER_ROUTE),
     ("routes[].sources", PER_ROUTE),
-    ("routes[].split", "it comes later; weigh the backends of one pool by `weight`"),
-    ("routes[].sticky_scope", "it comes later, with `split`"),
     ("routes[].path_template", "it comes later; use `path` or `path_regex`"),
     ("routes[].rewrite", EDIT),
     ("routes[].request_headers", EDIT),
@@ -56,28 +47,17 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("routes[].allow", GUARD),
     ("routes[].deny", GUARD),
     ("routes[].rate_limit", GUARD),
-    ("pools.*.protocol", "it comes later; backends are spoken to in HTTP/1.1"),
     ("pools.*.send_proxy", "it comes later; backends read X-Forwarded-For"),
-    ("pools.*.queue", "it comes later; nothing is queued"),
     ("pools.*.ejection", "it comes later; use `health`"),
     ("pools.*.slow_start", "it comes later; raise the weight in steps by `ostler weight`"),
     ("pools.*.when_all_down", "it comes later; the answer is 503"),
-    ("pools.*.drain", "it comes later; `ostler drain` takes `--for`"),
     ("pools.*.hash_on", "it comes later, with the policy `hash`"),
-    ("pools.*.backends[].max_requests", "it comes later; let the backend bound its own load"),
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
     ("pools.*.health.grpc", "it comes later; use `http` or `tcp`"),
     ("pools.*.health.port", "it comes later; checks go to the backend's own port"),
     ("pools.*.health.headers", "it comes later; `host` may be set"),
     ("pools.*.health.expect_body", "it comes later; use `expect` for statuses"),
-    ("pools.*.sticky.cookie_hash", "it comes later; give a short `cookie` or `scope`"),
-    ("pools.*.sticky.on_full", "it comes later, with `max_requests`"),
-    ("pools.*.sticky.on_remove", "it comes later; bound visitors move at their next request"),
-    ("pools.*.sticky.max_sessions", "it comes later; use `weight`"),
-    ("pools.*.sticky.rebalance", "it comes later; sessions stay where they are"),
-    ("pools.*.sticky.home_stable", "it comes later, with `on_down = \"return_home\"`"),
-    ("pools.*.sticky.source_prefix", BY),
 ];
 
 /// Values of later versions.
@@ -89,13 +69,7 @@ pub(super) const VALUES: &[LaterValue] = &[
     value("listeners.*.protocols[]", "h3", "it comes later; use `h2` and `http/1.1`"),
     value("pools.*.policy", "peak-ewma", POLICY),
     value("pools.*.policy", "hash", POLICY),
+    value("pools.*.protocol", "h2", "it comes later; backends are spoken to in HTTP/1.1"),
     value("pools.*.backends[].address", "unix:",
         "it comes later; let the backend listen on a TCP port"),
-    value("pools.*.sticky.by", "header:", BY),
-    value("pools.*.sticky.by", "query:", BY),
-    value("pools.*.sticky.by", "app_cookie:", BY),
-    value("pools.*.sticky.by", "source", BY),
-    value("pools.*.sticky.by", "learn:", BY),
-    value("pools.*.sticky.on_down", "strict", "it comes later; use `rebind`"),
-    value("pools.*.sticky.on_down", "return_home", "it comes later; use `rebind`"),
 ];

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 pub(crate) use later::LaterValue;
 pub use table::KEYS;
-pub(crate) use table::{OPTIONAL, SECRETS, UNLESS};
+pub(crate) use table::{ONLY_WITH, OPTIONAL, SECRETS, UNLESS};
 
 /// What holds where the file says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +124,6 @@ mod tests {
     fn defaults_know_the_keys_of_the_objects() {
         let pools = &tree().children["defaults"].children["pools"];
         assert!(pools.children["sticky"].children.contains_key("cookie"));
-        assert!(pools.children["queue"].later.is_some());
+        assert!(pools.children["slow_start"].later.is_some());
     }
 }

@@ -1,8 +1,10 @@
 //! What holds: the configuration after validation, complete, with a place for every name.
 
+mod admin;
 mod listener;
 mod pool;
 mod route;
+mod secret;
 mod sticky;
 
 use std::net::SocketAddr;
@@ -10,18 +12,21 @@ use std::ops::{Deref, Range};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use admin::{Admin, AdminTls, AdminToken, Peer, Role};
 pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
     TlsVersion, UnknownName,
 };
 pub use pool::{
     Address, AddressHost, AdminState, Backend, Health, HealthKind, PolicyKind, Pool,
-    PoolConnections, PoolTls,
+    PoolConnections, PoolTls, Queue,
 };
 pub use route::{
-    Action, HostPattern, PathPattern, Redirect, Respond, Retry, Route, RouteTimeouts, TemplatePiece,
+    Action, HostPattern, PathPattern, Redirect, Respond, Retry, Route, RouteTimeouts, Share,
+    TemplatePiece,
 };
-pub use sticky::{OnCacheable, SameSite, SecretKey, Sticky};
+pub use secret::{AdminSecret, SecretKey};
+pub use sticky::{By, OnCacheable, OnDown, OnFull, OnRemove, Rebalance, SameSite, Sticky};
 
 /// Where something was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -89,17 +94,6 @@ pub struct Metrics {
 pub struct Sessions {
     /// The first seals, all open. Empty: made and kept in `state_dir`.
     pub keys: Vec<SecretKey>,
-}
-
-/// `[admin]`.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    /// Unix socket; none: the default places are tried.
-    pub socket: Option<Located<PathBuf>>,
-    /// Permission bits of the socket.
-    pub socket_mode: u32,
-    /// Group that owns the socket.
-    pub socket_group: Option<String>,
 }
 
 /// `[runtime]`.

@@ -25,6 +25,19 @@ pub struct Pool {
     pub health: Option<Health>,
     /// Present: visitors are kept on their backend.
     pub sticky: Option<Sticky>,
+    /// Who waits while backends are at `max_requests`.
+    pub queue: Queue,
+    /// How long a drain may take that is told nothing else; none: for ever.
+    pub drain_deadline: Option<Duration>,
+}
+
+/// The waiting room of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests that may wait; 0: nobody waits.
+    pub size: u32,
+    /// How long one waits.
+    pub timeout: Duration,
 }
 
 /// How a pool picks a backend.
@@ -51,6 +64,8 @@ pub struct Backend {
     pub weight: u32,
     /// What the file says about it.
     pub state: AdminState,
+    /// Requests in flight to it, over all workers; 0: no limit.
+    pub max_requests: u32,
 }
 
 /// Host and port of a backend.

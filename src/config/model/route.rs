@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Located;
+use super::{Located, Sticky};
 
 /// A rule from a request head to an action.
 #[derive(Debug, Clone)]
@@ -18,6 +18,9 @@ pub struct Route {
     pub path: Located<PathPattern>,
     /// What to do.
     pub action: Action,
+    /// Present: visitors are bound in a scope of the route's own, in place of the pool's. It is
+    /// the `Sticky` of the route's (first) pool with another scope, and the cookie names of that.
+    pub sticky: Option<Sticky>,
     /// Overrides the listener's body limit: `Some(None)` lifts it.
     pub body_size: Option<Option<u64>>,
     /// Waits.
@@ -53,10 +56,21 @@ pub enum PathPattern {
 pub enum Action {
     /// Forward to this pool (an index into `Model::pools`).
     Pool(usize),
+    /// Forward to one of these pools, none of them twice.
+    Split(Vec<Share>),
     /// Answer with a redirect.
     Redirect(Redirect),
     /// Answer with a fixed response.
     Respond(Respond),
+}
+
+/// A pool's part of a split route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Index into `Model::pools`.
+    pub pool: usize,
+    /// Share of new visitors; 0: nobody new.
+    pub weight: u32,
 }
 
 /// A redirect: a template in pieces and a 3xx status.

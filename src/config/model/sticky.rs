@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Located;
+use super::{Located, SecretKey};
 
-/// Session keeping of a pool by our own cookie.
+/// Session keeping of a pool.
 #[derive(Debug, Clone)]
 pub struct Sticky {
+    /// What binds a visitor.
+    pub by: By,
     /// Where a binding holds; the pool's name unless the file says otherwise.
     pub scope: Located<Arc<str>>,
     /// Cookie name when the client came by https.
@@ -38,6 +40,87 @@ pub struct Sticky {
     pub pass: bool,
     /// This pool's own keys in place of `[sessions] keys`.
     pub keys: Option<Vec<SecretKey>>,
+    /// What happens when the backend is down.
+    pub on_down: OnDown,
+    /// How long the home backend must have been up for `OnDown::ReturnHome`.
+    pub home_stable: Duration,
+    /// What happens when the backend is at its `max_requests`.
+    pub on_full: OnFull,
+    /// What happens when the backend leaves the file.
+    pub on_remove: OnRemove,
+    /// Sessions of one backend beyond which it takes nobody new; 0: no limit.
+    pub max_sessions: u32,
+    /// Present: sessions may move to backends that came later.
+    pub rebalance: Option<Rebalance>,
+}
+
+/// What binds a visitor to a backend.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum By {
+    /// Our own sealed cookie.
+    Cookie,
+    /// The value of this header, in lower case, hashed.
+    Header(Box<str>),
+    /// The value of this query parameter, hashed.
+    Query(Box<str>),
+    /// The value of this cookie of the application, hashed.
+    AppCookie(Box<str>),
+    /// The client's address, hashed.
+    Source {
+        /// Bits of an IPv4 address that count, 1 to 32.
+        ipv4: u8,
+        /// Bits of an IPv6 address that count, 1 to 128.
+        ipv6: u8,
+    },
+    /// A value that the backend invents in this response header, in lower case, and the client
+    /// brings back in the same request header.
+    LearnHeader(Box<str>),
+    /// A value that the backend invents in this cookie.
+    LearnCookie(Box<str>),
+}
+
+/// What happens to a visitor whose backend is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDown {
+    /// Moved to another backend.
+    Rebind,
+    /// Refused until it is back; the binding stays.
+    Strict,
+    /// Served elsewhere, and back once home has been up for `home_stable`.
+    ReturnHome,
+}
+
+/// What happens to a visitor whose backend is at its `max_requests`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFull {
+    /// Waits in its queue, then spills.
+    Wait,
+    /// Served elsewhere once; the binding stays.
+    Spill,
+    /// Moved to another backend.
+    Rebind,
+    /// Refused; the binding stays.
+    Reject,
+}
+
+/// What happens to the visitors of a backend that leaves the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRemove {
+    /// Moved at their next request.
+    Move,
+    /// It goes on as a draining ghost for so long.
+    Ghost(Duration),
+}
+
+/// How sessions move to backends that came later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebalance {
+    /// A session must have been unused for so long.
+    pub idle: Duration,
+    /// Sessions in percent that may move in each `per`, 1 to 100.
+    pub percent: u32,
+    /// The time in which `percent` may move.
+    pub per: Duration,
 }
 
 /// The `SameSite` attribute.
@@ -58,14 +141,4 @@ pub enum OnCacheable {
     Skip,
     /// Always set, always with `Cache-Control: private`.
     Private,
-}
-
-/// A 32-byte secret that never shows itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretKey(pub [u8; 32]);
-
-impl std::fmt::Debug for SecretKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SecretKey(redacted)")
-    }
 }

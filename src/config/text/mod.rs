@@ -1,8 +1,11 @@
 //! A mirror of the file as it is typed: every key optional, every value with its place.
 
+mod admin;
 mod listener;
 mod pool;
 mod route;
+mod sticky;
+mod word_or;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,9 +14,12 @@ use std::ops::Range;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
+pub use admin::*;
 pub use listener::*;
 pub use pool::*;
 pub use route::*;
+pub use sticky::*;
+pub use word_or::WordOr;
 
 use super::model::Place;
 use super::unit::Time;
@@ -100,18 +106,6 @@ pub struct MetricsText {
 pub struct SessionsText {
     /// The first seals, all open: 32 bytes each, in base64 or hex.
     pub keys: Option<List<String>>,
-}
-
-/// `[admin]`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct AdminText {
-    /// Unix socket with full control.
-    pub socket: Option<At<String>>,
-    /// Permission bits of the socket, in octal.
-    pub socket_mode: Option<At<String>>,
-    /// Group that owns the socket.
-    pub socket_group: Option<At<String>>,
 }
 
 /// `[runtime]`.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, List};
+use super::{At, List, StickyText};
 use crate::config::model::AdminState;
 use crate::config::unit::Time;
 
@@ -23,6 +23,20 @@ pub struct PoolText {
     pub health: Option<At<HealthText>>,
     /// Present: visitors are kept on their backend.
     pub sticky: Option<At<StickyText>>,
+    /// Who waits while backends are at `max_requests`.
+    pub queue: QueueText,
+    /// What `ostler drain` does that is told nothing else.
+    pub drain: DrainText,
+    /// What is spoken to the backends.
+    pub protocol: Option<At<PoolProtocolWord>>,
+}
+
+/// A value of `protocol` of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum PoolProtocolWord {
+    /// HTTP/1.1.
+    #[serde(rename = "http/1.1")]
+    Http1,
 }
 
 /// A value of `policy`.
@@ -50,6 +64,8 @@ pub struct BackendText {
     /// `up`, `drain` or `maint`.
     #[schemars(with = "Option<StateWord>")]
     pub state: Option<At<AdminState>>,
+    /// Requests in flight to it; 0: no limit.
+    pub max_requests: Option<At<i64>>,
 }
 
 /// The schema of a backend's state, which the model owns.
@@ -115,83 +131,20 @@ pub struct HealthText {
     pub fall: Option<At<i64>>,
 }
 
-/// `sticky` of a pool.
+/// `queue` of a pool.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct StickyText {
-    /// What binds a visitor.
-    pub by: Option<At<ByWord>>,
-    /// Where a binding holds; the pool's name where it is left out.
-    pub scope: Option<At<String>>,
-    /// Cookie name.
-    pub cookie: Option<At<String>>,
-    /// Cookie attribute.
-    pub path: Option<At<String>>,
-    /// Cookie attribute.
-    pub domain: Option<At<String>>,
-    /// Cookie attribute; by the client's scheme where it is left out.
-    pub same_site: Option<At<SameSiteWord>>,
-    /// Cookie attribute; by the client's scheme where it is left out.
-    pub secure: Option<At<bool>>,
-    /// Cookie attribute.
-    pub http_only: Option<At<bool>>,
-    /// Cookie attribute.
-    pub partitioned: Option<At<bool>>,
-    /// Cookie attribute, sliding; `"none"`: a browser session.
-    pub max_age: Option<At<Time>>,
-    /// Unused for so long: a new session.
-    pub idle: Option<At<Time>>,
-    /// Absolute end of a session.
-    pub lifetime: Option<At<Time>>,
-    /// What happens when the backend is down.
-    pub on_down: Option<At<OnDownWord>>,
-    /// What happens on publicly cacheable answers.
-    pub on_cacheable: Option<At<OnCacheableWord>>,
-    /// Whether the backend sees our cookies.
-    pub pass: Option<At<bool>>,
-    /// Keys of this pool in place of `[sessions] keys`.
-    pub keys: Option<List<String>>,
+pub struct QueueText {
+    /// Requests that may wait; 0: nobody waits.
+    pub size: Option<At<i64>>,
+    /// How long one waits.
+    pub timeout: Option<At<Time>>,
 }
 
-/// A value of `sticky.by`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ByWord {
-    /// Our own sealed cookie.
-    Cookie,
-}
-
-/// A value of `sticky.same_site`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SameSiteWord {
-    /// By the client's scheme: None over https, Lax over http.
-    Auto,
-    /// Sent from everywhere; needs Secure.
-    #[serde(alias = "None")]
-    None,
-    /// Sent from elsewhere by links only.
-    #[serde(alias = "Lax")]
-    Lax,
-    /// Sent from the site itself only.
-    #[serde(alias = "Strict")]
-    Strict,
-}
-
-/// A value of `sticky.on_down`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnDownWord {
-    /// Moved to another backend.
-    Rebind,
-}
-
-/// A value of `sticky.on_cacheable`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OnCacheableWord {
-    /// No cookie is set there.
-    Skip,
-    /// Always set, with `Cache-Control: private`.
-    Private,
+/// `drain` of a pool.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrainText {
+    /// Who is left then is moved.
+    pub deadline: Option<At<Time>>,
 }

@@ -24,6 +24,11 @@ pub struct RouteText {
     pub path_regex: Option<At<String>>,
     /// Forward to this pool.
     pub pool: Option<At<String>>,
+    /// Forward to one of these pools, by weight.
+    pub split: Option<List<ShareText>>,
+    /// Where the route's bindings hold; the name of the pool, or of a split route, where it is
+    /// left out.
+    pub sticky_scope: Option<At<String>>,
     /// Answer with a redirect.
     pub redirect: Option<At<RedirectText>>,
     /// Answer with a fixed response.
@@ -34,6 +39,16 @@ pub struct RouteText {
     pub timeouts: RouteTimeoutsText,
     /// When a failed attempt is repeated.
     pub retry: RetryText,
+}
+
+/// One of `split`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShareText {
+    /// The pool.
+    pub pool: Option<At<String>>,
+    /// Share of new visitors; 0: nobody new.
+    pub weight: Option<At<i64>>,
 }
 
 /// `redirect` of a route.

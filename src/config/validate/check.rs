@@ -1,24 +1,25 @@
 //! What the rooms of the file check alike: names, numbers, durations, paths, references, keys.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Object;
 use crate::config::defaults::{MAX_KEYS, MAX_NAME};
 use crate::config::distance::nearest;
+use crate::config::expand::Expander;
 use crate::config::model::{Located, Place, SecretKey};
 use crate::config::report::{Mistake, Report};
 use crate::config::secret::{key_id, read_key};
 use crate::config::text::{At, List};
 use crate::config::unit::{Size, Time};
 
-/// The report and the folder at which relative paths start.
+/// The report, and the files that are read: secrets, relative to the file's own folder.
 pub(super) struct Check<'a> {
     pub(super) report: &'a mut Report,
-    pub(super) base: &'a Path,
+    pub(super) expander: &'a Expander<'a>,
 }
 
 impl Check<'_> {
@@ -35,6 +36,13 @@ impl Check<'_> {
         if !object.broken {
             self.error(message, &object.place).hint(hint);
         }
+    }
+
+    /// Whether something in this range was found wrong and taken out, so that what is missing may
+    /// have been there.
+    pub(super) fn is_broken(&self, range: &Range<usize>) -> bool {
+        let inside = |span: &Range<usize>| range.start <= span.start && span.end <= range.end;
+        self.report.mistakes.iter().any(|mistake| mistake.place.as_ref().is_some_and(inside))
     }
 
     /// Names of listeners, routes, pools, backends and scopes.
@@ -131,7 +139,7 @@ impl Check<'_> {
         if at.value.is_empty() {
             self.error(format!("{key} is empty"), &at.place()).hint("name a file or folder");
         }
-        Located { value: self.base.join(&at.value), place: at.place() }
+        Located { value: self.expander.base.join(&at.value), place: at.place() }
     }
 
     /// The index of the object that is named.

@@ -1,17 +1,20 @@
 //! From what was typed to what holds, collecting every mistake.
 
+mod admin;
+mod by;
 mod check;
 mod host;
 mod listener;
 mod pool;
 mod route;
+mod scope;
 mod section;
+mod split;
 mod sticky;
 mod template;
 mod tie;
 
-use std::path::Path;
-
+use super::expand::Expander;
 use super::model::{Model, Place};
 use super::report::Report;
 use super::text::{
@@ -46,20 +49,23 @@ pub(crate) struct Pieces {
 }
 
 /// The model of the pieces; it means nothing where the report has errors.
-pub(crate) fn model(pieces: &Pieces, base: &Path, report: &mut Report) -> Model {
-    let mut check = Check { report, base };
+pub(crate) fn model(pieces: &Pieces, expander: &Expander<'_>, report: &mut Report) -> Model {
+    let mut check = Check { report, expander };
     let metrics = section::metrics(&pieces.metrics, &pieces.pools, &mut check);
     let listeners = listener::listeners(&pieces.listeners, metrics.bind.as_ref(), &mut check);
     let pools = pool::pools(&pieces.pools, &mut check);
-    let routes = route::routes(pieces, &mut check);
+    let routes = route::routes(pieces, &pools, &mut check);
     tie::warn_of_unused(pieces, &listeners, &routes, &metrics, &mut check);
+    let sessions = section::sessions(&pieces.sessions, &mut check);
+    let admin = admin::admin(&pieces.admin, &listeners, &metrics, &mut check);
+    admin::peers_share(pieces, &sessions, &pools, &mut check);
     Model {
         listeners,
         routes,
         pools,
         metrics,
-        sessions: section::sessions(&pieces.sessions, &mut check),
-        admin: section::admin(&pieces.admin, &mut check),
+        sessions,
+        admin,
         runtime: section::runtime(&pieces.runtime, &mut check),
         log: section::log(&pieces.log, &mut check),
     }

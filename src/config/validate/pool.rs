@@ -12,10 +12,10 @@ use super::sticky;
 use crate::config::defaults as d;
 use crate::config::model::{
     Address, AdminState, Backend, Health, HealthKind, Located, Place, PolicyKind, Pool,
-    PoolConnections, PoolTls,
+    PoolConnections, PoolTls, Queue,
 };
 use crate::config::text::{
-    At, BackendText, ConnectionsText, HealthText, PolicyWord, PoolText, PoolTlsText,
+    At, BackendText, ConnectionsText, HealthText, PolicyWord, PoolText, PoolTlsText, QueueText,
 };
 
 pub(super) fn pools(objects: &[Object<PoolText>], check: &mut Check<'_>) -> Vec<Pool> {
@@ -32,7 +32,6 @@ pub(super) fn pools(objects: &[Object<PoolText>], check: &mut Check<'_>) -> Vec<
         left = left.saturating_sub(count);
         pools.push(pool(object, check));
     }
-    sticky::warn_of_shared_cookies(&pools, check);
     pools
 }
 
@@ -64,6 +63,24 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
         connections: connections(&text.connections, check),
         health: text.health.as_ref().and_then(|at| health(object, at, check)),
         sticky: text.sticky.as_ref().map(|at| sticky::sticky(object, &at.value, check)),
+        queue: queue(&text.queue, check),
+        drain_deadline: check.wait(
+            "deadline",
+            text.drain.deadline.as_ref(),
+            Some(d::DRAIN_DEADLINE),
+        ),
+    }
+}
+
+fn queue(text: &QueueText, check: &mut Check<'_>) -> Queue {
+    Queue {
+        size: check.number("size", text.size.as_ref(), 0..=d::MAX_QUEUE, d::QUEUE_SIZE),
+        timeout: check.finite(
+            "timeout",
+            text.timeout.as_ref(),
+            Duration::from_millis(1),
+            d::QUEUE_TIMEOUT,
+        ),
     }
 }
 
@@ -113,6 +130,8 @@ fn backend(
 ) -> Option<Backend> {
     let text = &entry.value;
     let weight = check.number("weight", text.weight.as_ref(), 0..=d::MAX_WEIGHT, d::WEIGHT);
+    let max_requests =
+        check.number("max_requests", text.max_requests.as_ref(), 0..=d::MAX_REQUESTS, 0);
     if let Some(at) = &text.id {
         check.name("backend", &at.value, &at.place());
     }
@@ -141,6 +160,7 @@ fn backend(
         address: Located { value: address, place: at.place() },
         weight,
         state: text.state.as_ref().map_or(AdminState::Up, |at| at.value),
+        max_requests,
     })
 }
 

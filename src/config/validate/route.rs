@@ -7,10 +7,10 @@ use regex::RegexBuilder;
 
 use super::check::{Check, Names, located};
 use super::template;
-use super::{Object, Pieces, host, tie};
+use super::{Object, Pieces, host, scope, split, tie};
 use crate::config::defaults as d;
 use crate::config::model::{
-    Action, HostPattern, Located, PathPattern, Redirect, Respond, Retry, Route, RouteTimeouts,
+    Action, HostPattern, Located, PathPattern, Pool, Redirect, Respond, Retry, Route, RouteTimeouts,
 };
 use crate::config::text::{
     At, ListenerText, PoolText, RedirectText, RespondText, RetryText, RetryWord, RouteText,
@@ -18,19 +18,22 @@ use crate::config::text::{
 };
 use crate::config::unit::Time;
 
-pub(super) fn routes(pieces: &Pieces, check: &mut Check<'_>) -> Vec<Route> {
+pub(super) fn routes(pieces: &Pieces, models: &[Pool], check: &mut Check<'_>) -> Vec<Route> {
     if let Some(extra) = pieces.routes.get(d::MAX_ROUTES) {
         check.error(format!("more than {} routes", d::MAX_ROUTES), &extra.place);
     }
     let names = Names::new(&pieces.listeners);
     let pools = Names::new(&pieces.pools);
     let mut routes = Vec::with_capacity(pieces.routes.len());
+    let mut objects = Vec::with_capacity(pieces.routes.len());
     for object in &pieces.routes {
         if let Some(route) = route(object, &names, &pools, check) {
             routes.push(route);
+            objects.push(object);
         }
     }
     name(&pieces.routes, &mut routes, check);
+    scope::bind(&objects, &mut routes, &pieces.pools, models, check);
     tie::routes(&routes, check);
     routes
 }
@@ -58,6 +61,8 @@ fn route(
         hosts,
         path,
         action,
+        // Known once every route has its name.
+        sticky: None,
         body_size: limits.map(|at| at.value.0),
         timeouts,
         retry,
@@ -163,12 +168,13 @@ fn action(
     let text = &object.text;
     let given = [
         text.pool.as_ref().map(At::place),
+        text.split.as_ref().map(At::place),
         text.redirect.as_ref().map(At::place),
         text.respond.as_ref().map(At::place),
     ];
     if let [first, second, ..] = given.into_iter().flatten().collect::<Vec<_>>().as_slice() {
         check
-            .error("a route does one thing: `pool`, `redirect` or `respond`", second)
+            .error("a route does one thing: `pool`, `split`, `redirect` or `respond`", second)
             .also(first, "this one stands already")
             .hint("make two routes of it");
         return None;
@@ -176,13 +182,16 @@ fn action(
     if let Some(at) = &text.pool {
         return check.reference("pool", at, pools).map(Action::Pool);
     }
+    if let Some(list) = &text.split {
+        return split::shares(object, list, pools, check).map(Action::Split);
+    }
     if let Some(at) = &text.redirect {
         return redirect(object, at, check).map(Action::Redirect);
     }
     if let Some(at) = &text.respond {
         return Some(Action::Respond(respond(&at.value, check)));
     }
-    check.missing(object, "a route that does nothing", "add pool, redirect or respond");
+    check.missing(object, "a route that does nothing", "add pool, split, redirect or respond");
     None
 }
 

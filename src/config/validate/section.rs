@@ -1,4 +1,4 @@
-//! `[metrics]`, `[sessions]`, `[admin]`, `[runtime]` and `[log]`.
+//! `[metrics]`, `[sessions]`, `[runtime]` and `[log]`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,11 +10,10 @@ use super::Object;
 use super::check::{Check, Names};
 use crate::config::defaults as d;
 use crate::config::model::{
-    Admin, Located, Log, LogTarget, Metrics, Place, QueryPolicy, Runtime, Sessions,
+    Located, Log, LogTarget, Metrics, Place, QueryPolicy, Runtime, Sessions,
 };
 use crate::config::text::{
-    AccessWord, AdminText, At, LogText, MetricsText, PoolText, QueryWord, RuntimeText,
-    SessionsText, WatchWord,
+    AccessWord, At, LogText, MetricsText, PoolText, QueryWord, RuntimeText, SessionsText, WatchWord,
 };
 
 pub(super) fn metrics(
@@ -51,36 +50,6 @@ pub(super) fn socket(text: &str, place: &Place, check: &mut Check<'_>) -> Option
 
 pub(super) fn sessions(text: &SessionsText, check: &mut Check<'_>) -> Sessions {
     Sessions { keys: text.keys.as_ref().map(|list| check.keys(list)).unwrap_or_default() }
-}
-
-pub(super) fn admin(text: &AdminText, check: &mut Check<'_>) -> Admin {
-    let socket_mode = match &text.socket_mode {
-        None => d::SOCKET_MODE,
-        Some(at) => octal(&at.value).unwrap_or_else(|| {
-            check
-                .error(
-                    format!("socket_mode = \"{}\" are no permission bits", at.value),
-                    &at.place(),
-                )
-                .hint("three octal digits, with or without a 0 before them: \"0600\", \"0660\"");
-            d::SOCKET_MODE
-        }),
-    };
-    let group = text.socket_group.as_ref();
-    if let Some(at) = group.filter(|at| at.value.is_empty()) {
-        check.error("socket_group is empty", &at.place()).hint("name a group, or leave it out");
-    }
-    Admin {
-        socket: text.socket.as_ref().map(|at| check.path("socket", at)),
-        socket_mode,
-        socket_group: group.map(|at| at.value.clone()),
-    }
-}
-
-fn octal(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("0o").unwrap_or(text);
-    let right = matches!(digits.len(), 3 | 4) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    right.then(|| u32::from_str_radix(digits, 8).ok()).flatten().filter(|mode| *mode <= 0o777)
 }
 
 pub(super) fn runtime(text: &RuntimeText, check: &mut Check<'_>) -> Runtime {

@@ -1,18 +1,27 @@
-//! Session keeping of a pool: scope, and cookies that browsers will take.
+//! Session keeping of a pool: scope, cookies that browsers will take, and what moves a visitor.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::Object;
+use super::by::{by, meaningless};
 use super::check::{Check, is_token, located};
 use super::host::is_dns_name;
 use crate::config::defaults as d;
-use crate::config::model::{Located, OnCacheable, Place, Pool, SameSite, SecretKey, Sticky};
-use crate::config::text::{At, OnCacheableWord, PoolText, SameSiteWord, StickyText};
+use crate::config::model::{
+    By, Located, OnCacheable, OnDown, OnFull, OnRemove, Place, Rebalance, SameSite, SecretKey,
+    Sticky,
+};
+use crate::config::text::{
+    At, OnCacheableWord, OnDownWord, OnFullWord, PoolText, SameSiteWord, StickyText, WordOr,
+};
+use crate::config::unit::Time;
 
 const HOST_PREFIX: &str = "__Host-";
 const SECURE_PREFIX: &str = "__Secure-";
+const SECOND: Duration = Duration::from_secs(1);
 
 pub(super) fn sticky(
     object: &Object<PoolText>,
@@ -26,10 +35,15 @@ pub(super) fn sticky(
         }
         None => Located { value: object.name.as_str().into(), place: object.place.clone() },
     };
+    let read = by(text, check);
+    if let Some(by) = read.as_ref().filter(|_| !object.broken) {
+        meaningless(text, by, check);
+    }
     attributes(text, check);
-    let (cookie_https, cookie_http) = cookies(&scope, text, check);
-    let second = Duration::from_secs(1);
+    cookie(text, check);
+    let (cookie_https, cookie_http) = cookie_names(&scope, text);
     Sticky {
+        by: read.unwrap_or(By::Cookie),
         cookie_https,
         cookie_http,
         path: text.path.as_ref().map_or(d::STICKY_PATH, |at| at.value.as_str()).to_owned(),
@@ -44,7 +58,7 @@ pub(super) fn sticky(
         http_only: text.http_only.as_ref().is_none_or(|at| at.value),
         partitioned: text.partitioned.as_ref().is_some_and(|at| at.value),
         max_age: check.wait("max_age", text.max_age.as_ref(), None),
-        idle: check.finite("idle", text.idle.as_ref(), second, d::STICKY_IDLE),
+        idle: idle(text.idle.as_ref(), check),
         lifetime: check.wait("lifetime", text.lifetime.as_ref(), None),
         on_cacheable: match text.on_cacheable.as_ref().map(|at| at.value) {
             Some(OnCacheableWord::Private) => OnCacheable::Private,
@@ -52,8 +66,70 @@ pub(super) fn sticky(
         },
         pass: text.pass.as_ref().is_some_and(|at| at.value),
         keys: keys(object, text, check),
+        on_down: match text.on_down.as_ref().map(|at| at.value) {
+            Some(OnDownWord::Strict) => OnDown::Strict,
+            Some(OnDownWord::ReturnHome) => OnDown::ReturnHome,
+            Some(OnDownWord::Rebind) | None => OnDown::Rebind,
+        },
+        home_stable: check.finite(
+            "home_stable",
+            text.home_stable.as_ref(),
+            SECOND,
+            d::STICKY_HOME_STABLE,
+        ),
+        on_full: match text.on_full.as_ref().map(|at| at.value) {
+            Some(OnFullWord::Spill) => OnFull::Spill,
+            Some(OnFullWord::Rebind) => OnFull::Rebind,
+            Some(OnFullWord::Reject) => OnFull::Reject,
+            Some(OnFullWord::Wait) | None => OnFull::Wait,
+        },
+        on_remove: on_remove(object, text, check),
+        max_sessions: check.number(
+            "max_sessions",
+            text.max_sessions.as_ref(),
+            0..=d::MAX_SESSIONS,
+            0,
+        ),
+        rebalance: rebalance(text, check),
         scope,
     }
+}
+
+/// The same session keeping in another scope; `text` is that of the pool.
+pub(super) fn in_scope(sticky: &Sticky, scope: Located<Arc<str>>, text: &StickyText) -> Sticky {
+    let (cookie_https, cookie_http) = cookie_names(&scope, text);
+    Sticky { scope, cookie_https, cookie_http, ..sticky.clone() }
+}
+
+fn idle(at: Option<&At<Time>>, check: &mut Check<'_>) -> Duration {
+    let idle = check.finite("idle", at, SECOND, d::STICKY_IDLE);
+    if let Some(at) = at.filter(|_| idle > d::MAX_STICKY_IDLE) {
+        check
+            .error(format!("idle = \"{}\" is too long", at.value), &at.place())
+            .hint(format!("at most \"{}\"", Time(Some(d::MAX_STICKY_IDLE))));
+    }
+    idle
+}
+
+fn on_remove(object: &Object<PoolText>, text: &StickyText, check: &mut Check<'_>) -> OnRemove {
+    match text.on_remove.as_ref().map(|at| &at.value) {
+        Some(WordOr::Word(_)) => OnRemove::Move,
+        Some(WordOr::Table(ghost)) => {
+            OnRemove::Ghost(check.finite("ghost", ghost.ghost.as_ref(), SECOND, d::STICKY_GHOST))
+        }
+        // Only where checks would find out that it is gone for good.
+        None if object.text.health.is_some() => OnRemove::Ghost(d::STICKY_GHOST),
+        None => OnRemove::Move,
+    }
+}
+
+fn rebalance(text: &StickyText, check: &mut Check<'_>) -> Option<Rebalance> {
+    let WordOr::Table(text) = &text.rebalance.as_ref()?.value else { return None };
+    Some(Rebalance {
+        idle: check.finite("idle", text.idle.as_ref(), SECOND, d::REBALANCE_IDLE),
+        percent: check.number("percent", text.percent.as_ref(), 1..=100, d::REBALANCE_PERCENT),
+        per: check.finite("per", text.per.as_ref(), SECOND, d::REBALANCE_PER),
+    })
 }
 
 fn keys(
@@ -112,24 +188,47 @@ fn domain(text: &str) -> &str {
 }
 
 /// The cookie's names over https and http.
-fn cookies(
-    scope: &Located<Arc<str>>,
-    text: &StickyText,
-    check: &mut Check<'_>,
-) -> (Arc<str>, Arc<str>) {
-    let insecure = text.secure.as_ref().filter(|at| !at.value).map(At::place);
-    let path = text.path.as_ref().filter(|at| at.value != "/").map(At::place);
-    let narrowed = path.or_else(|| text.domain.as_ref().map(At::place));
-    let Some(at) = &text.cookie else {
-        let prefix = match (&insecure, &narrowed) {
-            (Some(_), _) => "",
-            (None, Some(_)) => SECURE_PREFIX,
-            (None, None) => HOST_PREFIX,
-        };
-        let http = format!("ostler-{}", scope.value);
-        return (Arc::from(format!("{prefix}{http}")), Arc::from(http));
+fn cookie_names(scope: &str, text: &StickyText) -> (Arc<str>, Arc<str>) {
+    if let Some(at) = &text.cookie {
+        // Over http a browser refuses the prefixes, so there the name goes without.
+        let name = at.value.as_str();
+        let bare = prefixed(name, HOST_PREFIX).or_else(|| prefixed(name, SECURE_PREFIX));
+        return (Arc::from(name), Arc::from(bare.unwrap_or(name)));
+    }
+    let prefix = match (insecure(text), narrowed(text)) {
+        (Some(_), _) => "",
+        (None, Some(_)) => SECURE_PREFIX,
+        (None, None) => HOST_PREFIX,
     };
+    let http = if text.cookie_hash.as_ref().is_some_and(|at| at.value) {
+        format!("ostler-{:016x}", xxh3_64(scope.as_bytes()))
+    } else {
+        format!("ostler-{scope}")
+    };
+    (Arc::from(format!("{prefix}{http}")), Arc::from(http))
+}
+
+/// Where the file says that cookies go without Secure.
+fn insecure(text: &StickyText) -> Option<Place> {
+    text.secure.as_ref().filter(|at| !at.value).map(At::place)
+}
+
+/// Where the file says that cookies are for a part of the site, or for more than one host.
+fn narrowed(text: &StickyText) -> Option<Place> {
+    let path = text.path.as_ref().filter(|at| at.value != "/").map(At::place);
+    path.or_else(|| text.domain.as_ref().map(At::place))
+}
+
+/// A name that a browser would refuse.
+fn cookie(text: &StickyText, check: &mut Check<'_>) {
+    let Some(at) = &text.cookie else { return };
     let name = at.value.as_str();
+    if let Some(hash) = text.cookie_hash.as_ref().filter(|at| at.value) {
+        check
+            .error("a cookie's name is either given or hashed", &hash.place())
+            .also(&at.place(), "it is given here")
+            .hint("leave `cookie` or `cookie_hash` out");
+    }
     if !is_token(name) {
         check
             .error(format!("`{name}` is no cookie name"), &at.place())
@@ -137,19 +236,17 @@ fn cookies(
     }
     let host = prefixed(name, HOST_PREFIX);
     let secure = host.or_else(|| prefixed(name, SECURE_PREFIX));
-    if let (Some(_), Some(place)) = (host, &narrowed) {
-        refused(at, "a __Host- cookie with a domain or a path but `/`", place, check);
+    if let (Some(_), Some(place)) = (host, narrowed(text)) {
+        refused(at, "a __Host- cookie with a domain or a path but `/`", &place, check);
     }
-    if let (Some(_), Some(place)) = (secure, &insecure) {
-        refused(at, "a cookie with this prefix without Secure", place, check);
+    if let (Some(_), Some(place)) = (secure, insecure(text)) {
+        refused(at, "a cookie with this prefix without Secure", &place, check);
     }
     if secure == Some("") {
         check
             .error("a cookie name of a prefix alone", &at.place())
             .hint("write a name behind the prefix");
     }
-    // Over http a browser refuses the prefixes, so there the name goes without.
-    (Arc::from(name), Arc::from(secure.unwrap_or(name)))
 }
 
 fn refused(at: &At<String>, what: &str, other: &Place, check: &mut Check<'_>) {
@@ -163,34 +260,4 @@ fn refused(at: &At<String>, what: &str, other: &Place, check: &mut Check<'_>) {
 fn prefixed<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     let (head, rest) = name.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
-}
-
-/// Two scopes under one cookie name: each pool overwrites what the other has bound.
-pub(super) fn warn_of_shared_cookies(pools: &[Pool], check: &mut Check<'_>) {
-    let mut seen: HashMap<(&str, &str, Option<&str>), (&Pool, &Sticky)> = HashMap::new();
-    for pool in pools {
-        let Some(sticky) = &pool.sticky else { continue };
-        let key = (&*sticky.cookie_https, sticky.path.as_str(), sticky.domain.as_deref());
-        match seen.get(&key) {
-            Some((first, other)) if other.scope.value != sticky.scope.value => {
-                check
-                    .warning(
-                        format!(
-                            "pools \"{}\" and \"{}\" bind under one cookie, `{}`, but not in one \
-                             scope",
-                            first.name.value, pool.name.value, sticky.cookie_https
-                        ),
-                        &pool.name.place,
-                    )
-                    .also(&first.name.place, "the other")
-                    .hint(
-                        "on one site each would undo the other's: give them cookies of their own",
-                    );
-            }
-            Some(_) => {}
-            None => {
-                seen.insert(key, (pool, sticky));
-            }
-        }
-    }
 }

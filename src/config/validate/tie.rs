@@ -89,8 +89,10 @@ pub(super) fn warn_of_unused(
         for listener in &route.listeners {
             mark(&mut routed, *listener);
         }
-        if let Action::Pool(pool) = route.action {
-            mark(&mut used, pool);
+        match &route.action {
+            Action::Pool(pool) => mark(&mut used, *pool),
+            Action::Split(shares) => shares.iter().for_each(|share| mark(&mut used, share.pool)),
+            Action::Redirect(_) | Action::Respond(_) => {}
         }
         let redirects = |at: &usize| {
             listeners.get(*at).is_some_and(|listener| listener.redirect_https.is_some())

@@ -1,0 +1,180 @@
+//! What binds a visitor, and which keys that leaves without a meaning.
+
+use http::HeaderName;
+
+use super::check::{Check, is_token};
+use crate::config::defaults as d;
+use crate::config::model::{By, Place};
+use crate::config::text::{At, OnDownWord, StickyText, WordOr};
+
+const FORMS: &str = "one of: \"cookie\", \"header:NAME\", \"query:NAME\", \"app_cookie:NAME\", \
+                     \"source\", \"learn:header:NAME\", \"learn:cookie:NAME\"";
+/// Cookies of ours: a backend never sees them, and so cannot have made them.
+const OURS: [&str; 3] = ["ostler-", "__Host-ostler-", "__Secure-ostler-"];
+/// Headers that the proxy writes, or that end at it.
+const OWNED: [&str; 17] = [
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// What `by` says; none where it cannot be read.
+pub(super) fn by(text: &StickyText, check: &mut Check<'_>) -> Option<By> {
+    let Some(at) = &text.by else { return Some(By::Cookie) };
+    let named = |kind: &str| at.value.strip_prefix(kind);
+    match at.value.as_str() {
+        "cookie" => return Some(By::Cookie),
+        "source" => return Some(source(text, check)),
+        _ => {}
+    }
+    if let Some(name) = named("header:") {
+        return header(name, at, check).map(By::Header);
+    }
+    if let Some(name) = named("learn:header:") {
+        return header(name, at, check).map(By::LearnHeader);
+    }
+    if let Some(name) = named("app_cookie:") {
+        return cookie(name, at, check).map(By::AppCookie);
+    }
+    if let Some(name) = named("learn:cookie:") {
+        return cookie(name, at, check).map(By::LearnCookie);
+    }
+    if let Some(name) = named("query:") {
+        return query(name, at, check).map(By::Query);
+    }
+    check.error(format!("unknown value \"{}\"", at.value), &at.place()).hint(FORMS);
+    None
+}
+
+fn source(text: &StickyText, check: &mut Check<'_>) -> By {
+    let prefix = &text.source_prefix;
+    By::Source {
+        ipv4: check.number("ipv4", prefix.ipv4.as_ref(), 1..=32, d::SOURCE_IPV4),
+        ipv6: check.number("ipv6", prefix.ipv6.as_ref(), 1..=128, d::SOURCE_IPV6),
+    }
+}
+
+fn header(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>> {
+    let Ok(read) = HeaderName::from_bytes(name.as_bytes()) else {
+        check
+            .error(format!("`{name}` is no name of a header"), &at.place())
+            .hint("letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 §5.1)");
+        return None;
+    };
+    let name = read.as_str();
+    let hint = match name {
+        "cookie" | "set-cookie" => {
+            "for a cookie write \"app_cookie:NAME\" or \"learn:cookie:NAME\""
+        }
+        "x-real-ip" | "forwarded" => "for the client's address write \"source\"",
+        _ if name.starts_with("x-forwarded-") => "for the client's address write \"source\"",
+        _ if OWNED.contains(&name) => "name one that tells visitors apart, as \"x-user\"",
+        _ => return Some(name.into()),
+    };
+    check
+        .error(
+            format!("nobody can be told by `{name}`: Ostler writes it itself, or it ends here"),
+            &at.place(),
+        )
+        .hint(hint);
+    None
+}
+
+fn cookie(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>> {
+    if !is_token(name) {
+        check
+            .error(format!("`{name}` is no cookie name"), &at.place())
+            .hint("letters, digits and !#$%&'*+-.^_`|~ (RFC 6265 §4.1.1)");
+        return None;
+    }
+    if OURS.iter().any(|prefix| name.starts_with(prefix)) {
+        check
+            .error(format!("`{name}` is a name of our own cookies"), &at.place())
+            .hint("to bind by them write by = \"cookie\"");
+        return None;
+    }
+    Some(name.into())
+}
+
+fn query(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>> {
+    let wrong = |c: char| c.is_control() || matches!(c, '&' | '=' | '#');
+    if name.is_empty() || name.contains(wrong) {
+        check
+            .error(format!("`{name}` is no name of a query parameter"), &at.place())
+            .hint("as it stands in the URL, without `&`, `=` and `#`");
+        return None;
+    }
+    Some(name.into())
+}
+
+/// Keys that mean nothing where visitors are bound by this.
+pub(super) fn meaningless(text: &StickyText, by: &By, check: &mut Check<'_>) {
+    let because = text.by.as_ref().map(At::place).unwrap_or_default();
+    if !matches!(by, By::Source { .. }) {
+        let prefix = &text.source_prefix;
+        let bits = [("ipv4", &prefix.ipv4), ("ipv6", &prefix.ipv6)];
+        for (key, at) in bits.into_iter().filter_map(|(key, at)| Some((key, at.as_ref()?))) {
+            check
+                .error(format!("source_prefix.{key}: only with by = \"source\""), &at.place())
+                .also(&because, "visitors are bound by this")
+                .hint("leave it out, or write by = \"source\"");
+        }
+    }
+    if *by == By::Cookie {
+        return;
+    }
+    for (key, place) in of_cookie(text) {
+        check
+            .error(format!("{key}: only with by = \"cookie\""), &place)
+            .also(&because, "visitors are bound by this")
+            .hint("leave it out, or bind by our own cookie");
+    }
+    if let Some(at) = text.on_down.as_ref().filter(|at| at.value == OnDownWord::ReturnHome) {
+        check
+            .error("on_down = \"return_home\": only with by = \"cookie\"", &at.place())
+            .also(&because, "visitors are bound by this")
+            .hint("our own cookie alone knows a visitor's home: use \"rebind\" or \"strict\"");
+    }
+}
+
+/// Keys of our own cookie that are set.
+fn of_cookie(text: &StickyText) -> impl Iterator<Item = (&'static str, Place)> {
+    fn set<T>(key: &'static str, at: Option<&At<T>>) -> Option<(&'static str, Place)> {
+        at.map(|at| (key, at.place()))
+    }
+    let moves = text.rebalance.as_ref().filter(|at| matches!(at.value, WordOr::Table(_)));
+    [
+        set("scope", text.scope.as_ref()),
+        set("cookie", text.cookie.as_ref()),
+        set("cookie_hash", text.cookie_hash.as_ref()),
+        set("path", text.path.as_ref()),
+        set("domain", text.domain.as_ref()),
+        set("same_site", text.same_site.as_ref()),
+        set("secure", text.secure.as_ref()),
+        set("http_only", text.http_only.as_ref()),
+        set("partitioned", text.partitioned.as_ref()),
+        set("max_age", text.max_age.as_ref()),
+        set("lifetime", text.lifetime.as_ref()),
+        set("home_stable", text.home_stable.as_ref()),
+        set("on_cacheable", text.on_cacheable.as_ref()),
+        set("pass", text.pass.as_ref()),
+        set("keys", text.keys.as_ref()),
+        set("rebalance", moves),
+    ]
+    .into_iter()
+    .flatten()
+}
