@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ostler::config::{FixedEnvironment, parse};
+use ostler::config::{FileContent, FixedEnvironment, parse};
 
 /// Set it to write the reports anew, then read what changed.
 const BLESS: &str = "OSTLER_BLESS";
@@ -22,7 +22,7 @@ fn every_broken_file_gets_its_report() {
     for file in files {
         let text = fs::read_to_string(&file).expect("a fixture");
         let name = Path::new("/etc/ostler").join(file.file_name().expect("a file name"));
-        let report = match parse(&text, &name, &FixedEnvironment::default()) {
+        let report = match parse(&text, &name, &environment()) {
             Ok(loaded) => loaded.report(),
             Err(report) => report,
         };
@@ -37,4 +37,21 @@ fn every_broken_file_gets_its_report() {
         }
     }
     assert!(wrong.is_empty(), "these reports differ:\n{}", wrong.join("\n"));
+}
+
+/// The files of tokens that the fixtures name.
+fn environment() -> FixedEnvironment {
+    let mut environment = FixedEnvironment::default();
+    for (name, text, mode) in [
+        ("oncall", "the-first-of-the-tokens", 0o600),
+        ("second", "the-second-of-the-tokens", 0o600),
+        ("third", "the-third-of-the-tokens", 0o400),
+        ("open", "open-to-everybody", 0o644),
+        ("short", "fifteen-letters\n", 0o600),
+        ("empty", "\n", 0o600),
+    ] {
+        let path = Path::new("/etc/ostler").join(format!("{name}.token"));
+        environment.files.insert(path, FileContent { text: text.to_owned(), mode });
+    }
+    environment
 }

@@ -9,7 +9,7 @@ use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 use super::defaults::MAX_MISTAKES_PER_OBJECT;
 use super::distance::nearest;
 use super::expand::Expander;
-use super::keys::Node;
+use super::keys::{Node, ONLY_WITH};
 use super::model::Place;
 use super::report::Report;
 
@@ -119,6 +119,7 @@ fn known(node: &Node) -> String {
 
 /// Lays the object over the defaults: deep for tables, the object wins.
 pub(crate) fn merge<'i>(object: &mut DeTable<'i>, defaults: &DeTable<'i>) {
+    let meaningless = meaningless(object);
     for (key, default) in defaults {
         let name = key.get_ref().as_ref();
         if let Some(own) = object.get_mut(name) {
@@ -127,10 +128,25 @@ pub(crate) fn merge<'i>(object: &mut DeTable<'i>, defaults: &DeTable<'i>) {
             {
                 merge(own, default);
             }
-        } else if !shut_out(object, name) {
+        } else if !shut_out(object, name) && !meaningless.contains(&name) {
             object.insert(key.clone(), default.clone());
         }
     }
+}
+
+/// Keys that would mean nothing beside what the object says, as those of our cookie where it binds
+/// its visitors otherwise.
+fn meaningless(object: &DeTable<'_>) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for (path, word, keys) in ONLY_WITH {
+        let (table, name) = path.rsplit_once('.').unwrap_or_default();
+        let said = object.get(name).and_then(|value| value.get_ref().as_str());
+        if said.is_some_and(|said| said != *word && !said.contains("${")) {
+            let below = keys.iter().filter_map(|key| key.strip_prefix(table)?.strip_prefix('.'));
+            names.extend(below.filter_map(|key| key.split('.').next()));
+        }
+    }
+    names
 }
 
 fn shut_out(object: &DeTable<'_>, name: &str) -> bool {

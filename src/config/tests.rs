@@ -1,5 +1,7 @@
 //! Stories about whole files: what a text becomes, and what is said about it.
 
+mod sessions;
+
 use std::fmt::Write as _;
 use std::path::Path;
 

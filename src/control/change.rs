@@ -230,7 +230,10 @@ fn at_next_start(old: &Model, new: &Model) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::config::{FileContent, FixedEnvironment, parse};
     use crate::control::tests::loaded;
 
     const OLD: &str = r#"
@@ -285,5 +288,20 @@ mod tests {
             ]
         );
         assert_eq!(change.summary(), "pools +0 -1 ~1, backends +1 -2 ~1");
+    }
+    #[test]
+    fn another_token_in_the_same_file_is_a_change_of_admin() {
+        let with = |token: &str| {
+            let mut environment = FixedEnvironment::default();
+            let content = FileContent { text: token.to_owned(), mode: 0o600 };
+            environment.files.insert("/x/a.token".into(), content);
+            let text = "[admin]\nbind = \"127.0.0.1:9901\"\n\
+                        tokens = [{ name = \"a\", file = \"a.token\", role = \"read\" }]\n\
+                        [listeners.web]\nbind = [\"127.0.0.1:80\"]\nredirect_https = 443\n";
+            parse(text, Path::new("/x/ostler.toml"), &environment).unwrap().model
+        };
+        let (old, new) = (with("the-first-of-two"), with("the-other-of-two"));
+        let change = Change::between(&Shapes::of(&old), &Shapes::of(&new), (&old, &new));
+        assert_eq!(change.lines(), ["~ [admin]"]);
     }
 }

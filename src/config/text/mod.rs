@@ -19,7 +19,7 @@ pub use listener::*;
 pub use pool::*;
 pub use route::*;
 pub use sticky::*;
-pub use word_or::WordOr;
+pub use word_or::{WordOr, Words};
 
 use super::model::Place;
 use super::unit::Time;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, List, WordOr};
+use super::{At, List, WordOr, Words};
 use crate::config::unit::Time;
 
 /// What `by` may say, for the schema.
@@ -82,6 +82,10 @@ pub enum MoveWord {
     Move,
 }
 
+impl Words for MoveWord {
+    const FORMS: &'static str = r#""move", or { ghost = "10m" }"#;
+}
+
 /// The table of `sticky.on_remove`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -96,6 +100,10 @@ pub struct GhostText {
 pub enum OffWord {
     /// Sessions stay where they are.
     Off,
+}
+
+impl Words for OffWord {
+    const FORMS: &'static str = r#""off", or { idle = "10m", percent = 5, per = "1m" }"#;
 }
 
 /// The table of `sticky.rebalance`.

@@ -17,8 +17,14 @@ pub enum WordOr<W, T> {
     Table(T),
 }
 
+/// Words that may stand in place of a table.
+pub trait Words {
+    /// What may be written, words and table, for a hint.
+    const FORMS: &'static str;
+}
+
 /// By hand, because a buffered value (as an untagged enum has it) has lost its places.
-impl<'de, W: Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for WordOr<W, T> {
+impl<'de, W: Words + Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for WordOr<W, T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         source.deserialize_any(Reader(PhantomData))
     }
@@ -26,7 +32,7 @@ impl<'de, W: Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for WordOr<
 
 struct Reader<W, T>(PhantomData<(W, T)>);
 
-impl<'de, W: Deserialize<'de>, T: Deserialize<'de>> Visitor<'de> for Reader<W, T> {
+impl<'de, W: Words + Deserialize<'de>, T: Deserialize<'de>> Visitor<'de> for Reader<W, T> {
     type Value = WordOr<W, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +40,9 @@ impl<'de, W: Deserialize<'de>, T: Deserialize<'de>> Visitor<'de> for Reader<W, T
     }
 
     fn visit_str<E: Error>(self, word: &str) -> Result<Self::Value, E> {
-        W::deserialize(word.to_owned().into_deserializer()).map(WordOr::Word)
+        let read: Result<W, E> = W::deserialize(word.to_owned().into_deserializer());
+        read.map(WordOr::Word)
+            .map_err(|_| E::custom(format!("unknown value \"{word}\"\n{}", W::FORMS)))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<Self::Value, A::Error> {

@@ -77,14 +77,9 @@ fn bind(
             [("tokens", tokens.map(At::place)), ("tls", text.tls.as_ref().map(At::place))];
         for (key, place) in useless {
             if let Some(place) = place {
-                check
-                    .warning(
-                        format!("admin.{key} without admin.bind: nobody will ask for it"),
-                        &place,
-                    )
-                    .hint(
-                        "add bind = \"127.0.0.1:9901\", or leave it out: the socket needs neither",
-                    );
+                check.warning(format!("admin.{key} without admin.bind has no use"), &place).hint(
+                    "add bind = \"127.0.0.1:9901\", or leave it out: the socket needs neither",
+                );
             }
         }
         return None;
@@ -102,8 +97,8 @@ fn bind(
             .error(format!("control over TCP at {value}, beyond loopback, needs TLS"), &place)
             .hint("add tls = { cert = \"…\", key = \"…\" }, or bind to 127.0.0.1");
     }
-    let taken = listeners.iter().flat_map(|listener| &listener.bind).chain(&metrics.bind);
-    if let Some(first) = taken.filter(|bind| bind.value == value && value.port() != 0).next() {
+    let mut taken = listeners.iter().flat_map(|listener| &listener.bind).chain(&metrics.bind);
+    if let Some(first) = taken.find(|bind| bind.value == value && value.port() != 0) {
         let of = if first.place.span.is_empty() { " ([metrics] bind)" } else { "" };
         check
             .error(format!("{value} is bound already{of}"), &place)
@@ -275,7 +270,7 @@ pub(super) fn peers_share(
     pools: &[Pool],
     check: &mut Check<'_>,
 ) {
-    let Some(peers) = pieces.admin.peers.as_ref().filter(|list| !list.value.is_empty()) else {
+    let Some(peer) = pieces.admin.peers.as_ref().and_then(|list| list.value.first()) else {
         return;
     };
     let mut keyless = pools.iter().filter(|pool| {
@@ -286,7 +281,7 @@ pub(super) fn peers_share(
     let misread = keys.as_ref().is_some_and(|list| check.is_broken(&list.span));
     if let Some(pool) = keyless.next().filter(|_| sessions.keys.is_empty() && !misread) {
         check
-            .error("nodes without common keys cannot read each other's tokens", &peers.place())
+            .error("nodes without common keys cannot read each other's tokens", &peer.place())
             .also(&pool.name.place, "of the sessions of this pool")
             .hint(
                 "ostler keygen > session.key, copy it to every node, and write keys = \
@@ -298,13 +293,13 @@ pub(super) fn peers_share(
         if matches!(by, Some(By::LearnHeader(_) | By::LearnCookie(_))) {
             let sticky = object.text.sticky.as_ref();
             let at = sticky.and_then(|sticky| sticky.value.by.as_ref());
-            let place = at.map_or(object.place.clone(), At::place);
+            let place = at.map_or_else(|| object.place.clone(), At::place);
             check
                 .warning(
                     "what this node has learned is its own: the other nodes do not know it",
                     &place,
                 )
-                .also(&peers.place(), "the other nodes")
+                .also(&peer.place(), "another node")
                 .hint("bind by \"cookie\", or let one visitor always come to one node");
         }
     }

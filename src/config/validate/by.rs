@@ -87,7 +87,7 @@ fn header(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>
     };
     check
         .error(
-            format!("nobody can be told by `{name}`: Ostler writes it itself, or it ends here"),
+            format!("`{name}` cannot bind a visitor: Ostler writes it itself, or it ends here"),
             &at.place(),
         )
         .hint(hint);

@@ -79,8 +79,9 @@ fn sticky(
             .also(&by_place(text), "visitors are bound by this")
             .hint("leave it out: a scope is sealed into our own cookie");
     }
+    let made = given.is_none() && object.text.name.is_none();
     let scope = given.map_or_else(|| name.clone(), located);
-    if given.is_none() && sticky.by == By::Cookie && !is_name(&scope) {
+    if made && sticky.by == By::Cookie && !is_name(&scope) {
         check
             .error(
                 format!("route \"{}\" needs another name to bind its visitors under", &*scope),
@@ -96,16 +97,16 @@ fn sticky(
 /// Whether the pools of a split bind alike; if not, what differs is said.
 fn agree(object: &Object<RouteText>, members: &[Member<'_>], check: &mut Check<'_>) -> bool {
     let Some((first, others)) = members.split_first() else { return true };
-    let mut agreed = true;
-    if let Some((_, text)) = members.iter().filter_map(Member::kept).find(|(sticky, _)| {
-        others.len() > 0 && matches!(sticky.by, By::LearnHeader(_) | By::LearnCookie(_))
-    }) {
+    let learns = |kept: &Kept<'_>| matches!(kept.0.by, By::LearnHeader(_) | By::LearnCookie(_));
+    let learned = members.iter().filter_map(Member::kept).find(learns);
+    if let Some((_, text)) = learned.filter(|_| object.text.split.is_some()) {
         check
             .error("a learned table belongs to one pool", &by_place(text))
             .also(&place(object, first.pool), "this route splits visitors over several")
             .hint("bind by \"cookie\" or \"app_cookie:NAME\", or forward to one pool");
         return false;
     }
+    let mut agreed = true;
     for other in others {
         let at = place(object, other.pool);
         let names = (&*first.pool.name.value, &*other.pool.name.value);

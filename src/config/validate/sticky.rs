@@ -113,13 +113,12 @@ fn idle(at: Option<&At<Time>>, check: &mut Check<'_>) -> Duration {
 
 fn on_remove(object: &Object<PoolText>, text: &StickyText, check: &mut Check<'_>) -> OnRemove {
     match text.on_remove.as_ref().map(|at| &at.value) {
-        Some(WordOr::Word(_)) => OnRemove::Move,
         Some(WordOr::Table(ghost)) => {
             OnRemove::Ghost(check.finite("ghost", ghost.ghost.as_ref(), SECOND, d::STICKY_GHOST))
         }
         // Only where checks would find out that it is gone for good.
         None if object.text.health.is_some() => OnRemove::Ghost(d::STICKY_GHOST),
-        None => OnRemove::Move,
+        Some(WordOr::Word(_)) | None => OnRemove::Move,
     }
 }
 
