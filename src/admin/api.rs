@@ -170,6 +170,7 @@ mod tests {
 
     use http_body_util::BodyExt as _;
     use serde_json::Value;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::UnixStream;
     use tokio::sync::mpsc;
 
@@ -238,6 +239,36 @@ mod tests {
             serving.await.unwrap();
         });
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stream_begins_with_what_is_and_ends_with_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = Socket::bind(Some(&path), &admin()).unwrap();
+            let closing = socket.closing();
+            let (events, _received) = mpsc::channel(4);
+            let serving = super::super::serve_socket(socket, Arc::new(facts()), events);
+            let serving = task::spawn("serving", serving);
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let request = "GET /api/v1/sessions/events?pool=shop HTTP/1.1\r\nHost: a\r\n\r\n";
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut text = String::new();
+            while !text.contains("\n\n\r\n") {
+                let mut bytes = [0; 4096];
+                let length = stream.read(&mut bytes).await.unwrap();
+                assert!(length > 0, "{text}");
+                text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+            }
+            assert!(text.contains("content-type: text/event-stream"), "{text}");
+            assert!(text.contains("event: sessions\ndata: {\"node\":\"one\""), "{text}");
+            closing.cancel();
+            stream.read_to_string(&mut text).await.unwrap();
+            assert!(text.ends_with("0\r\n\r\n"), "it ends in good order: {text}");
+            serving.await.unwrap();
+        });
     }
 
     #[test]

@@ -139,6 +139,9 @@ fn listeners(status: &Status) -> String {
     if let Some(bound) = status.metrics.bound {
         table.row(["(metrics)".to_owned(), bound.to_string(), "http/1.1".to_owned()]);
     }
+    if let Some(bound) = status.admin.bound {
+        table.row(["(admin)".to_owned(), bound.to_string(), "http/1.1".to_owned()]);
+    }
     filled(&table)
 }
 
