@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::admin;
 use crate::admin::facts::{AtomicPhase, BoundListener, DiskFile, Facts, Phase, ReloadStatus, lock};
+use crate::admin::tcp::Tcp;
 use crate::config::model::Model;
 use crate::config::{Loaded, Place, Report};
 use crate::control::{Control, Drain, Ended, ListenerSockets, Loader, Origin, Parts, StateDir};
@@ -85,17 +86,20 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
     let counters = Arc::new(PerWorker::<WorkerCounters>::new(workers));
     let current = Arc::new(Current::new(Arc::clone(first.snapshot())));
     let metrics = metrics_socket(&model)?;
+    let tcp = Tcp::bind(&model.admin).map_err(anyhow::Error::msg)?;
     let facts = Arc::new(Facts {
         current: Arc::clone(&current),
         registry,
         loaded: Mutex::new(Arc::new(first.loaded().clone())),
         reloads: Mutex::new(ReloadStatus::started(Timestamp::now())),
         marks: Mutex::default(),
+        lifted: Mutex::default(),
         phase: AtomicPhase::new(Phase::Starting),
         started: Timestamp::now(),
         node: node(),
         bound: Mutex::default(),
         metrics_bound: metrics.as_ref().and_then(|socket| socket.local_addr().ok()),
+        admin_bound: tcp.as_ref().and_then(Tcp::address),
         checks: Arc::new(Checks::default()),
         access_log: log.clone(),
         workers: Arc::clone(&counters),
@@ -138,13 +142,23 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
         }
         let serving = admin::serve_socket(unix, Arc::clone(&facts), events.clone());
         let serving = task::spawn("admin", serving);
+        let serving_tcp = tcp.map(|tcp| {
+            let (facts, events) = (Arc::clone(&facts), events.clone());
+            task::spawn("admin-tcp", admin::serve_tcp(tcp, facts, events, closing.clone()))
+        });
         if let Some(ready) = start.ready {
             task::spawn("ready", tell_when_ready(Arc::clone(&facts), ready));
         }
         let ended = control.run(received).await;
         // Whoever asked for the stop still gets the answer.
         closing.cancel();
-        let _ = tokio::time::timeout(PATIENCE, serving).await;
+        let _ = tokio::time::timeout(PATIENCE, async {
+            let _ = serving.await;
+            if let Some(serving) = serving_tcp {
+                let _ = serving.await;
+            }
+        })
+        .await;
         ended
     });
     drop(runtime);

@@ -2,11 +2,12 @@
 
 use std::time::SystemTime;
 
-use bytes::Buf as _;
+use bytes::Bytes;
+use http_body::Body;
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Body, Incoming};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::answer::{self, Answer, refusal};
@@ -14,7 +15,8 @@ use super::view;
 use crate::config::defaults::MAX_WEIGHT;
 use crate::config::model::AdminState;
 use crate::event::{
-    self, Actor, DrainPlan, Event, MarkAction, MarkChange, MarkTarget, Refusal, Reply,
+    self, Actor, DrainPlan, Event, MarkAction, MarkChange, MarkTarget, Refusal, Reply, Then,
+    Tunnels, Until,
 };
 
 /// Bytes of a request's body: a mark with the longest of reasons.
@@ -24,29 +26,37 @@ const MAX_REASON: usize = 500;
 
 /// Reads the file again.
 pub(super) async fn reload(events: &event::Sender, actor: Actor) -> Answer {
-    ask(events, |reply| Event::Reload { actor, reply: Some(reply) }).await
+    answer::outcome(ask(events, |reply| Event::Reload { actor, reply: Some(reply) }).await)
 }
 
 /// Drains and ends.
 pub(super) async fn stop(events: &event::Sender, actor: Actor) -> Answer {
-    ask(events, |reply| Event::Stop { actor, reply: Some(reply) }).await
+    answer::outcome(ask(events, |reply| Event::Stop { actor, reply: Some(reply) }).await)
 }
 
-/// Sets or lifts a mark: of the backend whose page was asked for, else of an address.
-pub(super) async fn mark(
-    events: &event::Sender,
-    actor: Actor,
-    target: Option<MarkTarget>,
-    body: Incoming,
-) -> Answer {
-    let change = match read(body).await {
-        Ok(asked) => asked.change(target, SystemTime::now()),
-        Err(refused) => Err(refused),
-    };
-    match change {
-        Ok(change) => ask(events, |reply| Event::Mark { change, actor, reply }).await,
-        Err(refused) => answer::problem(&refused),
-    }
+/// What a page is asked with.
+///
+/// # Errors
+/// Where it is too large, or breaks off.
+pub(super) async fn read<B>(body: B) -> Result<Bytes, Refusal>
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let collected = Limited::new(body, MAX_BODY).collect().await;
+    let collected = collected
+        .map_err(|error| refusal(413, format!("the body cannot be read whole: {error}")))?;
+    Ok(collected.to_bytes())
+}
+
+/// The change that a body asks for: of the backend whose page was asked for, else of an address.
+///
+/// # Errors
+/// Says what makes no sense in it.
+pub(super) fn change(body: &[u8], page: Option<MarkTarget>) -> Result<MarkChange, Refusal> {
+    let asked: Asked = serde_json::from_slice(body)
+        .map_err(|error| refusal(400, format!("the body is no mark: {error}")))?;
+    asked.change(page, SystemTime::now())
 }
 
 /// What a mark's page takes. One of `state`, `weight` and `unmark`.
@@ -61,10 +71,15 @@ struct Asked {
     until: Option<Timestamp>,
     address: Option<String>,
     force: bool,
+    deadline: Option<String>,
+    quiet: Option<String>,
+    then: Option<Then>,
+    tunnels: Option<Tunnels>,
 }
 
 impl Asked {
     fn change(self, page: Option<MarkTarget>, now: SystemTime) -> Result<MarkChange, Refusal> {
+        let plan = self.plan()?;
         let target = match (page, self.address) {
             (Some(target), None) => target,
             (None, Some(address)) => MarkTarget::Address(address),
@@ -73,7 +88,7 @@ impl Asked {
         };
         let action = match (self.state, self.weight, self.unmark) {
             (Some(AdminState::Up), None, None) => MarkAction::Ready,
-            (Some(AdminState::Drain), None, None) => MarkAction::Drain(DrainPlan::default()),
+            (Some(AdminState::Drain), None, None) => MarkAction::Drain(plan.unwrap_or_default()),
             (Some(AdminState::Maint), None, None) => MarkAction::Maint,
             (None, Some(weight), None) if i64::from(weight) <= MAX_WEIGHT => {
                 MarkAction::Weight(weight)
@@ -88,6 +103,10 @@ impl Asked {
                 return Err(refusal(422, text));
             }
         };
+        if plan.is_some() && !matches!(action, MarkAction::Drain(_)) {
+            let text = "`deadline`, `quiet`, `then` and `tunnels` belong to `state`: \"drain\"";
+            return Err(refusal(422, text));
+        }
         if self.reason.as_ref().is_some_and(|text| text.chars().count() > MAX_REASON) {
             return Err(refusal(422, format!("`reason` has at most {MAX_REASON} characters")));
         }
@@ -109,28 +128,35 @@ impl Asked {
         }
         Ok(MarkChange { target, action, reason: self.reason, until, force: self.force })
     }
-}
 
-async fn read<B>(body: B) -> Result<Asked, Refusal>
-where
-    B: Body,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let collected = Limited::new(body, MAX_BODY).collect().await;
-    let body = collected
-        .map_err(|error| refusal(413, format!("the body cannot be read whole: {error}")))?;
-    serde_json::from_reader(body.aggregate().reader())
-        .map_err(|error| refusal(400, format!("the body is no mark: {error}")))
+    /// How to drain; `None` where nothing is said of it.
+    fn plan(&self) -> Result<Option<DrainPlan>, Refusal> {
+        let said = self.deadline.is_some() || self.quiet.is_some();
+        if !said && self.then.is_none() && self.tunnels.is_none() {
+            return Ok(None);
+        }
+        let wrong = |name| move |error| refusal(422, format!("`{name}`: {error}"));
+        let deadline = self.deadline.as_deref().map(view::drain_deadline).transpose();
+        let quiet = self.quiet.as_deref().map(view::drain_quiet).transpose();
+        Ok(Some(DrainPlan {
+            deadline: deadline.map_err(wrong("deadline"))?.unwrap_or(Until::Default),
+            quiet: quiet.map_err(wrong("quiet"))?,
+            then: self.then.unwrap_or_default(),
+            tunnels: self.tunnels.unwrap_or_default(),
+        }))
+    }
 }
 
 /// Sends an event and waits for what comes of it.
-async fn ask(events: &event::Sender, event: impl FnOnce(Reply) -> Event) -> Answer {
+pub(super) async fn ask(
+    events: &event::Sender,
+    event: impl FnOnce(Reply) -> Event,
+) -> Result<Value, Refusal> {
     let (reply, answered) = oneshot::channel();
     let sent = events.send(event(reply)).await.is_ok();
     match answered.await {
-        Ok(Ok(value)) if sent => answer::json(&value),
-        Ok(Err(refused)) => answer::problem(&refused),
-        Ok(Ok(_)) | Err(_) => answer::problem(&refusal(503, "the process is ending")),
+        Ok(outcome) if sent => outcome,
+        Ok(_) | Err(_) => Err(refusal(503, "the process is ending")),
     }
 }
 
@@ -161,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn a_drain_may_say_how() {
+        let text = r#"{"state": "drain", "deadline": "1h", "quiet": "5m", "then": "cut",
+            "tunnels": "close"}"#;
+        let plan = DrainPlan {
+            deadline: Until::After(Duration::from_hours(1)),
+            quiet: Some(Duration::from_mins(5)),
+            then: Then::Cut,
+            tunnels: Tunnels::Close,
+        };
+        assert_eq!(change(text, true).unwrap().action, MarkAction::Drain(plan));
+        let never = change(r#"{"state": "drain", "deadline": "none"}"#, true).unwrap();
+        let plan = DrainPlan { deadline: Until::Never, ..DrainPlan::default() };
+        assert_eq!(never.action, MarkAction::Drain(plan));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for text in [
             "{}",
@@ -171,11 +213,23 @@ mod tests {
             r#"{"state": "up", "for": "none"}"#,
             r#"{"state": "up", "for": "1h", "until": "2030-01-01T00:00:00Z"}"#,
             r#"{"unmark": true, "for": "1h"}"#,
+            r#"{"state": "up", "deadline": "1h"}"#,
+            r#"{"state": "maint", "then": "cut"}"#,
+            r#"{"weight": 1, "tunnels": "keep"}"#,
+            r#"{"state": "drain", "deadline": "soon"}"#,
+            r#"{"state": "drain", "quiet": "none"}"#,
+            r#"{"state": "drain", "quiet": "0s"}"#,
         ] {
             assert_eq!(change(text, true), Err(422), "{text}");
         }
         assert_eq!(change(r#"{"state": "up"}"#, false), Err(422));
-        for text in [r#"{"state": "ghost"}"#, r#"{"colour": 1}"#, "3", "{"] {
+        for text in [
+            r#"{"state": "drain", "then": "stay"}"#,
+            r#"{"state": "ghost"}"#,
+            r#"{"colour": 1}"#,
+            "3",
+            "{",
+        ] {
             assert_eq!(change(text, true), Err(400), "{text}");
         }
     }

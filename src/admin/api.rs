@@ -5,49 +5,122 @@ use std::sync::Arc;
 use http::{Method, Request};
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
+use super::access::Caller;
 use super::action;
 use super::answer::{self, Answer};
-use super::facts::Facts;
+use super::cluster;
+use super::facts::{Facts, lock};
+use super::peers::Client;
+use super::sessions::{self, Filter};
 use super::status;
+use super::watch;
 use crate::event::{self, Actor, MarkTarget};
 
-/// Answers one request of somebody on the socket.
-pub(super) async fn answer(
-    facts: Arc<Facts>,
-    events: event::Sender,
-    actor: Actor,
-    request: Request<Incoming>,
-) -> Answer {
+/// Streams of events at once on one listener: they must not take every place for connections.
+const STREAMS: usize = 32;
+
+/// What the pages of one listener are made with.
+pub(super) struct Api {
+    pub(super) facts: Arc<Facts>,
+    pub(super) events: event::Sender,
+    /// Cancelled at the end of the process.
+    pub(super) closing: CancellationToken,
+    pub(super) client: Client,
+    /// A place for each stream.
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl Api {
+    pub(super) fn new(
+        facts: Arc<Facts>,
+        events: event::Sender,
+        closing: CancellationToken,
+    ) -> Self {
+        let (client, streams) = (Client::default(), Arc::new(Semaphore::new(STREAMS)));
+        Self { facts, events, closing, client, streams }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incoming>) -> Answer {
+    if let Err(refused) = caller.may(request.method()) {
+        return answer::problem(&refused);
+    }
+    let (events, actor) = (&api.events, caller.actor.clone());
     let path = request.uri().path().to_owned();
+    let query = request.uri().query().map(str::to_owned);
+    let query = query.as_deref();
     let method = request.method().clone();
     let pages: Vec<&str> = match path.strip_prefix("/api/v1/") {
         Some(rest) => rest.split('/').collect(),
         None => Vec::new(),
     };
     match (&method, pages.as_slice()) {
-        (&Method::POST, ["reload"]) => action::reload(&events, actor).await,
-        (&Method::POST, ["stop"]) => action::stop(&events, actor).await,
+        (&Method::POST, ["reload"]) => action::reload(events, actor).await,
+        (&Method::POST, ["stop"]) => action::stop(events, actor).await,
+        (_, ["token" | "explain"]) => match caller.must_be_local() {
+            Ok(()) => not_found(),
+            Err(refused) => answer::problem(&refused),
+        },
         (_, ["reload" | "stop"]) => answer::not_allowed("POST"),
         (&Method::PATCH, ["pools", pool, "backends", backend]) => {
             let target =
                 MarkTarget::Backend { pool: (*pool).to_owned(), backend: (*backend).to_owned() };
-            action::mark(&events, actor, Some(target), request.into_body()).await
+            mark(&api, actor, Some(target), request).await
         }
-        (&Method::PATCH, ["marks"]) => {
-            action::mark(&events, actor, None, request.into_body()).await
+        (&Method::PATCH, ["marks"]) => mark(&api, actor, None, request).await,
+        (_, ["pools", _, "backends", _] | ["marks"]) if !looks(&method) => {
+            answer::not_allowed("GET, HEAD, PATCH")
         }
-        (&Method::GET | &Method::HEAD, pages) => read(&facts, pages),
-        (_, ["pools", _, "backends", _] | ["marks"]) => answer::not_allowed("GET, HEAD, PATCH"),
+        (&Method::GET | &Method::HEAD, ["cluster", "sessions"]) => {
+            match cluster::sessions(&api, &Filter::of(query)).await {
+                Ok(nodes) => answer::json(&nodes),
+                Err(refused) => answer::problem(&refused),
+            }
+        }
+        (&Method::GET, ["sessions", "events"]) => watch::stream(&api, Filter::of(query)),
+        (&Method::GET | &Method::HEAD, pages) => read(&api.facts, pages, query),
+        (_, ["cluster", "sessions"] | ["sessions", "events"]) => answer::not_allowed("GET, HEAD"),
         (_, pages) => {
-            let there = read(&facts, pages).status().is_success();
+            let there = read(&api.facts, pages, query).status().is_success();
             if there { answer::not_allowed("GET, HEAD") } else { not_found() }
         }
     }
 }
 
-fn read(facts: &Facts, pages: &[&str]) -> Answer {
+fn looks(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Sets or lifts a mark, on all nodes where the query says `all_nodes=true`.
+async fn mark(
+    api: &Api,
+    actor: Actor,
+    target: Option<MarkTarget>,
+    request: Request<Incoming>,
+) -> Answer {
+    let query = request.uri().query().unwrap_or_default();
+    let everywhere = query.split('&').any(|pair| pair == "all_nodes=true");
+    let page = request.uri().path().to_owned();
+    let asked = async {
+        let body = action::read(request.into_body()).await?;
+        let change = action::change(&body, target)?;
+        cluster::mark(api, actor, cluster::Asked { change, page, body }, everywhere).await
+    };
+    answer::outcome(asked.await)
+}
+
+fn read(facts: &Facts, pages: &[&str], query: Option<&str>) -> Answer {
     match pages {
+        ["sessions"] => answer::json(&sessions::gather(facts, &Filter::of(query))),
+        ["sessions", pool] => {
+            let filter = Filter { pool: Some((*pool).to_owned()), ..Filter::of(query) };
+            let shown = sessions::gather(facts, &filter);
+            if shown.pools.is_empty() { not_found() } else { answer::json(&shown) }
+        }
         ["status"] => answer::json(&status::gather(facts)),
         ["config"] => answer::json(&config(facts)),
         ["listeners"] => answer::json(&status::listeners(facts)),
@@ -65,6 +138,7 @@ fn read(facts: &Facts, pages: &[&str]) -> Answer {
             }
         }
         ["marks"] => answer::json(&facts.marks()),
+        ["marks", "lifted"] => answer::json(&*lock(&facts.lifted)),
         ["certificates"] => answer::json(&status::certificates(facts)),
         _ => not_found(),
     }
@@ -83,7 +157,8 @@ fn config(facts: &Facts) -> serde_json::Value {
 
 fn not_found() -> Answer {
     let pages = "there is status, config, listeners, routes, pools, pools/POOL, \
-                 pools/POOL/backends/BACKEND, marks, certificates, reload and stop";
+                 pools/POOL/backends/BACKEND, marks, marks/lifted, sessions, sessions/POOL, sessions/events, \
+                 cluster/sessions, certificates, reload and stop";
     let mut refusal = answer::refusal(404, "there is no such page under /api/v1/");
     pages.clone_into(&mut refusal.detail);
     answer::problem(&refusal)
@@ -100,45 +175,14 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::super::socket::Socket;
-    use super::super::tests::{admin, facts};
+    use super::super::tests::{admin, control, exchange, facts};
     use super::*;
-    use crate::event::{Event, MarkAction};
     use crate::task;
 
-    /// Status and body of one answer, asked for over a real socket.
     async fn ask(socket: &std::path::Path, method: &str, page: &str, body: &str) -> (u16, Value) {
-        let mut stream = UnixStream::connect(socket).await.unwrap();
-        let length = body.len();
-        let request = format!(
-            "{method} /api/v1/{page} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or_default())
-    }
-
-    /// Stands in for the control thread.
-    async fn control(mut events: mpsc::Receiver<Event>) {
-        while let Some(event) = events.recv().await {
-            match event {
-                Event::Mark { change, actor, reply } => {
-                    assert!(actor.0.starts_with("uid "), "{actor:?}");
-                    let answer = match change.action {
-                        MarkAction::Maint => Err(answer::refusal(409, "this would empty shop")),
-                        _ => Ok(json!({"marks": [], "target": format!("{:?}", change.target)})),
-                    };
-                    drop(reply.send(answer));
-                }
-                Event::Reload { reply: Some(reply), .. } => {
-                    drop(reply.send(Ok(json!({"generation": 2}))));
-                }
-                _ => return,
-            }
-        }
+        let stream = UnixStream::connect(socket).await.unwrap();
+        let (status, _, page) = exchange(stream, &format!("{method} {page}"), "", body).await;
+        (status, page)
     }
 
     #[test]
@@ -164,7 +208,10 @@ mod tests {
             assert_eq!(page["address"], "127.0.0.1:2");
             for (method, page, status) in [
                 ("GET", "pools/none", 404),
-                ("GET", "sessions", 404),
+                ("GET", "sessions", 200),
+                ("GET", "sessions/none", 404),
+                ("POST", "sessions/events", 405),
+                ("DELETE", "cluster/sessions", 405),
                 ("DELETE", "status", 405),
                 ("GET", "reload", 405),
                 ("PUT", "marks", 405),
@@ -175,6 +222,12 @@ mod tests {
             let backend = "pools/shop/backends/a";
             let (status, page) = ask(&path, "PATCH", backend, r#"{"state": "drain"}"#).await;
             assert!(status == 200 && page["target"].as_str().unwrap().contains("shop"), "{page}");
+            assert!(page["who"].as_str().unwrap().starts_with("uid "), "{page}");
+            assert_eq!((&page["node"], &page["nodes"]), (&json!("one"), &Value::Null));
+            let (_, page) = ask(&path, "PATCH", backend, r#"{"unmark": true}"#).await;
+            assert!(page["who"].is_string(), "{page}");
+            let (_, page) = ask(&path, "GET", "marks/lifted", "").await;
+            assert_eq!((&page[0]["pool"], &page[0]["backend"]), (&json!("shop"), &json!("a")));
             let (status, page) = ask(&path, "PATCH", backend, r#"{"state": "maint"}"#).await;
             assert_eq!((status, &page["title"]), (409, &json!("this would empty shop")));
             let large = format!("{{\"reason\": \"{}\"}}", "x".repeat(70_000));
@@ -189,8 +242,38 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_begins_with_what_is_and_ends_with_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = Socket::bind(Some(&path), &admin()).unwrap();
+            let closing = socket.closing();
+            let (events, _received) = mpsc::channel(4);
+            let serving = super::super::serve_socket(socket, Arc::new(facts()), events);
+            let serving = task::spawn("serving", serving);
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            let request = "GET /api/v1/sessions/events?pool=shop HTTP/1.1\r\nHost: a\r\n\r\n";
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut text = String::new();
+            while !text.contains("\n\n\r\n") {
+                let mut bytes = [0; 4096];
+                let length = stream.read(&mut bytes).await.unwrap();
+                assert!(length > 0, "{text}");
+                text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+            }
+            assert!(text.contains("content-type: text/event-stream"), "{text}");
+            assert!(text.contains("event: sessions\ndata: {\"node\":\"one\""), "{text}");
+            closing.cancel();
+            stream.read_to_string(&mut text).await.unwrap();
+            assert!(text.ends_with("0\r\n\r\n"), "it ends in good order: {text}");
+            serving.await.unwrap();
+        });
+    }
+
+    #[test]
     fn secrets_never_leave_by_the_page_of_the_configuration() {
-        let answer = read(&facts(), &["config"]);
+        let answer = read(&facts(), &["config"], None);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let bytes = runtime.block_on(answer.into_body().collect()).unwrap().to_bytes();
         let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";

@@ -1,5 +1,6 @@
 //! What the admin pages read: facts that the control thread keeps up to date.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
@@ -32,6 +33,8 @@ pub struct Facts {
     pub reloads: Mutex<ReloadStatus>,
     /// Marks in force, by pool, backend and kind; those of backends not in the file too.
     pub marks: Mutex<Vec<Mark>>,
+    /// Marks that operators have lifted, the last ones only, for whoever waits for one of them.
+    pub lifted: Mutex<VecDeque<Lifted>>,
     /// Starting, serving or stopping.
     pub phase: AtomicPhase,
     /// When the process started.
@@ -42,6 +45,8 @@ pub struct Facts {
     pub bound: Mutex<Vec<BoundListener>>,
     /// Where metrics are served, if they are.
     pub metrics_bound: Option<SocketAddr>,
+    /// Where the API is served over TCP, if it is.
+    pub admin_bound: Option<SocketAddr>,
     /// Counts of the active checks.
     pub checks: Arc<Checks>,
     /// The access log, if there is one.
@@ -68,6 +73,15 @@ impl Facts {
     /// Marks in force.
     pub fn marks(&self) -> Vec<Mark> {
         lock(&self.marks).clone()
+    }
+
+    /// Remembers who has lifted the marks of a backend.
+    pub fn note_lifted(&self, lifted: Lifted) {
+        let mut all = lock(&self.lifted);
+        if all.len() >= MOST_LIFTED {
+            all.pop_front();
+        }
+        all.push_back(lifted);
     }
 
     /// Addresses that are accepted on.
@@ -180,6 +194,22 @@ pub struct DrainTerms {
     /// What happens to tunnels before it.
     pub tunnels: Tunnels,
 }
+
+/// A mark that was lifted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifted {
+    /// Pool of the backend.
+    pub pool: String,
+    /// Its id.
+    pub backend: String,
+    /// Who lifted it, as in the audit log.
+    pub who: String,
+    /// When.
+    pub when: Timestamp,
+}
+
+/// Marks that were lifted and are remembered.
+const MOST_LIFTED: usize = 64;
 
 /// What a mark says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

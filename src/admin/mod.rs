@@ -1,18 +1,25 @@
-//! The metrics listener and the admin socket: probes, pages to read, and changes as events.
+//! The metrics listener, the admin socket and the API over TCP: probes, pages to read, and
+//! changes as events.
 
+mod access;
 mod action;
 mod answer;
 mod api;
+mod cluster;
 mod exposition;
 pub mod facts;
+mod peers;
 mod problems;
 mod ready;
 mod server;
+mod sessions;
 pub mod socket;
 mod status;
+pub mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod view;
+mod watch;
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -22,15 +29,20 @@ use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 use crate::event;
+use access::Caller;
 use answer::Answer;
+use api::Api;
 use exposition::Exposition;
 use facts::Facts;
 use socket::Socket;
+use tcp::Tcp;
 
 /// Connections of the metrics listener at once: scrapers and probes are few.
 const METRICS_CONNECTIONS: usize = 64;
 /// Connections of the socket at once: operators are fewer.
 const SOCKET_CONNECTIONS: usize = 64;
+/// Connections of the API over TCP at once: operators, peers, and what watches sessions.
+const TCP_CONNECTIONS: usize = 64;
 
 /// Serves `/metrics`, `/livez` and `/readyz`, and nothing else, for as long as it is polled.
 pub async fn serve_metrics(listener: TcpListener, facts: Arc<Facts>) {
@@ -55,9 +67,36 @@ pub async fn serve_socket(socket: Socket, facts: Arc<Facts>, events: event::Send
         Ok(parts) => parts,
         Err(error) => return tracing::error!(%error, "the admin socket cannot be served"),
     };
+    let api = Arc::new(Api::new(facts, events, closing.clone()));
     let page =
-        move |request, actor| api::answer(Arc::clone(&facts), events.clone(), actor, request);
+        move |request, actor| api::answer(Arc::clone(&api), Caller::on_socket(actor), request);
     server::serve(SOCKET_CONNECTIONS, &closing, &listener, page).await;
+}
+
+/// Serves the same API over TCP, to those who bring a token of the configuration in force, until
+/// `closing` is cancelled and running answers have gone out.
+pub async fn serve_tcp(
+    tcp: Tcp,
+    facts: Arc<Facts>,
+    events: event::Sender,
+    closing: CancellationToken,
+) {
+    let door = match tcp.into_door(Arc::clone(&facts)) {
+        Ok(door) => door,
+        Err(error) => return tracing::error!(%error, "the API cannot be served over TCP"),
+    };
+    let api = Arc::new(Api::new(facts, events, closing.clone()));
+    let page = move |request: Request<Incoming>, from| {
+        let api = Arc::clone(&api);
+        async move {
+            let loaded = api.facts.loaded();
+            match Caller::over_tcp(&loaded.model.admin.tokens, from, request.headers()) {
+                Ok(caller) => api::answer(api, caller, request).await,
+                Err(refused) => answer::problem(&refused),
+            }
+        }
+    };
+    server::serve(TCP_CONNECTIONS, &closing, &door, page).await;
 }
 
 fn probe(method: &Method, uri: &http::Uri, facts: &Facts, exposition: &Exposition) -> Answer {

@@ -1,7 +1,7 @@
 //! A small HTTP/1 server for few clients: bounded in connections, sizes and time.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -42,28 +42,32 @@ pub(super) trait Listen {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Who is at its other end.
     type Peer: Clone + Send + 'static;
+    /// What a connection still needs before it can be served. It holds up nobody else.
+    type Opening: Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send + 'static;
 
     /// Waits for the next one.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Self::Peer)>> + Send;
+    fn next(&self) -> impl Future<Output = io::Result<Self::Opening>> + Send;
 }
 
 impl Listen for TcpListener {
     type Stream = TcpStream;
     type Peer = ();
+    type Opening = Ready<io::Result<(TcpStream, ())>>;
 
-    async fn next(&self) -> io::Result<(TcpStream, ())> {
-        self.accept().await.map(|(stream, _)| (stream, ()))
+    async fn next(&self) -> io::Result<Self::Opening> {
+        self.accept().await.map(|(stream, _)| ready(Ok((stream, ()))))
     }
 }
 
 impl Listen for UnixListener {
     type Stream = UnixStream;
     type Peer = Actor;
+    type Opening = Ready<io::Result<(UnixStream, Actor)>>;
 
-    async fn next(&self) -> io::Result<(UnixStream, Actor)> {
+    async fn next(&self) -> io::Result<Self::Opening> {
         let (stream, _) = self.accept().await?;
         let actor = socket::peer(&stream);
-        Ok((stream, actor))
+        Ok(ready(Ok((stream, actor))))
     }
 }
 
@@ -81,12 +85,19 @@ where
         // Nobody closes the semaphore.
         while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             match listener.next().await {
-                Ok((stream, peer)) => {
-                    let page = page.clone();
-                    let page = move |request| page(request, peer.clone());
-                    let connection = connection(stream, page, closing.clone());
+                Ok(opening) => {
+                    let (page, closing) = (page.clone(), closing.clone());
                     let held = async move {
-                        connection.await;
+                        match closing.run_until_cancelled(opening).await {
+                            Some(Ok((stream, peer))) => {
+                                let page = move |request| page(request, peer.clone());
+                                connection(stream, page, closing).await;
+                            }
+                            Some(Err(error)) => {
+                                tracing::debug!(%error, "an admin connection failed");
+                            }
+                            None => {}
+                        }
                         drop(place);
                     };
                     drop(task::spawn("admin-connection", tracker.track_future(held)));

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use super::facts::{Facts, Phase};
 use super::problems;
-use super::view::{Backend, Certificate, Check, Listener, Metrics, Pool, Route, Status};
+use super::view::{
+    AdminAddress, Backend, Certificate, Check, Listener, Metrics, Pool, Route, Status,
+};
 use crate::backend::{CheckReport, Standing, Verdict};
 use crate::balance::Policy;
 use crate::config::model::AdminState;
@@ -35,6 +37,7 @@ pub(super) fn gather(facts: &Facts) -> Status {
         marks: facts.marks(),
         listeners: listeners(facts),
         metrics: Metrics { bound: facts.metrics_bound },
+        admin: AdminAddress { bound: facts.admin_bound },
         pools: pools(facts),
         routes: routes(facts),
         certificates: certificates(facts),

@@ -12,7 +12,7 @@ use crate::config::model::AdminState;
 use crate::config::unit::Time;
 
 use super::facts::{DrainTerms, Mark, MarkWord};
-use crate::event::{Then, Tunnels};
+use crate::event::{Then, Tunnels, Until};
 
 mod sessions;
 
@@ -51,6 +51,9 @@ pub struct Status {
     pub listeners: Vec<Listener>,
     /// Where metrics are served.
     pub metrics: Metrics,
+    /// Where the API is served over TCP.
+    #[serde(default)]
+    pub admin: AdminAddress,
     /// In file order.
     pub pools: Vec<Pool>,
     /// In file order.
@@ -96,6 +99,13 @@ pub struct Listener {
 /// The metrics listener.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Metrics {
+    /// Its address, if there is one.
+    pub bound: Option<SocketAddr>,
+}
+
+/// The API over TCP.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct AdminAddress {
     /// Its address, if there is one.
     pub bound: Option<SocketAddr>,
 }
@@ -237,6 +247,30 @@ pub fn mark_time(text: &str) -> Result<Duration, String> {
     match Time::from_str(text) {
         Ok(Time(Some(time))) if !time.is_zero() => Ok(time),
         Ok(_) => Err("a mark that ends needs a time such as 2h; leave it out for none".to_owned()),
+        Err(error) => Err(format!("{}: {}", error.message, error.hint)),
+    }
+}
+
+/// When a drain is to be over, as `1h` or `none`.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub fn drain_deadline(text: &str) -> Result<Until, String> {
+    match Time::from_str(text) {
+        Ok(Time(Some(time))) => Ok(Until::After(time)),
+        Ok(Time(None)) => Ok(Until::Never),
+        Err(error) => Err(format!("{}: {}", error.message, error.hint)),
+    }
+}
+
+/// How quiet a visitor must have been to be moved by a drain, as `5m`.
+///
+/// # Errors
+/// What is wrong with it, and what to write instead.
+pub fn drain_quiet(text: &str) -> Result<Duration, String> {
+    match Time::from_str(text) {
+        Ok(Time(Some(time))) if time >= Duration::from_secs(1) => Ok(time),
+        Ok(_) => Err("write at least a second, as 5m; leave it out for no such rule".to_owned()),
         Err(error) => Err(format!("{}: {}", error.message, error.hint)),
     }
 }

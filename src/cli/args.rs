@@ -21,7 +21,8 @@ pub(super) struct Arguments {
 
 const AFTER_HELP: &str = "Without a command: the demo on a terminal where no configuration is \
                           found, else `run`.\nExit codes: 0 done, 1 refused or the file is \
-                          wrong, 2 usage, 3 no running process.";
+                          wrong, 2 usage, 3 no running process, 4 `drain --strict` and \
+                          someone was moved.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -39,8 +40,8 @@ pub(super) enum Command {
     Stop,
     /// Tell how the running process is, problems first
     Status(Status),
-    /// Mark a backend: the bound may stay, nobody new
-    Drain(Mark),
+    /// Mark a backend: the bound may stay for a while, nobody new
+    Drain(Drain),
     /// Mark a backend: up, whatever the file says
     Ready(Ready),
     /// Mark a backend: out at once
@@ -49,6 +50,8 @@ pub(super) enum Command {
     Weight(Weight),
     /// Lift the marks of a backend: back to what the file says
     Unmark(Mark),
+    /// Tell the live sessions of each backend, and how drains go
+    Sessions(Sessions),
     /// Make a session key
     Keygen,
     /// Print the JSON Schema of the file, for editors
@@ -127,6 +130,59 @@ pub(super) struct Mark {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Drain {
+    #[command(flatten)]
+    pub(super) mark: Mark,
+    /// When those still bound have to go, as 1h, or none [drain.deadline of the pool]
+    #[arg(long, value_name = "TIME")]
+    pub(super) deadline: Option<String>,
+    /// Move at the next request who was quiet for so long, as 5m
+    #[arg(long, value_name = "TIME")]
+    pub(super) quiet: Option<String>,
+    /// What the deadline does to those still bound
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) then: Option<Then>,
+    /// What happens to tunnels before the deadline
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) tunnels: Option<Tunnels>,
+    /// Tell how it goes, and return when nobody is bound any more
+    #[arg(long)]
+    pub(super) wait: bool,
+    /// With --wait: exit code 4 where someone had to be moved
+    #[arg(long, requires = "wait")]
+    pub(super) strict: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Then {
+    /// They move at their next request; running exchanges finish
+    Move,
+    /// Exchanges and tunnels are cut off too
+    Cut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Tunnels {
+    /// They stay
+    Keep,
+    /// They are closed, spread over time
+    Close,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sessions {
+    /// Of this pool only
+    #[arg(value_name = "POOL")]
+    pub(super) pool: Option<String>,
+    /// Of this node only, not of its peers
+    #[arg(long)]
+    pub(super) this_node: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Ready {
     #[command(flatten)]
     pub(super) mark: Mark,
@@ -158,6 +214,9 @@ pub(super) struct MarkOptions {
     /// Even where a pool is left without a usable backend
     #[arg(long)]
     pub(super) force: bool,
+    /// On this node only, not on its peers
+    #[arg(long)]
+    pub(super) this_node: bool,
     /// As JSON
     #[arg(long)]
     pub(super) json: bool,

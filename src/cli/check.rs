@@ -81,7 +81,8 @@ fn try_out(loaded: &Loaded, running: &Running) -> Result<(Report, Option<Arc<Sna
 fn running(places: &Places) -> Running {
     match places.get::<Status>("status") {
         Ok(status) => {
-            Running::Owns(status.listeners.into_iter().flat_map(|one| one.bound).collect())
+            let bound = status.listeners.into_iter().flat_map(|one| one.bound);
+            Running::Owns(bound.chain(status.admin.bound).collect())
         }
         Err(Fail::NoProcess(_)) => Running::Nobody,
         Err(_) => Running::Silent,

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use crate::admin::socket;
+use crate::admin::view::Nodes;
 use crate::task;
 
 use super::fail::Fail;
@@ -42,6 +43,19 @@ impl Places {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Fail> {
+        block_on(self.asking(method, path, body))?
+    }
+
+    /// As [`Places::ask`], for those who have a runtime already.
+    ///
+    /// # Errors
+    /// As [`Places::ask`].
+    pub(super) async fn asking(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Fail> {
         let text = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(method)
@@ -51,12 +65,10 @@ impl Places {
             .header("content-length", text.len())
             .body(Full::new(Bytes::from(text)))
             .map_err(anyhow::Error::from)?;
-        block_on(async {
-            let stream = self.connect().await?;
-            tokio::time::timeout(PATIENCE, exchange(stream, request))
-                .await
-                .map_err(|_| Fail::refused("the running process does not answer in time"))?
-        })?
+        let stream = self.connect().await?;
+        tokio::time::timeout(PATIENCE, exchange(stream, request))
+            .await
+            .map_err(|_| Fail::refused("the running process does not answer in time"))?
     }
 
     /// Asks for a page of the API.
@@ -64,10 +76,30 @@ impl Places {
     /// # Errors
     /// As [`Places::ask`]; also where the answer is from another version and not understood.
     pub(super) fn get<T: serde::de::DeserializeOwned>(&self, page: &str) -> Result<T, Fail> {
-        let answer = self.ask(Method::GET, &format!("/api/v1/{page}"), None)?;
-        serde_json::from_value(answer).map_err(|error| {
-            Fail::refused(format!("the running process is another version: {error}"))
-        })
+        block_on(self.getting(page))?
+    }
+
+    /// As [`Places::get`], for those who have a runtime already.
+    ///
+    /// # Errors
+    /// As [`Places::get`].
+    pub(super) async fn getting<T>(&self, page: &str) -> Result<T, Fail>
+    where
+        T: serde::de::DeserializeOwned,
+    {
+        understood(self.asking(Method::GET, &format!("/api/v1/{page}"), None).await?)
+    }
+
+    /// Live sessions of this node, or of its peers too.
+    ///
+    /// # Errors
+    /// As [`Places::get`]; also where a peer is out of reach.
+    pub(super) async fn sessions(&self, this_node: bool, query: &str) -> Result<Nodes, Fail> {
+        if this_node {
+            let own = self.getting(&format!("sessions?{query}")).await?;
+            return Ok(Nodes { nodes: vec![own] });
+        }
+        self.getting(&format!("cluster/sessions?{query}")).await
     }
 
     async fn connect(&self) -> Result<UnixStream, Fail> {
@@ -94,6 +126,11 @@ impl Places {
             "no running Ostler answers at {tried}; start one, or name its socket with --socket"
         )))
     }
+}
+
+fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Fail> {
+    serde_json::from_value(answer)
+        .map_err(|error| Fail::refused(format!("the running process is another version: {error}")))
 }
 
 /// Runs one thing to its end on a small runtime.

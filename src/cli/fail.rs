@@ -14,6 +14,10 @@ pub(super) const REFUSED: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 /// Nobody answers.
 pub(super) const NO_PROCESS: u8 = 3;
+/// `drain --strict`, and someone was moved.
+pub(super) const MOVED: u8 = 4;
+/// Ended by SIGINT, as shells have it.
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Why a command ends.
 #[derive(Debug)]

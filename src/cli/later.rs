@@ -10,7 +10,6 @@ use super::fail::{DONE, NO_PROCESS, USAGE};
 
 /// Commands of later versions.
 const COMMANDS: &[&str] = &[
-    "sessions",
     "probe",
     "errors",
     "tail",
@@ -25,9 +24,6 @@ const COMMANDS: &[&str] = &[
     "completions",
     "man",
 ];
-/// Options of later versions.
-const OPTIONS: &[&str] = &["--deadline", "--quiet", "--then", "--tunnels", "--wait", "--strict"];
-
 /// Says what is wrong with the command line, or what help was asked for.
 pub(super) fn report(error: &clap::Error, words: &[OsString]) -> ExitCode {
     match later(error) {
@@ -50,18 +46,13 @@ fn code(wrong: bool, words: &[OsString]) -> u8 {
     }
 }
 
-/// The command or option of a later version that was asked for.
+/// The command of a later version that was asked for.
 fn later(error: &clap::Error) -> Option<String> {
-    let (kind, known) = match error.kind() {
-        ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, COMMANDS),
-        ErrorKind::UnknownArgument => (ContextKind::InvalidArg, OPTIONS),
-        _ => return None,
-    };
-    match error.get(kind) {
-        Some(ContextValue::String(word)) => {
-            let name = word.split_once('=').map_or(word.as_str(), |(name, _)| name);
-            known.contains(&name).then(|| name.to_owned())
-        }
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => COMMANDS.contains(&&**word).then(|| word.clone()),
         _ => None,
     }
 }
@@ -78,13 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn commands_and_options_of_later_versions_are_said_to_be_so() {
+    fn commands_of_later_versions_are_said_to_be_so() {
         for command in COMMANDS {
             assert_eq!(later_of(&["ostler", command]).as_deref(), Some(*command));
-        }
-        for option in ["--deadline=1h", "--wait", "--strict"] {
-            let name = option.split('=').next();
-            assert_eq!(later_of(&["ostler", "drain", "shop/a", option]).as_deref(), name);
         }
         assert_eq!(later_of(&["ostler", "dance"]), None);
         assert_eq!(later_of(&["ostler", "drain", "shop/a", "--waltz"]), None);

@@ -11,9 +11,9 @@ use crate::admin::view;
 use crate::event::MarkAction;
 
 use super::args::{self, MarkOptions};
-use super::client::Places;
+use super::client::{Places, block_on};
 use super::fail::Fail;
-use super::out;
+use super::{drain, out};
 
 /// How often `ready --wait` looks.
 const LOOK: Duration = Duration::from_millis(200);
@@ -59,19 +59,8 @@ pub(super) fn ready(places: &Places, ready: &args::Ready) -> Result<(), Fail> {
     let mut waiting = if ready.wait { matched(&answer) } else { Vec::new() };
     let mut told = false;
     while !waiting.is_empty() {
-        let status: view::Status = places.get("status")?;
-        let mut gone = None;
-        waiting.retain(|(pool, id)| {
-            let pools = status.pools.iter().filter(|it| it.name == *pool);
-            let backend = pools.flat_map(|it| &it.backends).find(|it| it.id == *id);
-            if backend.is_none() {
-                gone = Some(format!("{pool}/{id} has left the configuration"));
-            }
-            backend.is_some_and(|backend| backend.state != "up")
-        });
-        if let Some(gone) = gone {
-            return Err(Fail::refused(gone));
-        }
+        let nodes = block_on(places.sessions(mark.options.this_node, ""))??;
+        waiting = drain::not_up(&nodes, &waiting)?;
         if let Some((pool, id)) = waiting.first() {
             if !std::mem::replace(&mut told, true) {
                 out::note(&format!("waiting for {pool}/{id} to pass its checks"));
@@ -82,11 +71,22 @@ pub(super) fn ready(places: &Places, ready: &args::Ready) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Pools and ids of the backends that a mark was for.
-fn matched(answer: &Value) -> Vec<(String, String)> {
+/// Pools and ids of the backends that a mark was for, on all nodes.
+pub(super) fn matched(answer: &Value) -> Vec<(String, String)> {
     let member = |of: &Value, name| of.get(name).and_then(Value::as_str).map(str::to_owned);
-    let backends = answer.get("backends").and_then(Value::as_array).into_iter().flatten();
-    backends.filter_map(|it| Some((member(it, "pool")?, member(it, "id")?))).collect()
+    let nodes = answer.get("nodes").and_then(Value::as_array).into_iter().flatten();
+    let backends = std::iter::once(answer)
+        .chain(nodes)
+        .filter_map(|of| of.get("backends")?.as_array())
+        .flatten()
+        .filter_map(|it| Some((member(it, "pool")?, member(it, "id")?)));
+    let mut found = Vec::new();
+    for backend in backends {
+        if !found.contains(&backend) {
+            found.push(backend);
+        }
+    }
+    found
 }
 
 fn send(
@@ -96,35 +96,36 @@ fn send(
     action: MarkAction,
 ) -> Result<Value, Fail> {
     let answer = places.ask(Method::PATCH, page, Some(&body(options, action)?))?;
-    if options.json {
-        out::json(&answer)?;
-    } else {
-        out::print(&told(&answer))?;
-    }
+    print(&answer, options.json)?;
     Ok(answer)
 }
 
+/// Prints what came of a mark.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn print(answer: &Value, json: bool) -> Result<(), Fail> {
+    if json { out::json(answer) } else { out::print(&told(answer)) }
+}
+
 /// The page of the backend that is meant, or that of all marks.
-fn page(target: Option<&str>, options: &MarkOptions) -> Result<String, Fail> {
-    let Some(target) = target else { return Ok("/api/v1/marks".to_owned()) };
+pub(super) fn page(target: Option<&str>, options: &MarkOptions) -> Result<String, Fail> {
+    let nodes = if options.this_node { "" } else { "?all_nodes=true" };
+    let Some(target) = target else { return Ok(format!("/api/v1/marks{nodes}")) };
     if options.address.is_some() {
         let text = "write either POOL/BACKEND or --address, not both";
         return Err(Fail::Usage(text.to_owned()));
     }
-    let is_name = |name: &str| {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        !name.is_empty() && name != "." && name != ".." && name.bytes().all(fits)
-    };
     match target.split_once('/') {
-        Some((pool, backend)) if is_name(pool) && is_name(backend) => {
-            Ok(format!("/api/v1/pools/{pool}/backends/{backend}"))
+        Some((pool, backend)) if out::is_name(pool) && out::is_name(backend) => {
+            Ok(format!("/api/v1/pools/{pool}/backends/{backend}{nodes}"))
         }
         _ => Err(Fail::Usage(format!("`{target}` is no backend: write POOL/BACKEND"))),
     }
 }
 
 /// What is asked, as the API takes it.
-fn body(options: &MarkOptions, action: MarkAction) -> Result<Value, Fail> {
+pub(super) fn body(options: &MarkOptions, action: MarkAction) -> Result<Value, Fail> {
     let (name, value) = match action {
         MarkAction::Ready => ("state", json!("up")),
         MarkAction::Drain(_) => ("state", json!("drain")),
@@ -148,20 +149,32 @@ fn body(options: &MarkOptions, action: MarkAction) -> Result<Value, Fail> {
     Ok(Value::Object(body))
 }
 
-/// What was matched, then the marks in force, then what to know about them.
+/// What was matched and on which nodes, then the marks in force, then what to know about them.
 fn told(answer: &Value) -> String {
     let mut text = String::new();
     let list = |name| answer.get(name).and_then(Value::as_array).into_iter().flatten();
+    let on = whose(answer);
     for backend in list("backends") {
         let member = |name| backend.get(name).and_then(Value::as_str).unwrap_or_default();
         let (pool, id, address) = (member("pool"), member("id"), member("address"));
-        let _ = writeln!(text, "{}", out::plain(&format!("{pool}/{id} ({address})")));
+        let _ = writeln!(text, "{}", out::plain(&format!("{pool}/{id} ({address}){on}")));
     }
     text.push_str(&in_force(answer));
     for warning in list("warnings").filter_map(Value::as_str) {
         let _ = writeln!(text, "warning: {}", out::plain(warning));
     }
     text
+}
+
+/// Whose marks they are.
+fn whose(answer: &Value) -> String {
+    let nodes = answer.get("nodes").and_then(Value::as_array).into_iter().flatten();
+    let nodes: Vec<&str> = nodes.filter_map(|node| node.get("node")?.as_str()).collect();
+    match (nodes.as_slice(), answer.get("node").and_then(Value::as_str)) {
+        ([_, _, ..], _) => format!(" on {}", out::listed(&nodes)),
+        (_, Some(node)) => format!(" on this node ({node})"),
+        (_, None) => String::new(),
+    }
 }
 
 /// The marks in force that come with an answer, one a line.
@@ -190,6 +203,7 @@ mod tests {
             reason: Some("rack 7".to_owned()),
             time: time.map(str::to_owned),
             force: false,
+            this_node: false,
             json: false,
         }
     }
@@ -198,12 +212,13 @@ mod tests {
     fn a_backend_is_named_by_its_pool_and_its_id() {
         let nothing = options(None, None);
         let page_of = |target| page(Some(target), &nothing).map_err(|fail| fail.code());
-        assert_eq!(page_of("shop/a").unwrap(), "/api/v1/pools/shop/backends/a");
+        assert_eq!(page_of("shop/a").unwrap(), "/api/v1/pools/shop/backends/a?all_nodes=true");
         for wrong in ["shop", "/a", "shop/", "a/b/c", "shop/..", "sh op/a", "shop/a?force"] {
             assert_eq!(page_of(wrong), Err(2), "{wrong}");
         }
         assert_eq!(page(Some("shop/a"), &options(Some("10.0.0.1"), None)).unwrap_err().code(), 2);
-        assert_eq!(page(None, &options(Some("10.0.0.1"), None)).unwrap(), "/api/v1/marks");
+        let here = MarkOptions { this_node: true, ..options(Some("10.0.0.1"), None) };
+        assert_eq!(page(None, &here).unwrap(), "/api/v1/marks");
     }
 
     #[test]
@@ -213,13 +228,19 @@ mod tests {
             "marks": [{"pool": "shop", "backend": "a", "state": "drain", "who": "uid 0 pid 1",
                 "when": "2026-11-24T10:00:00Z", "why": "rack 7"}],
             "warnings": ["they will not survive a restart"],
+            "node": "lb1",
         });
         let text = told(&answer);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[..2], ["shop/a (10.0.0.1:80)", "marks in force:"]);
+        assert_eq!(lines[..2], ["shop/a (10.0.0.1:80) on this node (lb1)", "marks in force:"]);
         assert!(lines[2].contains("shop/a drain") && lines[2].contains("rack 7"), "{text}");
         assert_eq!(lines[3], "warning: they will not survive a restart");
         assert_eq!(told(&json!({})), "no marks in force\n");
+        let all = json!({"node": "lb1", "backends": [{"pool": "shop", "id": "a"}], "nodes": [
+            {"node": "lb1", "backends": [{"pool": "shop", "id": "a"}]},
+            {"node": "lb2", "backends": [{"pool": "shop", "id": "b"}]}]});
+        assert!(told(&all).starts_with("shop/a () on lb1 and lb2\n"));
+        assert_eq!(matched(&all).len(), 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod client;
 mod connect;
+mod drain;
 mod fail;
 mod find;
 mod keygen;
@@ -14,6 +15,7 @@ mod ports;
 mod proxy;
 mod reload;
 mod run;
+mod sessions;
 mod status;
 
 use std::ffi::OsString;
@@ -23,13 +25,13 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::event::{DrainPlan, MarkAction};
+use crate::event::MarkAction;
 use args::{Arguments, Command, Demo};
 use client::Places;
 use fail::Fail;
 
 /// Does what the command line says. Exit codes: 0 done, 1 refused or the file is wrong, 2 usage,
-/// 3 no running process.
+/// 3 no running process, 4 `drain --strict` and someone was moved.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     match Arguments::try_parse_from(&words) {
@@ -62,13 +64,12 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
         Command::Stop => done(reload::stop(&places())),
         Command::Status(status) if status.check => Ok(status::check(&places())),
         Command::Status(status) => done(status::status(&places(), status.json)),
-        Command::Drain(mark) => {
-            done(marks::mark(&places(), &mark, MarkAction::Drain(DrainPlan::default())))
-        }
+        Command::Drain(drain) => drain::drain(&places(), &drain),
         Command::Ready(ready) => done(marks::ready(&places(), &ready)),
         Command::Maint(mark) => done(marks::mark(&places(), &mark, MarkAction::Maint)),
         Command::Unmark(mark) => done(marks::mark(&places(), &mark, MarkAction::Unmark)),
         Command::Weight(weight) => done(marks::weight(&places(), &weight)),
+        Command::Sessions(one) => done(sessions::sessions(&places(), &one)),
         Command::Keygen => done(keygen::keygen()),
         Command::Schema => done(out::json(&crate::config::schema())),
     }

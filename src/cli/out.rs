@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use jiff::Timestamp;
+
 use super::fail::Fail;
 
 /// Writes text to standard output.
@@ -81,14 +83,85 @@ impl Table {
     }
 }
 
+/// Whether a text can be the name of a pool or the id of a backend.
+pub(super) fn is_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !text.is_empty() && text != "." && text != ".." && text.bytes().all(fits)
+}
+
 /// Control characters shown as what they are: a reason or a backend's words move no cursor.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+/// The time between, as [`span`].
+pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
+    span(u64::try_from(now.as_second().saturating_sub(then.as_second())).unwrap_or(0))
+}
+
+/// The two largest units of a time in seconds.
+pub(super) fn span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+/// The largest fitting unit of a time in seconds.
+pub(super) fn rough(seconds: u64) -> String {
+    match seconds {
+        0..90 => format!("{seconds}s"),
+        90..5_400 => format!("{}m", seconds.div_ceil(60)),
+        5_400..129_600 => format!("{}h", seconds.div_ceil(3_600)),
+        _ => format!("{}d", seconds.div_ceil(86_400)),
+    }
+}
+
+/// A count with its thousands apart.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// So many of these.
+pub(super) fn counted(number: u64, word: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {word}{plural}", grouped(number))
+}
+
+/// Names as a sentence lists them.
+pub(super) fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "nobody".to_owned(),
+        [only] => (*only).to_owned(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_times_are_written_for_people() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 89, 90, 5_399, 5_400, 200_000].map(rough),
+            ["0s", "89s", "2m", "90m", "2h", "3d"]
+        );
+        assert_eq!((counted(1, "tunnel"), counted(2_000, "tunnel")).1, "2,000 tunnels");
+        assert_eq!(listed(&["lb1", "lb2", "lb3"]), "lb1, lb2 and lb3");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

@@ -1,4 +1,4 @@
-//! Whether the listeners of a file could be opened now.
+//! Whether the listeners of a file, and the API over TCP, could be opened now.
 
 use std::collections::HashSet;
 use std::io;
@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::config::model::Located;
 use crate::config::{Model, Report};
+use crate::tls::certificate;
 
 /// What is known of a process that runs already.
 #[derive(Debug)]
@@ -23,28 +25,41 @@ pub(super) enum Running {
 /// has it; where this user may not try, or cannot know whose it is, that is a warning.
 pub(super) fn try_all(model: &Model, running: &Running, report: &mut Report) {
     for listener in &model.listeners {
+        let name = format!("listener {}", listener.name.value);
         for address in &listener.bind {
-            let kept = matches!(running, Running::Owns(own) if own.contains(&address.value));
-            if kept || address.port() == 0 {
-                continue;
-            }
-            let Err(error) = open(address.value) else { continue };
-            let name = &*listener.name.value;
-            let message = format!("listener {name} cannot accept on {}: {error}", address.value);
-            let may_be_ours =
-                error.kind() == io::ErrorKind::AddrInUse && matches!(running, Running::Silent);
-            if error.kind() == io::ErrorKind::PermissionDenied {
-                report
-                    .warning(message, &address.place)
-                    .hint("ports below 1024 are for root or CAP_NET_BIND_SERVICE");
-            } else if may_be_ours {
-                report
-                    .warning(message, &address.place)
-                    .hint("a process that does not answer this user may be the one that has it");
-            } else {
-                report.error(message, &address.place).hint(hint(&error, address.port()));
-            }
+            try_one(&name, address, running, report);
         }
+    }
+    if let Some(address) = &model.admin.bind {
+        try_one("the API over TCP", address, running, report);
+    }
+    if let Some(tls) = &model.admin.tls
+        && let Err(unusable) = certificate::load(&tls.cert.value, &tls.key.value)
+    {
+        let file = if unusable.of_key { &tls.key } else { &tls.cert };
+        report.error(unusable.problem, &file.place);
+    }
+}
+
+fn try_one(name: &str, address: &Located<SocketAddr>, running: &Running, report: &mut Report) {
+    let kept = matches!(running, Running::Owns(own) if own.contains(&address.value));
+    if kept || address.value.port() == 0 {
+        return;
+    }
+    let Err(error) = open(address.value) else { return };
+    let message = format!("{name} cannot accept on {}: {error}", address.value);
+    let may_be_ours =
+        error.kind() == io::ErrorKind::AddrInUse && matches!(running, Running::Silent);
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        report
+            .warning(message, &address.place)
+            .hint("ports below 1024 are for root or CAP_NET_BIND_SERVICE");
+    } else if may_be_ours {
+        report
+            .warning(message, &address.place)
+            .hint("a process that does not answer this user may be the one that has it");
+    } else {
+        report.error(message, &address.place).hint(hint(&error, address.value.port()));
     }
 }
 
@@ -72,8 +87,9 @@ fn open(address: SocketAddr) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
+    use crate::config::model::AdminTls;
     use crate::config::{self, FixedEnvironment};
 
     use super::*;
@@ -100,6 +116,24 @@ mod tests {
         assert!(!mistakes(address, &Running::Owns(HashSet::from([address]))).has_errors());
         let silent = mistakes(address, &Running::Silent);
         assert!(!silent.has_errors() && !silent.mistakes.is_empty());
+    }
+
+    #[test]
+    fn the_address_and_the_certificate_of_the_api_are_tried_too() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let environment = FixedEnvironment::default();
+        let text = "[[routes]]\nrespond = { status = 200, body = \"ok\" }\n\
+                    [listeners.web]\nbind = [\"127.0.0.1:0\"]\n";
+        let mut loaded = config::parse(text, Path::new("ostler.toml"), &environment).unwrap();
+        let nowhere = |name: &str| Located::nowhere(PathBuf::from(name));
+        let admin = &mut loaded.model.admin;
+        admin.bind = Some(Located::nowhere(taken.local_addr().unwrap()));
+        admin.tls = Some(AdminTls { cert: nowhere("/nowhere/a"), key: nowhere("/nowhere/b") });
+        let mut report = loaded.report();
+        try_all(&loaded.model, &Running::Nobody, &mut report);
+        let text = report.render(false);
+        assert!(text.contains("the API over TCP cannot accept"), "{text}");
+        assert!(text.contains("cannot read the certificate /nowhere/a"), "{text}");
     }
 
     #[test]

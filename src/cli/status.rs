@@ -10,7 +10,7 @@ use crate::admin::view::{self, Backend, Severity, Status};
 
 use super::client::Places;
 use super::fail::Fail;
-use super::out::{self, Table};
+use super::out::{self, Table, ago, span};
 
 /// Prints the status, for people or as JSON.
 ///
@@ -139,6 +139,9 @@ fn listeners(status: &Status) -> String {
     if let Some(bound) = status.metrics.bound {
         table.row(["(metrics)".to_owned(), bound.to_string(), "http/1.1".to_owned()]);
     }
+    if let Some(bound) = status.admin.bound {
+        table.row(["(admin)".to_owned(), bound.to_string(), "http/1.1".to_owned()]);
+    }
     filled(&table)
 }
 
@@ -195,21 +198,6 @@ fn certificates(status: &Status) -> String {
 
 fn filled(table: &Table) -> String {
     if table.is_empty() { String::new() } else { table.text() }
-}
-
-fn ago(then: Timestamp, now: Timestamp) -> String {
-    span(u64::try_from(now.as_second().saturating_sub(then.as_second())).unwrap_or(0))
-}
-
-/// The two largest units of a time in seconds.
-fn span(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, _, _) => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
 }
 
 #[cfg(test)]
