@@ -18,6 +18,7 @@ mod responses;
 mod retries;
 mod routing;
 mod sessions;
+mod sessions_drain;
 mod sessions_over_time;
 mod stop;
 mod websocket;
