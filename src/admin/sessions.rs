@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::facts::{Facts, Mark, MarkWord};
 use super::status::state_word;
 use super::view::{BackendSessions, Drain, PoolSessions, Sessions};
-use crate::config::model::AdminState;
+use crate::backend::Standing;
+use crate::config::model::{AdminState, By};
 use crate::event::{Then, Tunnels};
 use crate::snapshot::{Member, Pool};
 
@@ -60,22 +61,47 @@ pub(super) fn gather(facts: &Facts, filter: &Filter) -> Sessions {
 }
 
 fn show(pool: &Pool, marks: &[Mark], now: Timestamp) -> PoolSessions {
-    let by = if pool.sticky.is_some() { "cookie" } else { "none" };
+    let sticky = pool.sticky.as_deref();
+    let seconds = u32::try_from(now.as_second()).unwrap_or(0);
+    let sessions = &pool.state.sessions;
+    let total = sessions.total(seconds);
+    let complete = sticky.is_none() || sessions.is_complete(seconds);
+    let complete_at = sessions.complete_at().filter(|_| !complete);
     PoolSessions {
         name: pool.name.to_string(),
-        by: by.to_owned(),
-        sessions: 0,
-        exact: true,
-        complete: true,
-        complete_in_seconds: 0,
+        by: sticky.map_or_else(|| "none".to_owned(), |sticky| by(sticky.by())),
+        sessions: total.sessions,
+        exact: total.exact,
+        complete,
+        complete_in_seconds: complete_at.map_or(0, |at| u64::from(at.saturating_sub(seconds))),
         issued: pool.counters.sum(|counters| counters.sessions_issued.get()),
-        backends: pool.members.iter().map(|member| backend(member, marks, now)).collect(),
+        backends: present(pool).map(|member| backend(pool, member, marks, now)).collect(),
     }
 }
 
-fn backend(member: &Member, marks: &[Mark], now: Timestamp) -> BackendSessions {
+/// Ghosts that have ended are not shown.
+fn present(pool: &Pool) -> impl Iterator<Item = &Member> {
+    pool.members.iter().filter(|member| member.backend.standing() != Standing::Gone)
+}
+
+/// What binds visitors, as the file says it.
+fn by(by: &By) -> String {
+    match by {
+        By::Cookie => "cookie".to_owned(),
+        By::Header(name) => format!("header:{name}"),
+        By::Query(name) => format!("query:{name}"),
+        By::AppCookie(name) => format!("app_cookie:{name}"),
+        By::Source { .. } => "source".to_owned(),
+        By::LearnHeader(name) => format!("learn:header:{name}"),
+        By::LearnCookie(name) => format!("learn:cookie:{name}"),
+    }
+}
+
+fn backend(pool: &Pool, member: &Member, marks: &[Mark], now: Timestamp) -> BackendSessions {
     let backend = &member.backend;
-    let exchanges = backend.state.in_flight();
+    let seconds = u32::try_from(now.as_second()).unwrap_or(0);
+    let tally = member.seat.as_deref().map(|seat| pool.state.sessions.tally(seat, seconds));
+    let tunnels = backend.state.tunnels();
     let state = |mark: &&Mark| {
         matches!(mark.says, MarkWord::State(_))
             && *mark.pool == *backend.pool
@@ -85,12 +111,12 @@ fn backend(member: &Member, marks: &[Mark], now: Timestamp) -> BackendSessions {
     BackendSessions {
         id: backend.id.to_string(),
         state: state_word(backend).to_owned(),
-        sessions: 0,
-        exact: true,
-        exchanges,
-        tunnels: 0,
-        empty: exchanges == 0,
-        drain: mark.and_then(|mark| drain(mark, 0, now)),
+        sessions: tally.map_or(0, |tally| tally.sessions),
+        exact: tally.is_none_or(|tally| tally.exact),
+        exchanges: backend.state.in_flight().saturating_sub(tunnels),
+        tunnels,
+        empty: pool.is_drained(member, seconds),
+        drain: mark.and_then(|mark| drain(mark, backend.state.drain.moved(), now)),
     }
 }
 

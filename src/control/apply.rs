@@ -106,6 +106,7 @@ impl<S: ListenerSockets> Control<S> {
         let old = self.facts.current.load();
         self.sessions.follow(&snapshot, super::unix());
         self.marks.apply(Some(&old), &snapshot);
+        super::Keeper::track(&snapshot);
         self.resolver.follow(&snapshot);
         self.supervisor.follow(&snapshot);
         let deadline = Instant::now() + FIRST_VERDICTS;

@@ -47,8 +47,10 @@ use watch::Watcher;
 const FIRST_VERDICTS: Duration = Duration::from_secs(2);
 /// Files are looked at so often even where no watch told of a change; what left is let go of.
 const LOOK: Duration = Duration::from_secs(10);
-/// Sessions are counted, and drains looked at, so often.
-const BEAT: Duration = Duration::from_secs(1);
+/// Tables of sessions are given room so often, where many come at once.
+const PULSE: Duration = Duration::from_millis(250);
+/// In so many pulses sessions are swept, and drains, ghosts and maintenance looked at: a second.
+const PULSES_PER_BEAT: u32 = 4;
 /// Sleeping for longer than this is the same as for ever.
 const FOREVER: Duration = Duration::from_hours(24);
 
@@ -101,6 +103,7 @@ impl<S: ListenerSockets> Control<S> {
         let mut sessions = Keeper::load(loader.state.clone());
         sessions.follow(&compiled.snapshot, unix());
         marks.apply(None, &compiled.snapshot);
+        Keeper::track(&compiled.snapshot);
         compiled.publish_certificates();
         lock(&loader.registry).adopt(&compiled.snapshot, std::time::Instant::now());
         loader.applied(&compiled.snapshot);
@@ -154,8 +157,9 @@ impl<S: ListenerSockets> Control<S> {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.reset();
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulse = interval(PULSE);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pulses = 0;
         loop {
             if let Some(ended) = self.step() {
                 return ended;
@@ -178,7 +182,14 @@ impl<S: ListenerSockets> Control<S> {
                     self.open();
                 }
                 _ = look.tick() => self.look().await,
-                _ = beat.tick() => self.beat(),
+                _ = pulse.tick() => {
+                    self.sessions.pulse(&self.facts.current.load(), unix());
+                    pulses += 1;
+                    if pulses == PULSES_PER_BEAT {
+                        pulses = 0;
+                        self.beat();
+                    }
+                }
                 () = sleep_until(next) => {
                     let snapshot = self.facts.current.load();
                     self.marks.expire(&snapshot);

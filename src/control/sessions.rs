@@ -81,17 +81,29 @@ impl Keeper {
         }
     }
 
+    /// From now on all sessions of backends that drain are counted, and none is estimated.
+    pub(super) fn track(snapshot: &Snapshot) {
+        for member in snapshot.pools.iter().flat_map(|pool| &pool.members) {
+            if let Some(seat) = &member.seat {
+                seat.track_in_full(member.backend.is_draining());
+            }
+        }
+    }
+
+    /// Gives room to tables that fill up faster than they are swept (`now`: Unix seconds).
+    pub(super) fn pulse(&self, snapshot: &Snapshot, now: u32) {
+        for pool in snapshot.pools.iter().filter(|pool| pool.state.sessions.wants_sweep()) {
+            pool.state.sessions.sweep(now);
+        }
+    }
+
     /// Once a second (`now`: Unix seconds).
     pub(super) fn tick(&mut self, snapshot: &Snapshot, now: u32) {
         for pool in snapshot.pools.iter().filter(|pool| pool.sticky.is_some()) {
             pool.state.sessions.sweep(now);
-            for member in &pool.members {
-                if let Some(seat) = &member.seat {
-                    seat.track_in_full(member.backend.is_draining());
-                }
-            }
             self.allow_moves(pool, now);
         }
+        Self::track(snapshot);
         for pool in &snapshot.pools {
             self.tell_drained(pool, now);
         }

@@ -21,7 +21,7 @@ use seat::Seats;
 use table::{Cell, Clock, Entry, Key, LEAST_SLOTS, Rules, Table};
 
 /// How often a worker looks again for room in a table that somebody else is growing.
-const TRIES: u32 = 32;
+const TRIES: u32 = 256;
 
 /// What a table is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,11 +122,6 @@ impl Sessions {
         }
     }
 
-    /// Whether a backend, by the hash of its id, has a seat.
-    pub fn has_seat(&self, backend: u64) -> bool {
-        self.seats.has(backend)
-    }
-
     /// Whether there are so many sessions that only a sample of them is known.
     pub fn samples(&self) -> bool {
         self.table.load().rules.shift > 0
@@ -137,11 +132,15 @@ impl Sessions {
         let key = Key::new(key);
         let table = self.table.load();
         let clock = table.rules.clock;
-        let cell = table.find(key);
-        if let Some(cell) = cell
-            && cell.load() == Entry::new(seat.index(), true, clock, now)
-        {
-            return Seen::Again { last: clock.unit_of(now) };
+        match table.find(key) {
+            Some(cell) if cell.load() == Entry::new(seat.index(), true, clock, now) => {
+                return Seen::Again { last: clock.unit_of(now) };
+            }
+            None if !self.admits(&table.rules, key, seat) => {
+                seat.miss(now);
+                return Seen::Untracked;
+            }
+            _ => {}
         }
         drop(table);
         self.seen(key, seat, now)
@@ -185,6 +184,7 @@ impl Sessions {
     }
 
     /// What has changed about a session when it is seen, off the short path.
+    #[inline(never)]
     fn seen(&self, key: Key, seat: &Seat, now: u32) -> Seen {
         let Some((before, clock)) = self.put(key, seat, true, now) else {
             seat.miss(now);
@@ -207,35 +207,26 @@ impl Sessions {
         for _ in 0..TRIES {
             let table = self.table.load();
             let rules = table.rules;
-            let cell = match table.find(key) {
-                // Whoever is there stays there; anybody else must be let in.
-                Some(cell) if !cell.load().is_none() => cell,
-                _ if !self.admits(&rules, key, seat) => return None,
-                Some(cell) => cell,
-                None => {
-                    let claimed = table.claim(key);
-                    if claimed.is_none() || table.is_crowded() {
-                        let may_grow = table.slots() <= rebuild::MOST_FOR_WORKERS;
-                        let claimed =
-                            claimed.map(|cell| self.write(&table, cell, seat, returned, now));
-                        // A generation is replaced when nobody holds it.
-                        drop(table);
-                        if may_grow {
-                            self.grow(now);
-                        }
-                        match claimed {
-                            Some(before) => return Some((before, rules.clock)),
-                            None if may_grow => {
-                                std::thread::yield_now();
-                                continue;
-                            }
-                            None => return None,
-                        }
-                    }
-                    claimed?
-                }
-            };
-            return Some((self.write(&table, cell, seat, returned, now), rules.clock));
+            let known = table.find(key);
+            // Whoever is there stays there; anybody else must be let in.
+            let is_there = known.is_some_and(|cell| !cell.load().is_none());
+            if !is_there && !self.admits(&rules, key, seat) {
+                return None;
+            }
+            let cell = known.or_else(|| table.claim(key));
+            let before = cell.map(|cell| self.write(&table, cell, seat, returned, now));
+            let grows = table.is_crowded() && table.slots() <= rebuild::MOST_FOR_WORKERS;
+            // It is settled when nobody holds it, and that includes us.
+            drop(table);
+            if grows {
+                self.grow(now);
+            }
+            match before {
+                Some(before) => return Some((before, rules.clock)),
+                // Another thread may be growing it.
+                None if grows => std::thread::yield_now(),
+                None => return None,
+            }
         }
         None
     }
@@ -257,14 +248,14 @@ impl Sessions {
         let clock = table.rules.clock;
         let mut before = cell.load();
         loop {
-            let returned = returned || before.returned() && before.seat() == seat.index();
-            let mut then = Entry::new(seat.index(), returned, clock, now);
-            if then.kind() == before.kind() {
-                if clock.age(before, now) == 0 {
-                    // Another thread's clock is ahead of ours.
-                    return before;
-                }
-                then = clock.seen_now(before, now);
+            // A backend that says its value again takes nothing from a session that came back.
+            let came_back =
+                before.returned() && before.seat() == seat.index() && clock.is_live(before, now);
+            let returned = returned || came_back;
+            let then = Entry::new(seat.index(), returned, clock, now);
+            if then.kind() == before.kind() && clock.age(before, now) == 0 {
+                // It says so already, or another thread's clock is ahead of ours.
+                return before;
             }
             match self.change(table, cell, before, then) {
                 Ok(()) => return before,
@@ -313,12 +304,23 @@ impl Sessions {
         self.seats.of(backend)
     }
 
+    /// Whether a backend, by the hash of its name, has a seat.
+    pub fn has_seat(&self, backend: u64) -> bool {
+        self.seats.has(backend)
+    }
+
     /// The hash of the backend whose seat has an index.
     pub fn seat_backend(&self, index: u16) -> Option<u64> {
         self.seats.load().get(index).map(|seat| seat.backend())
     }
 
-    /// Gives a backend's seat to another name; false where there is none, or the other has one.
+    /// All seats, by index, also those of backends that the pool had once.
+    pub fn seats(&self) -> Vec<Arc<Seat>> {
+        self.seats.load().iter().map(Arc::clone).collect()
+    }
+
+    /// Gives a backend's seat to another name; false where it has none, or where the other name's
+    /// seat is held by somebody or has sessions.
     pub fn rename(&self, from: u64, to: u64) -> bool {
         self.seats.rename(from, to)
     }

@@ -14,7 +14,7 @@ pub(super) const MOST_FOR_WORKERS: usize = 1 << 15;
 const MOST_FOR_FOUR: usize = 1 << 12;
 /// How often the control thread lets others run before it leaves a generation that a worker holds
 /// on to until its next sweep.
-const PATIENCE: u32 = 10_000;
+const PATIENCE: u32 = 1000;
 
 /// A generation that was replaced, until the last worker has left it.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Sessions {
     /// Publishes the next generation. The one before must be settled.
     pub(super) fn rebuild(&self, _: &Control, slots: usize, rules: Rules, now: u32) {
         let table = self.table.load_full();
-        let next = Table::new(slots, rules);
+        let mut next = Table::new(slots, rules);
         let seats = self.seats.load();
         let mut copied = vec![Entry::NONE; table.slots()].into_boxed_slice();
         for (place, copied) in table.places().zip(&mut copied) {
@@ -71,10 +71,7 @@ impl Sessions {
             let converted = table.rules.clock.convert(entry, rules.clock, now);
             let stays = rules.clock.is_live(converted, now)
                 && (rules.admits(cell.key) || seats.is_full(entry));
-            if stays
-                && let Some(place) = next.claim(cell.key)
-                && place.replace(Entry::NONE, converted).is_ok()
-            {
+            if stays && next.place(cell.key, converted) {
                 *copied = entry;
             }
         }

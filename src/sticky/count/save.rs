@@ -276,12 +276,7 @@ impl Saved {
             // Others may have come between the last save and the end.
             return at_worst;
         }
-        // A longer idle time than before would have some that were ended.
-        let ended = match clock.idle.saturating_sub(self.idle) {
-            0 => 0,
-            longer => tally::after(self.at, longer),
-        };
-        self.complete_at.max(ended).min(at_worst)
+        tally::with_idle(self.complete_at, self.at, self.idle, clock.idle).min(at_worst)
     }
 }
 

@@ -113,11 +113,11 @@ impl Seat {
 pub(super) struct Seats(ArcSwap<Vec<Arc<Seat>>>);
 
 /// The seats at one moment.
-pub(super) struct Plan(Guard<Arc<Vec<Arc<Seat>>>>);
+pub(super) struct Seating(Guard<Arc<Vec<Arc<Seat>>>>);
 
 impl Seats {
-    pub(super) fn load(&self) -> Plan {
-        Plan(self.0.load())
+    pub(super) fn load(&self) -> Seating {
+        Seating(self.0.load())
     }
 
     pub(super) fn has(&self, backend: u64) -> bool {
@@ -126,39 +126,42 @@ impl Seats {
 
     /// Finds or makes a backend's seat; control thread only.
     pub(super) fn of(&self, backend: u64) -> Option<Arc<Seat>> {
-        let plan = self.load();
-        if let Some(seat) = plan.of(backend) {
+        let seating = self.load();
+        if let Some(seat) = seating.of(backend) {
             return Some(Arc::clone(seat));
         }
-        if plan.0.len() < MOST_SEATS {
-            let index = u16::try_from(plan.0.len() + 1).ok()?;
+        if seating.0.len() < MOST_SEATS {
+            let index = u16::try_from(seating.0.len() + 1).ok()?;
             let seat = Arc::new(Seat::new(index, backend));
-            let mut seats = plan.0.to_vec();
+            let mut seats = seating.0.to_vec();
             seats.push(Arc::clone(&seat));
             self.0.store(Arc::new(seats));
             return Some(seat);
         }
         // No snapshot has it, and no session sits on it.
-        let free = plan.iter().find(|seat| Arc::strong_count(seat) == 1 && seat.is_free())?;
+        let free = seating.iter().find(|seat| Arc::strong_count(seat) == 1 && seat.is_free())?;
         free.backend.store(backend, Ordering::Relaxed);
         free.track_in_full(false);
         Some(Arc::clone(free))
     }
 
-    /// Gives a seat another name; false where there is none of the old name or one of the new.
+    /// Gives a seat another name; false where there is none of the old name, or one of the new
+    /// name that is not free.
     pub(super) fn rename(&self, from: u64, to: u64) -> bool {
-        let plan = self.load();
-        match (plan.of(from), plan.of(to)) {
-            (Some(seat), None) => {
-                seat.backend.store(to, Ordering::Relaxed);
-                true
+        let seating = self.load();
+        let Some(seat) = seating.of(from) else { return false };
+        if let Some(other) = seating.of(to) {
+            if from == to || Arc::strong_count(other) > 1 || !other.is_free() {
+                return false;
             }
-            _ => false,
+            other.backend.store(from, Ordering::Relaxed);
         }
+        seat.backend.store(to, Ordering::Relaxed);
+        true
     }
 }
 
-impl Plan {
+impl Seating {
     pub(super) fn get(&self, index: u16) -> Option<&Arc<Seat>> {
         self.0.get(usize::from(index).checked_sub(1)?)
     }

@@ -10,7 +10,10 @@ use super::{Control, Purpose, Sessions, tally};
 /// With more sessions in it the sample is halved. 100,000 are to be counted exactly; half of this
 /// gives a backend with a twentieth of the sessions a standard error of 1.7 %.
 const MOST_SAMPLED: usize = 131_072;
-/// With fewer a sample is made wider; with so many the error is 2.4 %.
+/// A sample that has no more when it is twice as wide is made so: 100,000 sessions are exact again
+/// when there were more, and a number around one of the limits does not go back and forth.
+const ENOUGH_SAMPLED: usize = MOST_SAMPLED / 8 * 7;
+/// Want of room does not take the sample below it: the error is then 2.4 %.
 const LEAST_SAMPLED: usize = MOST_SAMPLED / 4;
 /// The living fill at most three quarters of the largest table.
 const ROOM: usize = MOST_SLOTS / 4 * 3;
@@ -22,9 +25,16 @@ const AGES: usize = 1024;
 /// What a walk has found.
 #[derive(Debug, Default, Clone, Copy)]
 struct Walk {
-    live: usize,
-    /// Those in the sample.
+    /// Live sessions in the sample.
     admitted: usize,
+    /// Those outside of it: on seats tracked in full, until a rebuild also on others.
+    outside: usize,
+}
+
+impl Walk {
+    fn live(self) -> usize {
+        self.admitted + self.outside
+    }
 }
 
 impl Sessions {
@@ -37,8 +47,9 @@ impl Sessions {
         let mut walk = self.expire(&table, control.swept, now);
         if let Purpose::Learn { most } = self.purpose {
             let most = count(most_learned(most));
-            if walk.live > most {
-                walk.live -= self.evict(&table, walk.live - most / 4 * 3, now);
+            if walk.live() > most {
+                let ended = self.evict(&table, walk.live() - most / 4 * 3, now);
+                walk.admitted = walk.admitted.saturating_sub(ended);
             }
         }
         control.swept = now;
@@ -71,9 +82,9 @@ impl Sessions {
     pub fn set_idle(&self, idle: u32, now: u32) {
         let idle = idle.max(1);
         let mut control = self.lock();
-        if idle > control.idle {
-            self.complete_at.fetch_max(tally::after(now, idle - control.idle), Ordering::AcqRel);
-        }
+        let complete_at = self.complete_at.load(Ordering::Acquire);
+        let complete_at = tally::with_idle(complete_at, now, control.idle, idle);
+        self.complete_at.store(complete_at, Ordering::Release);
         let changed = idle != control.idle;
         control.idle = idle;
         drop(control);
@@ -100,8 +111,11 @@ impl Sessions {
                 // The clock was set back. Threads read it at different moments, hence two units.
                 let _ = cell.replace(entry, clock.seen_now(entry, now));
             }
-            walk.live += 1;
-            walk.admitted += usize::from(table.rules.admits(cell.key));
+            if table.rules.admits(cell.key) {
+                walk.admitted += 1;
+            } else {
+                walk.outside += 1;
+            }
         }
         walk
     }
@@ -152,9 +166,8 @@ impl Sessions {
         if self.purpose == Purpose::Count {
             sample(&mut rules, walk, control, now);
         }
-        // Most of those in full are outside of the sample.
         let narrowed = rules.shift.saturating_sub(table.rules.shift);
-        let live = walk.live - walk.admitted + (walk.admitted >> narrowed);
+        let live = walk.outside + (walk.admitted >> narrowed);
         let slots = table.slots();
         let fitting = if slots > WORTH_SHRINKING && live < slots / 16 * 3 {
             slots / 2
@@ -165,7 +178,7 @@ impl Sessions {
         };
         let due = rules != table.rules
             || fitting != slots
-            || table.is_crowded() && pays(table, walk.live);
+            || table.is_crowded() && pays(table, walk.live());
         (fitting, due.then_some(rules))
     }
 }
@@ -178,7 +191,7 @@ fn sample(rules: &mut Rules, walk: &Walk, control: &mut Control, now: u32) {
             rules.shift += 1;
             admitted /= 2;
         }
-    } else if walk.live > ROOM && walk.admitted >= 2 * LEAST_SAMPLED {
+    } else if walk.live() > ROOM && walk.admitted >= 2 * LEAST_SAMPLED {
         // Seats tracked in full need the room.
         rules.shift += 1;
     } else if rules.basis > rules.shift {
@@ -187,12 +200,12 @@ fn sample(rules: &mut Rules, walk: &Walk, control: &mut Control, now: u32) {
         if passed > rules.clock.idle.saturating_add(rules.clock.unit()) {
             rules.basis = rules.shift;
         }
-    } else if walk.admitted < LEAST_SAMPLED {
-        let (mut admitted, mut live) = (walk.admitted, walk.live);
-        while rules.shift > 0 && admitted * 2 <= MOST_SAMPLED / 2 && live + admitted <= ROOM / 2 {
+    } else {
+        let (mut admitted, mut live) = (walk.admitted, walk.live());
+        while rules.shift > 0 && admitted * 2 <= ENOUGH_SAMPLED && live + admitted <= ROOM / 2 {
             rules.shift -= 1;
             live += admitted;
-            admitted = (admitted * 2).max(1);
+            admitted *= 2;
             control.widened = now;
         }
     }

@@ -14,8 +14,8 @@ const TIME_BITS: u32 = 19;
 const TIMES: u32 = (1 << TIME_BITS) - 1;
 /// An age of more units than this is a time in the future.
 const HALF: u32 = 1 << (TIME_BITS - 1);
-/// An idle time has at most so many units: a quarter of the circle, so that an entry which the
-/// sweep finds late is not taken for one of the future.
+/// An idle time has fewer units: a quarter of the circle, so that an entry which the sweep finds
+/// late is not taken for one of the future.
 const MOST_UNITS: u32 = 1 << (TIME_BITS - 2);
 const RETURNED: u32 = 1 << TIME_BITS;
 const SEAT_SHIFT: u32 = TIME_BITS + 1;
@@ -89,7 +89,7 @@ impl Clock {
     pub(super) fn new(idle: u32) -> Self {
         let idle = idle.max(1);
         let mut scale = 0;
-        while idle.div_ceil(1 << scale) > MOST_UNITS {
+        while idle.div_ceil(1 << scale) >= MOST_UNITS {
             scale += 1;
         }
         // An entry made at the end of a unit and looked at in the beginning of another is younger
@@ -261,10 +261,11 @@ impl Table {
         self.used() > crowd(self.slots())
     }
 
+    #[inline]
     pub(super) fn find(&self, key: Key) -> Option<Cell<'_>> {
         let mask = self.keys.len() - 1;
         let mut slot = self.first(key);
-        for _ in 0..=mask {
+        for _ in 0..self.keys.len() {
             let found = self.keys.get(slot)?.load(Ordering::Acquire);
             if found == key.id {
                 return Some(Cell { key, word: self.entries.get(slot)? });
@@ -281,11 +282,11 @@ impl Table {
     pub(super) fn claim(&self, key: Key) -> Option<Cell<'_>> {
         let mask = self.keys.len() - 1;
         let mut slot = self.first(key);
-        for _ in 0..=mask {
+        for _ in 0..self.keys.len() {
             let place = self.keys.get(slot)?;
             let mut found = place.load(Ordering::Acquire);
             if found == 0 {
-                if self.used() >= self.slots() / 16 * 15 {
+                if self.used() >= self.most_used() {
                     return None;
                 }
                 match place.compare_exchange(0, key.id, Ordering::AcqRel, Ordering::Acquire) {
@@ -304,6 +305,29 @@ impl Table {
         None
     }
 
+    /// Puts an entry into a table that nobody else has yet and that has none of the key; false
+    /// where it is too full.
+    pub(super) fn place(&mut self, key: Key, entry: Entry) -> bool {
+        let (mask, most) = (self.keys.len() - 1, self.most_used());
+        if self.used() >= most {
+            return false;
+        }
+        let mut slot = self.first(key);
+        loop {
+            let (Some(id), Some(word)) = (self.keys.get_mut(slot), self.entries.get_mut(slot))
+            else {
+                return false;
+            };
+            if *id.get_mut() == 0 {
+                *id.get_mut() = key.id;
+                *word.get_mut() = entry.0;
+                *self.used.get_mut() += 1;
+                return true;
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+
     /// Every place, in the order of slots.
     pub(super) fn places(&self) -> impl Iterator<Item = Place<'_>> {
         self.keys.iter().zip(&self.entries).map(|(id, word)| Place { id, word })
@@ -315,6 +339,11 @@ impl Table {
             let entry = place.entry();
             (!entry.is_none()).then(|| (place.cell(), entry))
         })
+    }
+
+    /// Above it a search would be too long.
+    fn most_used(&self) -> usize {
+        self.slots() / 16 * 15
     }
 
     fn first(&self, key: Key) -> usize {

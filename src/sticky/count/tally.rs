@@ -67,6 +67,17 @@ pub(super) fn after(now: u32, idle: u32) -> u32 {
     now.saturating_add(idle).saturating_add(1)
 }
 
+/// From when on counts are complete with another idle time than they were kept with until `now`.
+/// 0: from the start.
+pub(super) fn with_idle(complete_at: u32, now: u32, before: u32, idle: u32) -> u32 {
+    if idle > before {
+        // What the shorter time has ended up to now is unknown, as is what was before the start.
+        complete_at.max(now.saturating_add(1)).saturating_add(idle - before)
+    } else {
+        complete_at.saturating_sub(before - idle)
+    }
+}
+
 /// Whether a session missed at a moment, 0 for none, may be live.
 pub(super) fn is_recent(missed: u32, clock: Clock, now: u32) -> bool {
     // A moment is known to a unit where an entry has told it.

@@ -152,8 +152,15 @@ fn counts_are_complete_when_the_idle_time_has_passed() {
     assert!(!sessions.is_empty(&seat, START + IDLE));
     assert!(sessions.is_empty(&seat, START + IDLE + 1));
     sessions.set_idle(2 * IDLE, START + IDLE + 1);
-    assert!(!sessions.is_empty(&seat, START + 2 * IDLE + 1), "one may have been seen at the start");
-    assert!(sessions.is_empty(&seat, START + 2 * IDLE + 2));
+    let end = START + 2 * IDLE + 2;
+    assert!(!sessions.is_empty(&seat, end - 1), "one may have been seen just after the start");
+    assert!(sessions.is_empty(&seat, end));
+    // Before they were complete for the first time.
+    let sessions = counting();
+    sessions.set_idle(2 * IDLE, START + 10);
+    assert_eq!(sessions.complete_at(), Some(START + 2 * IDLE + 1));
+    sessions.set_idle(IDLE / 2, START + 20);
+    assert_eq!(sessions.complete_at(), Some(START + IDLE / 2 + 1));
 }
 
 #[test]
@@ -185,7 +192,15 @@ fn a_seat_is_found_again_by_its_backend() {
     assert!(sessions.rename(5, 6));
     assert!(!sessions.rename(5, 7));
     assert!(Arc::ptr_eq(&seat, &sessions.seat(6).unwrap()));
-    assert!(sessions.seat(9).is_some() && !sessions.rename(6, 9));
+    let other = sessions.seat(9).unwrap();
+    assert!(!sessions.rename(6, 9), "somebody has it");
+    sessions.touch(1, &other, START);
+    drop(other);
+    assert!(!sessions.rename(6, 9), "a session sits there");
+    sessions.forget(1);
+    assert!(sessions.rename(6, 9));
+    assert!(Arc::ptr_eq(&seat, &sessions.seat(9).unwrap()));
+    assert_eq!(sessions.seats().len(), 2);
     assert_eq!(sessions.seat_backend(0), None);
     assert_eq!(sessions.seat_backend(77), None);
 }

@@ -181,7 +181,9 @@ proptest! {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&[VERSION, CLEAN, shift, 2]);
         bytes.extend_from_slice(&POOL.to_le_bytes());
-        times.iter().for_each(|time| bytes.extend_from_slice(&time.to_le_bytes()));
+        for time in times {
+            bytes.extend_from_slice(&time.to_le_bytes());
+        }
         bytes.extend_from_slice(&seats.to_le_bytes());
         bytes.extend_from_slice(&tail);
         let new = fresh(START);

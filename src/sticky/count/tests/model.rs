@@ -20,9 +20,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => (0..60_u64, 0..4_usize).prop_map(|(key, seat)| Step::Touch(key, seat)),
-        3 => (0..60_u64, 0..4_usize).prop_map(|(key, seat)| Step::Note(key, seat)),
-        2 => (0..60_u64).prop_map(Step::Forget),
+        8 => (1..60_u64, 0..4_usize).prop_map(|(key, seat)| Step::Touch(key, seat)),
+        3 => (1..60_u64, 0..4_usize).prop_map(|(key, seat)| Step::Note(key, seat)),
+        2 => (1..60_u64).prop_map(Step::Forget),
         3 => (0..80_u32).prop_map(Step::Pass),
         3 => Just(Step::Sweep),
         1 => prop_oneof![Just(100), Just(40), Just(250)].prop_map(Step::Idle),
@@ -107,13 +107,13 @@ proptest! {
                     prop_assert!(sessions.rename(seats[seat].backend(), names));
                 }
                 Step::Many(start, seat) => {
-                    for key in start..start + 300 {
+                    for key in start + 1..=start + 300 {
                         sessions.touch(key, &seats[seat], now);
                         model.known.insert(key, Known { seat, returned: true, last: now });
                     }
                 }
             }
-            for key in 0..60 {
+            for key in 1..60 {
                 let expected = model.live(key, now).map(|known| Found {
                     seat: seats[known.seat].index(),
                     last_seen: known.last,

