@@ -178,7 +178,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Ids and former ids by hash. A present id wins over another backend's former one.
+    /// Ids and former ids by hash. A present id wins over a ghost's, and both over another
+    /// backend's former one.
     pub(super) fn names(&mut self, pool: &model::Pool, members: &[Member]) -> Vec<(u64, u32)> {
         let mut names: HashMap<u64, u32> = HashMap::with_capacity(members.len());
         for (index, (member, backend)) in (0..).zip(members.iter().zip(&pool.backends)) {
@@ -192,6 +193,9 @@ impl Compiler<'_> {
                     )
                     .hint("tokens could not tell them apart: give one of them another id");
             }
+        }
+        for (index, member) in (0..).zip(members).skip(pool.backends.len()) {
+            names.entry(member.backend.name).or_insert(index);
         }
         for (index, member) in (0..).zip(members) {
             for former in &member.former {
