@@ -16,6 +16,7 @@ pub(crate) const SECURE: &str = "[listeners.web]\nbind = [\"127.0.0.1:0\"]\n\
 pub(crate) struct Config {
     body: String,
     runtime: String,
+    admin: String,
     preamble: String,
 }
 
@@ -28,6 +29,12 @@ impl Config {
     /// Further lines of `[runtime]`.
     pub(crate) fn runtime(mut self, lines: &str) -> Self {
         self.runtime = format!("{}{lines}\n", self.runtime);
+        self
+    }
+
+    /// Further lines of `[admin]`.
+    pub(crate) fn admin(mut self, lines: &str) -> Self {
+        self.admin = format!("{}{lines}\n", self.admin);
         self
     }
 
@@ -46,9 +53,9 @@ impl Config {
     pub(crate) fn render(&self, directory: &Path) -> String {
         let directory = directory.display();
         format!(
-            "[admin]\nsocket = \"{directory}/admin.sock\"\n\n[metrics]\nbind = \"127.0.0.1:0\"\n\n\
-             [runtime]\nstate_dir = \"{directory}/state\"\n{}\n{}\n{}",
-            self.runtime, self.preamble, self.body
+            "[admin]\nsocket = \"{directory}/admin.sock\"\n{}\n[metrics]\n\
+             bind = \"127.0.0.1:0\"\n\n[runtime]\nstate_dir = \"{directory}/state\"\n{}\n{}\n{}",
+            self.admin, self.runtime, self.preamble, self.body
         )
     }
 }

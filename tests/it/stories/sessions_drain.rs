@@ -62,8 +62,7 @@ async fn the_deadline_of_a_drain_moves_those_left_exactly_once() {
     assert_eq!(proxy.moved("").await, bound);
     let drain = proxy.sessions_of("web", "b").await["drain"].clone();
     assert_eq!((&drain["over"], &drain["moved"]), (&true.into(), &bound.into()));
-    let line = proxy.logged("/first").await;
-    assert_eq!((&line["session"], &line["cause"]), (&"moved".into(), &"deadline".into()));
+    assert_eq!(proxy.tells("/first", "session", "moved").await["cause"], "deadline");
     proxy.hears(DRAINED).await;
 }
 
