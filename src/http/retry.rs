@@ -38,7 +38,7 @@ pub struct Attempts {
     made: u32,
     /// Backends that are not tried again.
     pub tried: Tried,
-    /// The bound backend has refused once and may be asked once more.
+    /// The bound backend has been asked once more, or is about to be.
     refused: bool,
     /// Idle connections are not trusted any more.
     pub fresh: bool,
@@ -70,8 +70,11 @@ impl Attempts {
             return Verdict::Anywhere;
         }
         self.fresh = true;
-        if verdict == Verdict::Elsewhere {
-            self.tried.add(member);
+        match verdict {
+            Verdict::Elsewhere => self.tried.add(member),
+            // This is the once more: should it be refused, somebody else is asked.
+            Verdict::Anywhere => self.refused = true,
+            Verdict::Stop => {}
         }
         verdict
     }
