@@ -178,7 +178,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// Ids and former ids by hash. A present id wins over another backend's former one.
+    /// Ids and former ids by hash. A present id wins over a ghost's, and both over another
+    /// backend's former one.
     pub(super) fn names(&mut self, pool: &model::Pool, members: &[Member]) -> Vec<(u64, u32)> {
         let mut names: HashMap<u64, u32> = HashMap::with_capacity(members.len());
         for (index, member) in (0..).zip(members) {
@@ -193,6 +194,9 @@ impl Compiler<'_> {
                     .error(format!("the ids {other} and {id} have one hash"), place)
                     .hint("tokens could not tell them apart: give one of them another id");
             }
+        }
+        for (index, member) in (0..).zip(members).skip(pool.backends.len()) {
+            names.entry(member.backend.name).or_insert(index);
         }
         for (index, member) in (0..).zip(members) {
             for former in &member.former {
