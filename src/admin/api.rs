@@ -157,8 +157,8 @@ fn config(facts: &Facts) -> serde_json::Value {
 
 fn not_found() -> Answer {
     let pages = "there is status, config, listeners, routes, pools, pools/POOL, \
-                 pools/POOL/backends/BACKEND, marks, marks/lifted, sessions, sessions/POOL, sessions/events, \
-                 cluster/sessions, certificates, reload and stop";
+                 pools/POOL/backends/BACKEND, marks, marks/lifted, sessions, sessions/POOL, \
+                 sessions/events, cluster/sessions, certificates, reload and stop";
     let mut refusal = answer::refusal(404, "there is no such page under /api/v1/");
     pages.clone_into(&mut refusal.detail);
     answer::problem(&refusal)
