@@ -74,8 +74,7 @@ pub(super) async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incom
             };
             answer::outcome(made.await)
         }
-        (_, ["token" | "explain"]) => answer::not_allowed("POST"),
-        (_, ["reload" | "stop"]) => answer::not_allowed("POST"),
+        (_, ["reload" | "stop" | "token" | "explain"]) => answer::not_allowed("POST"),
         (&Method::PATCH, ["pools", pool, "backends", backend]) => {
             let target =
                 MarkTarget::Backend { pool: (*pool).to_owned(), backend: (*backend).to_owned() };

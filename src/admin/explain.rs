@@ -5,7 +5,7 @@ mod fate;
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,7 +35,6 @@ struct Asked {
 
 /// A request, as far as it decides where it goes.
 struct Request {
-    method: String,
     https: bool,
     host: String,
     port: u16,
@@ -74,6 +73,10 @@ impl Request {
         let mut buffer = [0; 256];
         let host = fold_host(uri.host().unwrap_or_default(), &mut buffer).to_owned();
         let path = normalise(uri.path()).map_err(|error| format!("it is refused: {error}"))?;
+        // No route depends on it, but nothing is explained that could not be sent.
+        if let Some(method) = &asked.method {
+            Method::try_from(method.as_str()).map_err(|_| format!("`{method}` is no method"))?;
+        }
         let mut headers = HeaderMap::new();
         for (name, value) in &asked.headers {
             let wrong = || format!("`{name}: {value}` is no header field");
@@ -81,7 +84,6 @@ impl Request {
             headers.append(name, HeaderValue::try_from(value).map_err(|_| wrong())?);
         }
         Ok(Self {
-            method: asked.method.unwrap_or_else(|| "GET".to_owned()),
             https,
             host,
             port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),

@@ -1,6 +1,6 @@
 //! What would become of a visitor now: the decision of the request path, told in words.
 
-use http::header::COOKIE;
+use http::header::{COOKIE, HeaderValue};
 use jiff::Timestamp;
 
 use super::super::status::{policy_word, state_word};
@@ -24,7 +24,7 @@ pub(super) fn presented(
     now: Timestamp,
 ) -> Result<Presented, &'static str> {
     let Some(sticky) = sticky else { return Ok(Presented::None) };
-    let header = |name: &str| request.headers.get(name).map(|value| value.as_bytes());
+    let header = |name: &str| request.headers.get(name).map(HeaderValue::as_bytes);
     let value = match sticky.by() {
         By::Cookie => return Ok(token(sticky, request, given, now)),
         By::Header(name) | By::LearnHeader(name) => header(name).and_then(value_hash),

@@ -31,7 +31,7 @@ sticky.by = "header:x-user"
 backends = [{ id = "a", address = "127.0.0.1:1" }, { id = "b", address = "127.0.0.1:2" }]
 "#;
 
-fn explained(facts: &Facts, body: &serde_json::Value) -> Explained {
+fn explained(facts: &Facts, body: &Value) -> Explained {
     serde_json::from_value(explain(facts, body.to_string().as_bytes()).unwrap()).unwrap()
 }
 
@@ -131,6 +131,7 @@ fn a_value_and_what_is_wrong_with_a_cookie_are_told() {
     for wrong in [
         json!({"url": "/cart"}),
         json!({"url": "http://a.example/%00"}),
+        json!({"url": "http://a.example/", "method": "G T"}),
         json!({"url": "http://a.example/", "headers": [["a b", "c"]]}),
     ] {
         assert_eq!(explain(&facts, wrong.to_string().as_bytes()).unwrap_err().status, 422);
