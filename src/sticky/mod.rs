@@ -267,6 +267,11 @@ impl Stickiness {
         self.idle
     }
 
+    /// Seconds after which a session ends even if it is used.
+    pub fn lifetime(&self) -> Option<u32> {
+        self.lifetime
+    }
+
     /// What happens on publicly cacheable answers.
     pub fn on_cacheable(&self) -> OnCacheable {
         self.on_cacheable
