@@ -12,10 +12,12 @@ use super::access::Caller;
 use super::action;
 use super::answer::{self, Answer};
 use super::cluster;
+use super::explain;
 use super::facts::{Facts, lock};
 use super::peers::Client;
 use super::sessions::{self, Filter};
 use super::status;
+use super::token;
 use super::watch;
 use crate::event::{self, Actor, MarkTarget};
 
@@ -61,11 +63,18 @@ pub(super) async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incom
     match (&method, pages.as_slice()) {
         (&Method::POST, ["reload"]) => action::reload(events, actor).await,
         (&Method::POST, ["stop"]) => action::stop(events, actor).await,
-        (_, ["token" | "explain"]) => match caller.must_be_local() {
-            Ok(()) => not_found(),
-            Err(refused) => answer::problem(&refused),
-        },
-        (_, ["reload" | "stop"]) => answer::not_allowed("POST"),
+        (&Method::POST, [page @ ("token" | "explain")]) => {
+            let made = async {
+                caller.must_be_local()?;
+                let body = action::read(request.into_body()).await?;
+                match *page {
+                    "token" => token::make(&api.facts, &actor, &body),
+                    _ => explain::explain(&api.facts, &body),
+                }
+            };
+            answer::outcome(made.await)
+        }
+        (_, ["reload" | "stop" | "token" | "explain"]) => answer::not_allowed("POST"),
         (&Method::PATCH, ["pools", pool, "backends", backend]) => {
             let target =
                 MarkTarget::Backend { pool: (*pool).to_owned(), backend: (*backend).to_owned() };
@@ -157,8 +166,9 @@ fn config(facts: &Facts) -> serde_json::Value {
 
 fn not_found() -> Answer {
     let pages = "there is status, config, listeners, routes, pools, pools/POOL, \
-                 pools/POOL/backends/BACKEND, marks, marks/lifted, sessions, sessions/POOL, sessions/events, \
-                 cluster/sessions, certificates, reload and stop";
+                 pools/POOL/backends/BACKEND, marks, marks/lifted, sessions, sessions/POOL, \
+                 sessions/events, cluster/sessions, certificates, explain, token, \
+                 reload and stop";
     let mut refusal = answer::refusal(404, "there is no such page under /api/v1/");
     pages.clone_into(&mut refusal.detail);
     answer::problem(&refusal)

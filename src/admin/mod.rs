@@ -6,6 +6,7 @@ mod action;
 mod answer;
 mod api;
 mod cluster;
+mod explain;
 mod exposition;
 pub mod facts;
 mod peers;
@@ -18,6 +19,7 @@ mod status;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
+mod token;
 pub mod view;
 mod watch;
 

@@ -85,7 +85,7 @@ fn present(pool: &Pool) -> impl Iterator<Item = &Member> {
 }
 
 /// What binds visitors, as the file says it.
-fn by(by: &By) -> String {
+pub(super) fn by(by: &By) -> String {
     match by {
         By::Cookie => "cookie".to_owned(),
         By::Header(name) => format!("header:{name}"),

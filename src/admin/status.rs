@@ -87,14 +87,9 @@ pub(super) fn pool(facts: &Facts, name: &str) -> Option<Pool> {
 }
 
 fn show_pool(pool: &snapshot::Pool) -> Pool {
-    let policy = match pool.policy {
-        Policy::RoundRobin => "round-robin",
-        Policy::LeastRequest => "least-request",
-        Policy::Random => "random",
-    };
     Pool {
         name: pool.name.to_string(),
-        policy: policy.to_owned(),
+        policy: policy_word(pool.policy).to_owned(),
         usable: pool.usable(),
         backends: pool.members.iter().map(backend).collect(),
     }
@@ -120,6 +115,15 @@ fn backend(member: &Member) -> Backend {
         last_check: backend.state.last_check().filter(|_| backend.checked).map(check),
         in_flight: backend.state.in_flight(),
         requests: Class::ALL.into_iter().map(attempts).sum(),
+    }
+}
+
+/// A policy, as the file has it.
+pub(super) fn policy_word(policy: Policy) -> &'static str {
+    match policy {
+        Policy::RoundRobin => "round-robin",
+        Policy::LeastRequest => "least-request",
+        Policy::Random => "random",
     }
 }
 

@@ -57,7 +57,12 @@ pub(super) fn admin() -> Admin {
 
 /// Facts of a process that serves one pool of two backends without checks.
 pub(super) fn facts() -> Facts {
-    let (loaded, registry, snapshot) = made(FILE);
+    facts_of(FILE)
+}
+
+/// Facts of a process that serves this, with a listener `web` on port 8080.
+pub(super) fn facts_of(text: &str) -> Facts {
+    let (loaded, registry, snapshot) = made(text);
     let address = ([127, 0, 0, 1], 8080).into();
     Facts {
         current: Arc::new(Current::new(snapshot)),

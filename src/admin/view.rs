@@ -14,6 +14,7 @@ use crate::config::unit::Time;
 use super::facts::{DrainTerms, Mark, MarkWord};
 use crate::event::{Then, Tunnels, Until};
 
+pub mod explain;
 mod sessions;
 
 pub use sessions::{BackendSessions, Drain, Nodes, PoolSessions, Sessions};

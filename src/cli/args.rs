@@ -52,6 +52,10 @@ pub(super) enum Command {
     Unmark(Mark),
     /// Tell the live sessions of each backend, and how drains go
     Sessions(Sessions),
+    /// Make a cookie that reaches a backend even in drain or maint, for a look at it
+    Token(Token),
+    /// Tell where a request would go and why, without sending anything
+    Explain(Explain),
     /// Make a session key
     Keygen,
     /// Print the JSON Schema of the file, for editors
@@ -177,6 +181,38 @@ pub(super) struct Sessions {
     /// Of this node only, not of its peers
     #[arg(long)]
     pub(super) this_node: bool,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Token {
+    /// Which backend
+    #[arg(value_name = "POOL/BACKEND")]
+    pub(super) target: String,
+    /// For so long, an hour at most [10m]
+    #[arg(long = "for", value_name = "TIME")]
+    pub(super) time: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The method of the request
+    #[arg(short = 'X', long = "request", value_name = "METHOD", default_value = "GET")]
+    pub(super) method: String,
+    /// The whole URL, with scheme and host
+    #[arg(value_name = "URL")]
+    pub(super) url: String,
+    /// A header field of the request
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+    /// `-`: the visitor's cookie is read from standard input
+    #[arg(long, value_name = "-", allow_hyphen_values = true)]
+    pub(super) cookie: Option<String>,
     /// As JSON
     #[arg(long)]
     pub(super) json: bool,

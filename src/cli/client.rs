@@ -128,7 +128,11 @@ impl Places {
     }
 }
 
-fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Fail> {
+/// An answer in its shape.
+///
+/// # Errors
+/// Where it is from another version.
+pub(super) fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Fail> {
     serde_json::from_value(answer)
         .map_err(|error| Fail::refused(format!("the running process is another version: {error}")))
 }

@@ -13,8 +13,6 @@ const COMMANDS: &[&str] = &[
     "probe",
     "errors",
     "tail",
-    "explain",
-    "token",
     "plan",
     "apply",
     "rollback",

@@ -116,12 +116,8 @@ pub(super) fn page(target: Option<&str>, options: &MarkOptions) -> Result<String
         let text = "write either POOL/BACKEND or --address, not both";
         return Err(Fail::Usage(text.to_owned()));
     }
-    match target.split_once('/') {
-        Some((pool, backend)) if out::is_name(pool) && out::is_name(backend) => {
-            Ok(format!("/api/v1/pools/{pool}/backends/{backend}{nodes}"))
-        }
-        _ => Err(Fail::Usage(format!("`{target}` is no backend: write POOL/BACKEND"))),
-    }
+    let (pool, backend) = out::backend(target)?;
+    Ok(format!("/api/v1/pools/{pool}/backends/{backend}{nodes}"))
 }
 
 /// What is asked, as the API takes it.

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod connect;
 mod drain;
+mod explain;
 mod fail;
 mod find;
 mod keygen;
@@ -17,6 +18,7 @@ mod reload;
 mod run;
 mod sessions;
 mod status;
+mod token;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -70,6 +72,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
         Command::Unmark(mark) => done(marks::mark(&places(), &mark, MarkAction::Unmark)),
         Command::Weight(weight) => done(marks::weight(&places(), &weight)),
         Command::Sessions(one) => done(sessions::sessions(&places(), &one)),
+        Command::Token(one) => done(token::token(&places(), &one)),
+        Command::Explain(one) => done(explain::explain(&places(), &one)),
         Command::Keygen => done(keygen::keygen()),
         Command::Schema => done(out::json(&crate::config::schema())),
     }

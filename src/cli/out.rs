@@ -89,6 +89,17 @@ pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && text != "." && text != ".." && text.bytes().all(fits)
 }
 
+/// Pool and id of a backend that was written as `POOL/BACKEND`.
+///
+/// # Errors
+/// Where it was not.
+pub(super) fn backend(text: &str) -> Result<(&str, &str), Fail> {
+    match text.split_once('/') {
+        Some((pool, backend)) if is_name(pool) && is_name(backend) => Ok((pool, backend)),
+        _ => Err(Fail::Usage(format!("`{text}` is no backend: write POOL/BACKEND"))),
+    }
+}
+
 /// Control characters shown as what they are: a reason or a backend's words move no cursor.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()

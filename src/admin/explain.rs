@@ -1,0 +1,208 @@
+//! Where a request would go and why, without sending anything.
+
+mod cookie;
+mod fate;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::answer::refusal;
+use super::facts::Facts;
+use super::sessions::by;
+use super::status::policy_word;
+use super::view::explain::{Explained, Session, Share};
+use crate::backend::Standing;
+use crate::event::Refusal;
+use crate::route::host::fold_host;
+use crate::route::path::normalise;
+use crate::snapshot::forward::Forward;
+use crate::snapshot::{Action, Listener, Pool, Route, Snapshot};
+
+/// What the page takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    method: Option<String>,
+    url: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    cookie: Option<String>,
+}
+
+/// A request, as far as it decides where it goes.
+struct Request {
+    https: bool,
+    host: String,
+    port: u16,
+    /// Normalised.
+    path: String,
+    path_and_query: String,
+    query: Option<String>,
+    headers: HeaderMap,
+    /// Whatever the operator has of the visitor's cookie.
+    cookie: Option<String>,
+}
+
+/// Explains one request.
+///
+/// # Errors
+/// Where the body is no request that could be sent.
+pub(super) fn explain(facts: &Facts, body: &[u8]) -> Result<Value, Refusal> {
+    let asked: Asked = serde_json::from_slice(body)
+        .map_err(|error| refusal(400, format!("the body is no request: {error}")))?;
+    let request = Request::read(asked).map_err(|text| refusal(422, text))?;
+    let snapshot = facts.current.load();
+    let explained = walk(facts, &snapshot, &request, Timestamp::now());
+    serde_json::to_value(explained)
+        .map_err(|error| refusal(500, format!("the page cannot be written: {error}")))
+}
+
+impl Request {
+    fn read(asked: Asked) -> Result<Self, String> {
+        let url = asked.url.split('#').next().unwrap_or_default();
+        let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no URL: {error}"))?;
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err("write a whole URL, as https://shop.example.com/cart".to_owned()),
+        };
+        let mut buffer = [0; 256];
+        let host = fold_host(uri.host().unwrap_or_default(), &mut buffer).to_owned();
+        let path = normalise(uri.path()).map_err(|error| format!("it is refused: {error}"))?;
+        // No route depends on it, but nothing is explained that could not be sent.
+        if let Some(method) = &asked.method {
+            Method::try_from(method.as_str()).map_err(|_| format!("`{method}` is no method"))?;
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &asked.headers {
+            let wrong = || format!("`{name}: {value}` is no header field");
+            let name = HeaderName::try_from(name).map_err(|_| wrong())?;
+            headers.append(name, HeaderValue::try_from(value).map_err(|_| wrong())?);
+        }
+        Ok(Self {
+            https,
+            host,
+            port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),
+            path: path.into_owned(),
+            path_and_query: uri.path_and_query().map_or("/", |it| it.as_str()).to_owned(),
+            query: uri.query().map(str::to_owned),
+            headers,
+            cookie: asked.cookie,
+        })
+    }
+}
+
+fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -> Explained {
+    let mut explained = Explained {
+        listener: None,
+        listener_note: None,
+        route: None,
+        action: "no route takes it: 404, reason no_route".to_owned(),
+        pools: Vec::new(),
+        session: None,
+        now: None,
+    };
+    let (listener, note) = listener(facts, snapshot, request);
+    explained.listener_note = note;
+    let Some(listener) = listener else { return explained };
+    explained.listener = Some(listener.name.to_string());
+    if let Some(redirect) = &listener.redirect_https {
+        let to = redirect.location("https", &request.host, &request.path_and_query);
+        explained.action = format!("{} to {to}, whatever the route", redirect.status().as_u16());
+        return explained;
+    }
+    let Some(route) = find(listener, request) else { return explained };
+    explained.route = Some(route.name.to_string());
+    match &route.action {
+        Action::Redirect(plan) => {
+            let scheme = if request.https { "https" } else { "http" };
+            let to = plan.location(scheme, &request.host, &request.path_and_query);
+            explained.action = format!("{} to {to}", plan.status().as_u16());
+        }
+        Action::Respond(plan) => {
+            explained.action = format!("a fixed answer with status {}", plan.status.as_u16());
+        }
+        Action::Forward(forward) => follow(&mut explained, snapshot, forward, request, now),
+    }
+    explained
+}
+
+/// What becomes of a request that is forwarded.
+fn follow(
+    explained: &mut Explained,
+    snapshot: &Snapshot,
+    forward: &Forward,
+    request: &Request,
+    now: Timestamp,
+) {
+    explained.pools = forward.shares().iter().map(|it| share(&it.pool, it.weight)).collect();
+    let names: Vec<&str> = explained.pools.iter().map(|share| &*share.pool).collect();
+    explained.action = match names.as_slice() {
+        [only] => format!("forward to pool {only}"),
+        all => format!("forward to one of the pools {}", all.join(", ")),
+    };
+    let sticky = forward.sticky().map(|sticky| &**sticky);
+    let given = sticky.map(|sticky| cookie::given(sticky, request)).unwrap_or_default();
+    let presented = fate::presented(sticky, request, &given, now);
+    explained.session = sticky.map(|sticky| Session {
+        by: by(sticky.by()),
+        scope: sticky.scope().to_owned(),
+        cookies: given.iter().map(|value| cookie::open(snapshot, sticky, value, now)).collect(),
+    });
+    explained.now = Some(match presented {
+        Ok(presented) => fate::of(snapshot, forward, sticky, presented, now),
+        Err(why) => fate::unknown(forward, why),
+    });
+}
+
+fn share(pool: &Pool, weight: u32) -> Share {
+    let open = |standing| standing == Standing::Open;
+    let usable = pool.members.iter().filter(|member| open(member.backend.standing()));
+    Share {
+        pool: pool.name.to_string(),
+        weight,
+        policy: policy_word(pool.policy).to_owned(),
+        usable: usable.map(|member| member.backend.id.to_string()).collect(),
+    }
+}
+
+/// The listener that has the port and speaks the scheme; where that does not tell, the first one
+/// that knows a route.
+fn listener<'a>(
+    facts: &Facts,
+    snapshot: &'a Snapshot,
+    request: &Request,
+) -> (Option<&'a Arc<Listener>>, Option<String>) {
+    let bound = facts.bound();
+    let has_port = |listener: &Listener| {
+        bound.iter().any(|it| it.name == *listener.name && it.address.port() == request.port)
+    };
+    let fits =
+        |listener: &&Arc<Listener>| listener.tls.is_some() == request.https && has_port(listener);
+    let fitting: Vec<&Arc<Listener>> = snapshot.listeners.iter().filter(fits).collect();
+    if let [only] = fitting.as_slice() {
+        return (Some(only), None);
+    }
+    let why = if fitting.is_empty() {
+        let scheme = if request.https { "https" } else { "http" };
+        format!("no listener serves {scheme} on port {}", request.port)
+    } else {
+        format!("several listeners have port {}", request.port)
+    };
+    let all: Vec<&Arc<Listener>> =
+        if fitting.is_empty() { snapshot.listeners.iter().collect() } else { fitting };
+    let knows = |it: &&&Arc<Listener>| it.redirect_https.is_none() && find(it, request).is_some();
+    let found = all.iter().find(knows).or_else(|| all.first());
+    (found.copied(), Some(format!("{why}; this is the first one that has a route for it")))
+}
+
+fn find<'a>(listener: &'a Listener, request: &Request) -> Option<&'a Arc<Route>> {
+    listener.routes.find(Some(&request.host), &request.path)
+}
+
+#[cfg(test)]
+mod tests;

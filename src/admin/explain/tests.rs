@@ -1,0 +1,139 @@
+//! Requests over a small configuration, explained.
+
+use serde_json::json;
+
+use super::super::tests::facts_of;
+use super::*;
+use crate::sticky::Token;
+
+const FILE: &str = r#"
+[sessions]
+keys = ["BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="]
+[listeners.web]
+bind = ["127.0.0.1:0"]
+[[routes]]
+name = "old"
+path = "/old"
+redirect = { to = "https://{host}/new", status = 301 }
+[[routes]]
+name = "shop"
+hosts = ["shop.example.com"]
+pool = "shop"
+[[routes]]
+name = "user"
+hosts = ["user.example.com"]
+pool = "user"
+[pools.shop]
+sticky = { by = "cookie", lifetime = "1h" }
+backends = [{ id = "a", address = "127.0.0.1:1" }, { id = "b", address = "127.0.0.1:2" }]
+[pools.user]
+sticky.by = "header:x-user"
+backends = [{ id = "a", address = "127.0.0.1:1" }, { id = "b", address = "127.0.0.1:2" }]
+"#;
+
+fn explained(facts: &Facts, body: &Value) -> Explained {
+    serde_json::from_value(explain(facts, body.to_string().as_bytes()).unwrap()).unwrap()
+}
+
+/// A cookie that binds to a backend of the pool shop, written so many seconds ago.
+fn bound(facts: &Facts, backend: usize, ago: u32) -> String {
+    let snapshot = facts.current.load();
+    let pool = snapshot.pool("shop").unwrap();
+    let sticky = pool.sticky.as_ref().unwrap();
+    let now = u32::try_from(Timestamp::now().as_second()).unwrap() - ago;
+    let token = Token::begin(7, pool.hash, pool.members[backend].backend.name, now);
+    sticky.keys().seal(sticky.scope().as_bytes(), &token, [1; 12]).as_str().to_owned()
+}
+
+#[test]
+fn a_request_without_a_cookie_goes_by_route_and_policy() {
+    let facts = facts_of(FILE);
+    let shop = explained(&facts, &json!({"url": "http://Shop.Example.com:8080/cart?a=1#top"}));
+    assert_eq!((shop.listener.as_deref(), shop.listener_note), (Some("web"), None));
+    assert_eq!((shop.route.as_deref(), &*shop.action), (Some("shop"), "forward to pool shop"));
+    let now = shop.now.unwrap();
+    assert_eq!((now.backend, &*now.why), (None, "by policy least-request among a, b"));
+    let other = explained(&facts, &json!({"url": "https://shop.example.com/"}));
+    assert!(other.listener_note.unwrap().starts_with("no listener serves https on port 443"));
+    let old = explained(&facts, &json!({"url": "http://a.example:8080/old/x"}));
+    assert_eq!(old.action, "301 to https://a.example/new");
+    let none = explained(&facts, &json!({"url": "http://a.example:8080/"}));
+    assert!(none.route.is_none() && none.now.is_none() && none.action.contains("404"));
+}
+
+#[test]
+fn a_cookie_is_opened_however_it_is_given() {
+    let facts = facts_of(FILE);
+    let value = bound(&facts, 1, 60);
+    for cookie in [
+        value.clone(),
+        format!("ostler-shop={value}\n"),
+        format!("Cookie: a=1; ostler-shop={value}; b=2"),
+        format!("set-cookie: ostler-shop={value}; Path=/; HttpOnly"),
+        format!("something={value}"),
+    ] {
+        let body = json!({"url": "http://shop.example.com:8080/", "cookie": cookie});
+        let explained = explained(&facts, &body);
+        let session = explained.session.unwrap();
+        assert_eq!((&*session.scope, session.cookies.len()), ("shop", 1), "{cookie}");
+        let token = session.cookies[0].token.as_ref().unwrap();
+        assert_eq!((&*token.session, &*token.backend), ("0000000000000007", "b"));
+        assert_eq!((&*token.pool, &*token.home), ("shop", "b"));
+        assert!((1735..=1740).contains(&token.idle_left_seconds), "{token:?}");
+        assert!(token.lifetime_left_seconds.is_some_and(|left| (3535..=3540).contains(&left)));
+        assert_eq!(session.cookies[0].key.as_deref(), Some("4b"));
+        let now = explained.now.unwrap();
+        assert_eq!((now.backend.as_deref(), now.token.as_deref()), (Some("b"), Some("valid")));
+        assert_eq!(now.why, "it is bound to it: state up");
+    }
+}
+
+#[test]
+fn what_would_become_of_a_visitor_follows_the_state_of_its_backend() {
+    use crate::config::model::AdminState;
+    let facts = facts_of(FILE);
+    let fate = |cookie: String| {
+        let body = json!({"url": "http://shop.example.com:8080/",
+            "headers": [["cookie", format!("ostler-shop={cookie}")]]});
+        explained(&facts, &body).now.unwrap()
+    };
+    let snapshot = facts.current.load();
+    let state = |index: usize| &snapshot.pool("shop").unwrap().members[index].backend.state;
+    state(1).set_mark(Some(AdminState::Drain), None);
+    let now = fate(bound(&facts, 1, 0));
+    assert_eq!((now.token.as_deref(), now.backend.as_deref()), (Some("draining"), Some("b")));
+    assert_eq!(now.why, "it is bound to it: state drain, the bound stay");
+    state(1).set_mark(Some(AdminState::Maint), None);
+    let now = fate(bound(&facts, 1, 0));
+    assert_eq!((now.cause.as_deref(), now.backend.as_deref()), (Some("maint"), Some("a")));
+    assert!(now.why.starts_with("its backend b (maint) is in maint"), "{}", now.why);
+    let now = fate(bound(&facts, 1, 3_000));
+    assert_eq!((now.token.as_deref(), now.outcome.as_deref()), (Some("expired"), Some("bound")));
+    assert_eq!(now.why, "its session has ended; a is the only one that takes anybody");
+    state(0).set_mark(Some(AdminState::Maint), None);
+    let now = fate(bound(&facts, 1, 0));
+    assert_eq!(now.why, "it is refused with reason no_backend_admin");
+}
+
+#[test]
+fn a_value_and_what_is_wrong_with_a_cookie_are_told() {
+    let facts = facts_of(FILE);
+    let body = json!({"url": "http://user.example.com:8080/", "headers": [["X-User", "alice"]]});
+    let now = explained(&facts, &body).now.unwrap();
+    assert!(now.backend.is_some() && now.why == "by the hash of its value", "{now:?}");
+    let flipped = bound(&facts, 0, 0).replace(|c: char| c.is_ascii_lowercase(), "x");
+    for (cookie, problem) in [("nonsense", "not a token"), (&*flipped, "a token ")] {
+        let body = json!({"url": "http://shop.example.com:8080/", "cookie": cookie});
+        let session = explained(&facts, &body).session.unwrap();
+        let told = session.cookies[0].problem.as_deref().unwrap();
+        assert!(told.starts_with(problem), "{cookie}: {told}");
+    }
+    for wrong in [
+        json!({"url": "/cart"}),
+        json!({"url": "http://a.example/%00"}),
+        json!({"url": "http://a.example/", "method": "G T"}),
+        json!({"url": "http://a.example/", "headers": [["a b", "c"]]}),
+    ] {
+        assert_eq!(explain(&facts, wrong.to_string().as_bytes()).unwrap_err().status, 422);
+    }
+}
