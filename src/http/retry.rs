@@ -203,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_resets_and_then_refuses_has_been_asked_once_more() {
+        let reset =
+            Failed { reason: Reason::BackendReset, sent: true, reused: true, untouched: true };
+        let refused = Failed { reason: Reason::ConnectRefused, sent: false, ..reset };
+        let mut attempts = Attempts::new(RULES);
+        assert_eq!(attempts.after(reset, &Method::GET, 1, true), Verdict::Anywhere);
+        assert!(!attempts.tried.has(1));
+        assert_eq!(attempts.after(refused, &Method::GET, 1, true), Verdict::Elsewhere);
+        assert!(attempts.tried.has(1));
+    }
+
+    #[test]
     fn retries_stay_a_share_of_requests() {
         let mut budget = Budget::default();
         let mut retries = 0;

@@ -65,8 +65,7 @@ async fn two_nodes_whose_keys_are_rotated_again_and_again_move_nobody() {
         let table = format!("[sessions]\nkeys = [{}]", keys.join(", "));
         sticky_farm(&origins, "idle = \"10s\"").table(&table)
     };
-    let mut nodes =
-        [Proxy::start(with(&[0xa0])).await, Proxy::start(with(&[0xa0])).await];
+    let mut nodes = [Proxy::start(with(&[0xa0])).await, Proxy::start(with(&[0xa0])).await];
     let mut crowd = Crowd::gather(&nodes[0].door(), 20).await;
     // The old key goes when no token is left that it has sealed.
     let mut old = 0xa0;
