@@ -237,9 +237,8 @@ pub(super) fn orders(
     let mark = marks.iter().find(drains)?;
     let seconds = |time: Timestamp| u32::try_from(time.as_second()).unwrap_or(0);
     // Whoever is moved is moved at the deadline, not in the second before it.
-    let not_before = |time: Timestamp| {
-        seconds(time).saturating_add(u32::from(time.subsec_nanosecond() > 0))
-    };
+    let not_before =
+        |time: Timestamp| seconds(time).saturating_add(u32::from(time.subsec_nanosecond() > 0));
     Some(backend::DrainTerms {
         since: seconds(mark.when),
         deadline: mark.drain.and_then(|drain| drain.deadline).map(not_before),

@@ -1,8 +1,6 @@
 //! The maintenance folder: a file that is touched drains, one that is removed gives back.
 
-use crate::harness::{
-    Config, Crowd, Origin, PLAIN, Proxy, SOON, pool, within,
-};
+use crate::harness::{Config, Crowd, Origin, PLAIN, Proxy, SOON, pool, within};
 
 /// Two pools that share their backends.
 async fn two_pools(origins: &[Origin]) -> Proxy {

@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Answer, Config, Connection, Crowd, Door, Jar, Origin, PLAIN, Proxy, SOON, backend,
-    default_route, distinct, pool_of, sticky_farm, spawn, within,
+    default_route, distinct, pool_of, spawn, sticky_farm, within,
 };
 
 /// Backends that take so many requests at once, and further lines of their pool.

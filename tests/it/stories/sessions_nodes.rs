@@ -65,8 +65,7 @@ async fn two_nodes_whose_keys_are_rotated_again_and_again_move_nobody() {
         let table = format!("[sessions]\nkeys = [{}]", keys.join(", "));
         sticky_farm(&origins, "idle = \"10s\"").table(&table)
     };
-    let mut nodes =
-        [Proxy::start(with(&[0xa0])).await, Proxy::start(with(&[0xa0])).await];
+    let mut nodes = [Proxy::start(with(&[0xa0])).await, Proxy::start(with(&[0xa0])).await];
     let mut crowd = Crowd::gather(&nodes[0].door(), 20).await;
     // A key that is told to nobody any more may go when all tokens were written anew.
     let mut old = 0xa0;
@@ -83,10 +82,8 @@ async fn two_nodes_whose_keys_are_rotated_again_and_again_move_nobody() {
         }
         within(SOON, "tokens under the new key", async || {
             assert!(crowd.visit(&nodes[0].door()).await.is_empty());
-            let refreshed = nodes[0].metric(
-                "ostler_sticky_requests_total",
-                &["outcome=\"refreshed\""],
-            );
+            let refreshed =
+                nodes[0].metric("ostler_sticky_requests_total", &["outcome=\"refreshed\""]);
             (refreshed.await >= 20.0 * f64::from(u32::try_from(round).unwrap())).then_some(())
         })
         .await;

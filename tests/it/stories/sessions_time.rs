@@ -4,9 +4,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use futures_util::{SinkExt, StreamExt};
 
-use crate::harness::{
-    Crowd, Jar, Origin, Proxy, Raw, SOON, soon, spawn, sticky_farm, within,
-};
+use crate::harness::{Crowd, Jar, Origin, Proxy, Raw, SOON, soon, spawn, sticky_farm, within};
 
 const UPGRADE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -117,7 +117,8 @@ async fn a_network_is_one_visitor_where_the_prefix_says_so() {
     let mut networks = Vec::new();
     for network in 0..20 {
         let hosts: Vec<String> = [1, 77, 254].map(|host| format!("198.51.{network}.{host}")).into();
-        let names: Vec<String> = homes(&proxy.door(), "source", &hosts).await.into_values().collect();
+        let names: Vec<String> =
+            homes(&proxy.door(), "source", &hosts).await.into_values().collect();
         assert_eq!(distinct(&names).len(), 1, "{hosts:?}: {names:?}");
         networks.push(names[0].clone());
     }
