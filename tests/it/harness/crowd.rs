@@ -60,6 +60,11 @@ impl Crowd {
         self.members.len()
     }
 
+    /// The tokens they have now.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.members.iter().map(|one| one.jar.token().1).collect()
+    }
+
     /// One who lives on this backend leaves the crowd.
     pub(crate) fn pick(&mut self, backend: &str) -> Jar {
         let place = self.members.iter().position(|one| one.home == backend);
