@@ -10,13 +10,6 @@ pub(super) fn control(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
     let is_control = |byte: u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;
-    // A block at a time as far as there is none: the compiler makes a few wide comparisons of it.
-    let (blocks, _) = bytes.as_chunks::<16>();
-    let clean = |block: &&[u8; 16]| {
-        !block.iter().fold(false, |any, byte| any | (*byte < 0x20) | (*byte == 0x7f))
-    };
-    let skipped = 16 * blocks.iter().take_while(clean).count();
-    let bytes = bytes.get(skipped..).unwrap_or_default();
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let value = u64::from_le_bytes(*word);
@@ -28,12 +21,12 @@ pub(super) fn control(bytes: &[u8]) -> Option<usize> {
         while marks != 0 {
             let place = marks.trailing_zeros() as usize / 8;
             if word.get(place).copied().is_some_and(is_control) {
-                return Some(skipped + index * 8 + place);
+                return Some(index * 8 + place);
             }
             marks &= marks - 1;
         }
     }
-    rest.iter().position(|byte| is_control(*byte)).map(|place| skipped + words.len() * 8 + place)
+    rest.iter().position(|byte| is_control(*byte)).map(|place| words.len() * 8 + place)
 }
 
 /// Length of the token at the front (RFC 9110 §5.6.2).

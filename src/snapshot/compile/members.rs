@@ -195,9 +195,6 @@ impl Compiler<'_> {
                     .hint("tokens could not tell them apart: give one of them another id");
             }
         }
-        for (index, member) in (0..).zip(members).skip(pool.backends.len()) {
-            names.entry(member.backend.name).or_insert(index);
-        }
         for (index, member) in (0..).zip(members) {
             for former in &member.former {
                 names.entry(*former).or_insert(index);
