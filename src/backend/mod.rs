@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::model::{Address, AdminState};
 pub use drain::{DrainTerms, TunnelOrder};
-pub use queue::{Queue, Ticket};
+pub use queue::{Again, Queue, Ticket};
 pub use state::{BackendState, CheckReport, InFlight, Tunnel, Verdict};
 
 /// Seed of every name hash that leaves the process inside a token. It must never change: a token

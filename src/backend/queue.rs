@@ -29,6 +29,8 @@ struct Waiter {
 struct Slot {
     waker: Option<Waker>,
     called: bool,
+    /// Where the place is that it was called to; none: it is to look everywhere.
+    place: Option<Arc<BackendState>>,
 }
 
 impl Queue {
@@ -63,31 +65,38 @@ impl Queue {
         Some(Ticket { queue: Arc::clone(self), waiter, used: false })
     }
 
-    /// A place has become free here: the first whom it suits is called.
+    /// A place is free here: the first whom it suits is called.
     pub fn freed(&self, state: &Arc<BackendState>) {
-        if self.len() > 0 {
-            self.call(|waiter| waiter.wants.as_ref().is_none_or(|wants| Arc::ptr_eq(wants, state)));
-        }
+        self.call(state, |waiter| waiter.suits(state));
+    }
+
+    /// A place is free here that whoever was called to it does not want: the first who wants this
+    /// backend and no other is called. Whoever takes any looks everywhere when they are called.
+    pub fn declined(&self, state: &Arc<BackendState>) {
+        self.call(state, |waiter| waiter.wants(state));
     }
 
     /// Something about the backends has changed: everybody is to look again.
     pub fn call_all(&self) {
-        if self.len() > 0 {
+        if !self.is_empty() {
             let wakers: Vec<Waker> = {
                 let mut line = self.line();
-                line.drain(..).filter_map(|waiter| waiter.call()).collect()
+                line.drain(..).filter_map(|waiter| waiter.call(None)).collect()
             };
             wakers.into_iter().for_each(Waker::wake);
         }
     }
 
-    fn call(&self, suits: impl Fn(&Waiter) -> bool) {
+    fn call(&self, place: &Arc<BackendState>, whom: impl Fn(&Waiter) -> bool) {
+        if self.is_empty() {
+            return;
+        }
         // Who has left the line is called before the lock is let go of: a ticket's drop must see
         // one or the other.
         let waker = {
             let mut line = self.line();
-            let place = line.iter().position(|waiter| suits(waiter));
-            place.and_then(|place| line.remove(place)).and_then(|first| first.call())
+            let first = line.iter().position(|waiter| whom(waiter));
+            first.and_then(|first| line.remove(first)).and_then(|first| first.call(Some(place)))
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -104,11 +113,34 @@ impl Waiter {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn call(&self) -> Option<Waker> {
+    /// Whether it waits for this backend alone.
+    fn wants(&self, state: &Arc<BackendState>) -> bool {
+        self.wants.as_ref().is_some_and(|wants| Arc::ptr_eq(wants, state))
+    }
+
+    fn suits(&self, state: &Arc<BackendState>) -> bool {
+        self.wants.is_none() || self.wants(state)
+    }
+
+    fn call(&self, place: Option<&Arc<BackendState>>) -> Option<Waker> {
         let mut slot = self.slot();
         slot.called = true;
+        slot.place = place.cloned();
         slot.waker.take()
     }
+}
+
+/// What it means that a called waiter has found nothing.
+#[derive(Debug)]
+pub enum Again {
+    /// It was not called, and stands where it stood.
+    InLine,
+    /// It stands before everybody else, and must look once more: what became free before it stood
+    /// there has called nobody.
+    First {
+        /// The backend it was called to.
+        place: Option<Arc<BackendState>>,
+    },
 }
 
 /// A place in the line. Its drop leaves the line, and passes on a call that was not used.
@@ -130,25 +162,36 @@ impl Ticket {
         Poll::Pending
     }
 
-    /// There was no place after all: waits on, before everybody else.
-    pub fn again(&self) {
-        self.waiter.slot().called = false;
-        self.queue.line().push_front(Arc::clone(&self.waiter));
+    /// It has looked, and there was no place after all.
+    pub fn again(&self) -> Again {
+        let mut line = self.queue.line();
+        let place = {
+            let mut slot = self.waiter.slot();
+            if !std::mem::take(&mut slot.called) {
+                return Again::InLine;
+            }
+            slot.place.take()
+        };
+        line.push_front(Arc::clone(&self.waiter));
+        Again::First { place }
     }
 
-    /// The place was taken.
-    pub fn used(mut self) {
+    /// A place was taken. Gives the backend it was called to, which may be another one.
+    pub fn used(mut self) -> Option<Arc<BackendState>> {
         self.used = true;
+        self.leave()
+    }
+
+    fn leave(&self) -> Option<Arc<BackendState>> {
+        let mut line = self.queue.line();
+        line.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
+        self.waiter.slot().place.take()
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let called = {
-            let mut line = self.queue.line();
-            line.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
-            self.waiter.slot().called
-        };
+        let place = self.leave();
         match &self.waiter.wants {
             Some(state) => state.waits_no_more(),
             None => {
@@ -156,8 +199,8 @@ impl Drop for Ticket {
             }
         }
         self.queue.waiting.fetch_sub(1, Ordering::SeqCst);
-        if called && !self.used {
-            self.queue.call(|_| true);
+        if let Some(place) = place.filter(|_| !self.used) {
+            self.queue.freed(&place);
         }
     }
 }
@@ -202,7 +245,7 @@ mod tests {
         queue.freed(&a);
         drop(first);
         assert!(called(&second) && !called(&third));
-        second.used();
+        assert!(second.used().is_some_and(|place| Arc::ptr_eq(&place, &a)));
         assert!(!called(&third));
         assert_eq!(queue.len(), 1);
         drop(third);
@@ -219,11 +262,24 @@ mod tests {
         let third = queue.join(None, 2).unwrap();
         queue.freed(&a);
         assert!(called(&second) && !called(&third));
-        second.again();
-        assert!(!called(&second));
+        assert!(matches!(second.again(), Again::First { place: Some(_) }));
+        assert!(!called(&second) && matches!(second.again(), Again::InLine));
         queue.freed(&a);
         assert!(called(&second) && !called(&third));
         queue.call_all();
         assert!(called(&third));
+    }
+    #[test]
+    fn a_call_that_was_not_used_goes_to_somebody_whom_its_place_suits() {
+        let (a, b, queue) = states();
+        let of_a = queue.join(Some(&a), 9).unwrap();
+        let of_b = queue.join(Some(&b), 9).unwrap();
+        let second_of_a = queue.join(Some(&a), 9).unwrap();
+        queue.freed(&a);
+        drop(of_a);
+        assert!(!called(&of_b) && called(&second_of_a));
+        let any = queue.join(None, 9).unwrap();
+        queue.declined(&b);
+        assert!(called(&of_b) && !called(&any));
     }
 }
