@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use crate::net::clock;
 use crate::snapshot::choice::{Seen, Told};
 use crate::snapshot::{Listener, Member, Pool, Route};
-use crate::sticky::Issue;
+use crate::sticky::{Issue, count};
 use crate::telemetry::counters::{Class, StickyOutcome};
 use crate::telemetry::reason::Reason;
 
@@ -69,6 +69,8 @@ pub struct Record {
     complete: bool,
     tunnel: bool,
     issued: bool,
+    /// Its session was on this backend before: where it is moved, a sibling has done that.
+    was_there: bool,
 }
 
 impl Record {
@@ -113,6 +115,7 @@ impl Record {
             complete: false,
             tunnel: false,
             issued: false,
+            was_there: false,
         }
     }
 
@@ -282,19 +285,20 @@ impl Record {
         }
     }
 
-    /// The session that this exchange belongs to is alive.
-    pub fn seen(&mut self, seen: Seen) {
+    /// The session that this exchange belongs to is alive. False where it was on this backend
+    /// before: a sibling may have moved it.
+    pub fn seen(&mut self, seen: Seen) -> bool {
         self.seen = Some(seen);
-        self.touch();
+        let known = matches!(self.touch(), Some(count::Seen::Again { .. }));
+        self.was_there = known;
+        !known
     }
 
-    fn touch(&mut self) {
+    fn touch(&mut self) -> Option<count::Seen> {
         self.seen_at = clock::now();
-        if let (Some(seen), Some(pool)) = (self.seen, self.pool())
-            && let Some(seat) = pool.members.get(seen.member).and_then(|m| m.seat.as_deref())
-        {
-            pool.state.sessions.touch(seen.session, seat, clock::unix());
-        }
+        let (seen, pool) = (self.seen?, self.pool()?);
+        let seat = pool.members.get(seen.member)?.seat.as_deref()?;
+        Some(pool.state.sessions.touch(seen.session, seat, clock::unix()))
     }
 }
 

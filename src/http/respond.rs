@@ -95,10 +95,9 @@ pub fn session(
     if !holds {
         return;
     }
-    if let Some(seen) = choice.seen {
-        record.seen(seen);
-    }
-    if let Some(left) = choice.sent_off.and_then(|index| pool.members.get(index)) {
+    // Of parallel requests with the same token one moves the session.
+    let first = choice.seen.is_none_or(|seen| record.seen(seen));
+    if first && let Some(left) = choice.sent_off.and_then(|index| pool.members.get(index)) {
         left.backend.state.drain.count_moved();
     }
 }

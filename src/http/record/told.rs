@@ -37,7 +37,7 @@ impl Record {
         if let (Some(told), Some(pool), Some(_)) = (self.told, self.pool(), self.first_byte) {
             let counters = pool.counters.get(local::worker());
             counters.sticky(told.token, told.outcome);
-            if let Some(cause) = told.cause {
+            if let Some(cause) = told.cause.filter(|_| !self.was_there) {
                 counters.session_moved(cause);
             }
             if self.issued {
