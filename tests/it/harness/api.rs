@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use super::{Proxy, soon};
+use super::{Proxy, Raw, soon};
 
 impl Proxy {
     /// One request under `/api/v1/`: its status, and its document.
@@ -21,6 +21,13 @@ impl Proxy {
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         (status, serde_json::from_str(body).unwrap_or_default())
+    }
+
+    /// A page that goes on for as long as it is read.
+    pub(crate) async fn events(&self, page: &str) -> Raw<UnixStream> {
+        let mut raw = Raw::at(&self.path("admin.sock")).await;
+        raw.write(format!("GET /api/v1/{page} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+        raw
     }
 
     /// What `ostler sessions` says of one backend.

@@ -1,15 +1,23 @@
 //! Bytes on a socket: what no client library would send, and what it would hide.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 use super::soon;
 
 /// One connection without manners.
-pub(crate) struct Raw {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Raw<S = TcpStream> {
+    pub(crate) stream: S,
+}
+
+impl Raw<UnixStream> {
+    /// Connects to a socket of the file system.
+    pub(crate) async fn at(path: &Path) -> Self {
+        Self { stream: UnixStream::connect(path).await.unwrap() }
+    }
 }
 
 impl Raw {
@@ -19,7 +27,9 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         Self { stream }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// Writes; a connection that was closed meanwhile is no failure of the story.
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::harness::{Crowd, Jar, Origin, Proxy, SOON, spawn, sticky_farm, within};
+use crate::harness::{Crowd, Jar, Origin, Proxy, SOON, distinct, spawn, sticky_farm, within};
 
 const DRAINED: &str = "backend is drained";
 
@@ -64,6 +64,72 @@ async fn the_deadline_of_a_drain_moves_those_left_exactly_once() {
     assert_eq!((&drain["over"], &drain["moved"]), (&true.into(), &bound.into()));
     assert_eq!(proxy.tells("/first", "session", "moved").await["cause"], "deadline");
     proxy.hears(DRAINED).await;
+}
+
+#[tokio::test]
+async fn parallel_requests_of_a_visitor_are_one_move() {
+    let origins = Origin::three();
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"10m\"")).await;
+    let door = proxy.door();
+    let mut crowd = Crowd::gather(&door, 30).await;
+    let bound = crowd.on("b");
+    proxy.command(&["drain", "web/b", "--deadline", "1s"]).await.expect(0);
+    let mut first = crowd.pick("b");
+    within(SOON, "the deadline", async || {
+        (first.get(&door, "/first").await.name() != "b").then_some(())
+    })
+    .await;
+    while crowd.on("b") > 0 {
+        let jar = crowd.pick("b");
+        let ways = [0, 1, 2, 3].map(|_| {
+            let (mut jar, door) = (jar.clone(), door.clone());
+            spawn(async move { jar.get(&door, "/parallel").await })
+        });
+        let mut names = Vec::new();
+        for way in ways {
+            names.push(way.await.unwrap().name());
+        }
+        assert_eq!(distinct(&names).len(), 1, "{names:?}");
+        assert_ne!(names[0], "b");
+    }
+    assert_eq!(proxy.sessions_of("web", "b").await["drain"]["moved"], bound);
+    assert_eq!((proxy.moved("deadline").await, proxy.moved("").await), (bound, bound));
+}
+
+#[tokio::test]
+async fn the_deadline_moves_nobody_where_nobody_else_serves() {
+    let origin = Origin::start("a");
+    let proxy = Proxy::start(sticky_farm([&origin], "idle = \"3s\"")).await;
+    let door = proxy.door();
+    let mut jar = Jar::new();
+    jar.visits(&door, 2).await;
+    proxy.command(&["drain", "web/a", "--deadline", "1s"]).await.expect(1);
+    proxy.command(&["drain", "web/a", "--deadline", "1s", "--force"]).await.expect(0);
+    let mut looks = 0;
+    within(SOON, "some time beyond the deadline", async || {
+        assert_eq!(jar.get(&door, "/").await.name(), "a", "it is better than nobody");
+        let over = proxy.sessions_of("web", "a").await["drain"]["over"] == true;
+        looks += u32::from(over);
+        (looks > 60).then_some(())
+    })
+    .await;
+    assert_eq!(door.get("/new").await.status, 503);
+    assert_eq!(proxy.logged("/new").await["reason"], "no_backend_admin");
+    assert_eq!(proxy.moved("").await, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_a_drain_is_an_event() {
+    let origins = Origin::three();
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"2s\"")).await;
+    let mut crowd = Crowd::gather(&proxy.door(), 9).await;
+    let mut events = proxy.events("sessions/events?pool=web&backend=b").await;
+    proxy.command(&["drain", "web/b", "--deadline", "none"]).await.expect(0);
+    crowd.visit(&proxy.door()).await;
+    let text = events.until("event: drained").await;
+    assert!(text.contains("event: sessions"), "{text}");
+    let counts = text.matches("\"sessions\":3").count();
+    assert!(counts > 0, "it began with three: {text}");
 }
 
 #[tokio::test]

@@ -239,6 +239,38 @@ async fn no_call_is_lost_where_two_hundred_ask_for_four_places() {
 }
 
 #[tokio::test]
+async fn clients_that_leave_while_they_wait_take_nobodys_turn() {
+    let origins = ["a", "b"].map(Origin::start);
+    let lines = "queue.timeout = \"20s\"\nsticky.by = \"cookie\"";
+    let proxy = Proxy::start(limited(&[&origins[0], &origins[1]], 1, lines)).await;
+    let mut jar = Jar::new();
+    jar.get(&proxy.door(), "/").await;
+    let mut tasks = Vec::new();
+    for number in 0..60_u64 {
+        let (door, jar) = (proxy.door(), jar.clone());
+        tasks.push(spawn(async move {
+            // Some without a session, some of one and the same; each third is in a hurry.
+            let mut jar = if number % 2 == 0 { Jar::new() } else { jar };
+            for round in 0..4 {
+                let answer = jar.get(&door, "/ask");
+                if number % 3 == 0 {
+                    let patience = std::time::Duration::from_millis(number % 7 + round);
+                    let _ = tokio::time::timeout(patience, answer).await;
+                } else {
+                    answer.await.name();
+                }
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    waiting(&proxy, 0).await;
+    nothing_runs(&proxy).await;
+    assert_eq!(jar.get(&proxy.door(), "/").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_backend_that_dies_lets_those_who_wait_for_it_go_elsewhere() {
     let mut full = Full::with("sticky.by = \"cookie\"\nqueue.timeout = \"1h\"").await;
     let (door, mut jar) = (full.proxy.door(), full.jar.clone());

@@ -84,6 +84,29 @@ async fn who_was_served_elsewhere_goes_home_when_home_has_been_well_for_long_eno
 }
 
 #[tokio::test]
+async fn who_was_sent_away_for_maintenance_comes_home_after_it() {
+    let origins = Origin::three();
+    let keys = "on_down = \"return_home\", home_stable = \"1s\"";
+    let proxy = Proxy::start(sticky_farm(&origins, keys)).await;
+    let door = proxy.door();
+    let mut crowd = Crowd::gather(&door, 15).await;
+    let bound = crowd.on("b");
+    proxy.command(&["maint", "web/b"]).await.expect(0);
+    assert_eq!(crowd.visit(&door).await.len(), bound);
+    assert!(crowd.visit(&door).await.is_empty());
+    proxy.command(&["unmark", "web/b"]).await.expect(0);
+    let mut moves = Vec::new();
+    within(SOON, "everybody at home", async || {
+        moves.extend(crowd.visit(&door).await);
+        (moves.len() >= bound).then_some(())
+    })
+    .await;
+    assert!(moves.iter().all(|(_, to)| to == "b"), "{moves:?}");
+    assert!(crowd.visit(&door).await.is_empty());
+    assert_eq!((proxy.moved("maint").await, proxy.moved("home").await), (bound, bound));
+}
+
+#[tokio::test]
 async fn a_removed_backend_serves_its_visitors_as_a_ghost_until_its_time_is_over() {
     let origins = Origin::three();
     let rest = &origins[1..];
