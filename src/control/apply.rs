@@ -84,6 +84,7 @@ impl<S: ListenerSockets> Control<S> {
         };
         let models = (&running.model, &candidate.loaded.model);
         let change = Change::between(&self.shapes, &shapes, models);
+        let left = left_bound(&self.facts.current.load(), candidate.snapshot());
         super::systemd::reloading();
         self.apply(candidate, shapes).await;
         super::systemd::ready();
@@ -96,7 +97,11 @@ impl<S: ListenerSockets> Control<S> {
             tracing::warn!("{key} takes effect at the next start");
         }
         log_warnings(&loaded);
-        Ok(self.told(Some(&change), &loaded))
+        let mut told = self.told(Some(&change), &loaded);
+        if let Some(lines) = told.get_mut("lines").and_then(Value::as_array_mut) {
+            lines.extend(left.into_iter().map(Value::String));
+        }
+        Ok(told)
     }
 
     /// From here on nothing fails.
@@ -212,6 +217,36 @@ fn would_interrupt(old: &Snapshot, new: &Snapshot) -> bool {
                 backend.standing() == Standing::Unchecked || !backend.state.resolved()
             })
     })
+}
+
+/// Backends that leave the file while visitors are bound to them, one a line.
+fn left_bound(old: &Snapshot, new: &Snapshot) -> Vec<String> {
+    let now = super::unix();
+    let mut lines = Vec::new();
+    for pool in &old.pools {
+        for member in pool.members.iter().filter(|member| !member.backend.ghost) {
+            let Some(seat) = &member.seat else { continue };
+            let tally = pool.state.sessions.tally(seat, now);
+            let state = &member.backend.state;
+            let heir = new.pool(&pool.name).and_then(|pool| {
+                pool.members.iter().find(|heir| Arc::ptr_eq(&heir.backend.state, state))
+            });
+            let becomes = match heir {
+                Some(heir) if heir.backend.ghost => "it drains as a ghost",
+                Some(_) => continue,
+                None => "they move at their next request",
+            };
+            if tally.sessions > 0 {
+                let about = if tally.exact { "" } else { "about " };
+                let (name, id, count) = (&pool.name, &member.backend.id, tally.sessions);
+                let word = if count == 1 { "session" } else { "sessions" };
+                lines.push(format!(
+                    "! backend {name}/{id} leaves with {about}{count} {word}: {becomes}"
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// What is legal but surely wrong, for the log.

@@ -67,6 +67,12 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         *response.body_mut() = Body::empty();
     }
+    if peer.protocol == ClientProtocol::Http1 && record.upload.as_ref().is_some_and(|u| !u.ended())
+    {
+        // It is answered before it was read to its end, so nothing can follow it: the client is
+        // told, or it would send its next request into a connection that is being closed.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     record.answer(response.status());
     if http_body::Body::is_end_stream(response.body()) {
         record.complete();

@@ -38,7 +38,7 @@ pub struct Attempts {
     made: u32,
     /// Backends that are not tried again.
     pub tried: Tried,
-    /// The bound backend has refused once and may be asked once more.
+    /// The bound backend has been asked once more, or is about to be.
     refused: bool,
     /// Idle connections are not trusted any more.
     pub fresh: bool,
@@ -70,8 +70,11 @@ impl Attempts {
             return Verdict::Anywhere;
         }
         self.fresh = true;
-        if verdict == Verdict::Elsewhere {
-            self.tried.add(member);
+        match verdict {
+            Verdict::Elsewhere => self.tried.add(member),
+            // This is the once more: should it be refused, somebody else is asked.
+            Verdict::Anywhere => self.refused = true,
+            Verdict::Stop => {}
         }
         verdict
     }
@@ -197,6 +200,18 @@ mod tests {
         assert_eq!(attempts.after(refused, &Method::POST, 2, true), Verdict::Stop, "three in all");
         let mut attempts = Attempts::new(RULES);
         assert_eq!(attempts.after(refused, &Method::POST, 1, false), Verdict::Elsewhere);
+    }
+
+    #[test]
+    fn a_backend_that_resets_and_then_refuses_has_been_asked_once_more() {
+        let reset =
+            Failed { reason: Reason::BackendReset, sent: true, reused: true, untouched: true };
+        let refused = Failed { reason: Reason::ConnectRefused, sent: false, ..reset };
+        let mut attempts = Attempts::new(RULES);
+        assert_eq!(attempts.after(reset, &Method::GET, 1, true), Verdict::Anywhere);
+        assert!(!attempts.tried.has(1));
+        assert_eq!(attempts.after(refused, &Method::GET, 1, true), Verdict::Elsewhere);
+        assert!(attempts.tried.has(1));
     }
 
     #[test]

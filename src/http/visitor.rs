@@ -1,6 +1,6 @@
 //! Who asks: the session that a request brings, and what a backend's answer says about one.
 
-use http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::{COOKIE, Entry, HeaderMap, SET_COOKIE};
 use http::request::Parts;
 
 use crate::snapshot::choice::Visitor;
@@ -42,9 +42,14 @@ pub(super) fn read(
         return visitor;
     };
     if *sticky.by() == By::Cookie {
-        if cookies {
-            let cookie = head.headers.get(COOKIE).map(HeaderValue::as_bytes);
-            visitor.presented = sticky.read(cookie, client.https, now, &mut peer.memo());
+        if cookies && let Entry::Occupied(cookie) = head.headers.entry(COOKIE) {
+            let field = cookie.get().as_bytes();
+            let (presented, alone) = sticky.read_field(field, client.https, now, &mut peer.memo());
+            visitor.presented = presented;
+            if alone && !sticky.pass() {
+                cookie.remove();
+                return visitor;
+            }
         }
         if visitor.presented == Presented::None && peer.protocol == ClientProtocol::Http2 && alone {
             visitor.join = peer.join(sticky.domain());
@@ -100,6 +105,8 @@ fn set_to<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -56,6 +56,7 @@ pub fn compile(
     };
     let pools: Vec<Option<Arc<Pool>>> =
         (0..).zip(&inputs.model.pools).map(|(index, pool)| compiler.pool(index, pool)).collect();
+    compiler.tell_pools_apart();
     let routes: Vec<Option<Arc<Route>>> = (0..)
         .zip(&inputs.model.routes)
         .map(|(index, route)| compiler.route(index, route, &pools))
@@ -184,6 +185,19 @@ impl Compiler<'_> {
         }
     }
 
+    /// Tokens name pools by a hash, wherever several share a scope or a route.
+    fn tell_pools_apart(&mut self) {
+        let mut hashes: HashMap<u64, &model::Pool> = HashMap::new();
+        for pool in &self.inputs.model.pools {
+            if let Some(other) = hashes.insert(name_hash(&pool.name), pool) {
+                let (one, two) = (&*other.name.value, &*pool.name.value);
+                self.report
+                    .error(format!("the pools {one} and {two} have one hash"), &pool.name.place)
+                    .hint("tokens could not tell them apart: give one of them another name");
+            }
+        }
+    }
+
     /// `place`: of the pool or route that binds so.
     fn stickiness(
         &mut self,
@@ -220,15 +234,6 @@ impl Compiler<'_> {
             Some(Share { pool, weight: share.weight })
         };
         let shares = shares.iter().map(share).collect::<Option<Vec<_>>>()?;
-        let mut hashes: Vec<u64> = shares.iter().map(|share| share.pool.hash).collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        if hashes.len() < shares.len() {
-            let message = format!("route {}: two of its pools have one hash", &*route.name.value);
-            self.report
-                .error(message, &route.name.place)
-                .hint("tokens could not tell them apart: give one of them another name");
-        }
         let sticky = match &route.sticky {
             None => None,
             Some(sticky) => {

@@ -213,6 +213,27 @@ impl Stickiness {
         if search.seen { Presented::Invalid } else { Presented::None }
     }
 
+    /// As [`Self::read`], of one field. True where the field is that one cookie and nothing else.
+    pub fn read_field(
+        &self,
+        field: &[u8],
+        https: bool,
+        now: u32,
+        memo: &mut Memo,
+    ) -> (Presented, bool) {
+        let domain = self.domain;
+        // The usual visitor brings one cookie, the same as last time: nothing has to be parsed.
+        if let Some(known) = &memo.known
+            && known.domain == domain
+            && let Some(value) = field.strip_prefix(self.name(https).as_bytes())
+            && let Some(value) = value.strip_prefix(b"=")
+            && known.value == value
+        {
+            return (self.judge(known.token, now), true);
+        }
+        (self.read([field], https, now, memo), false)
+    }
+
     /// Whether a token names this pool (a hash of its name), as far as that matters here.
     pub fn is_of_pool(&self, token: &Token, pool: u64) -> bool {
         self.single_pool || token.pool == pool

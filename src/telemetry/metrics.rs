@@ -113,7 +113,7 @@ families! {
     BackendSessions "ostler_backend_sessions" Gauge ["pool", "backend"]
         "Sessions bound to a backend that were seen within the idle time.";
     SessionsComplete "ostler_sessions_complete" Gauge ["pool"]
-        "Whether all sessions seen within the idle time are counted; 0 after a start without counts.";
+        "Whether all sessions seen within the idle time are counted; 0 after a start without them.";
     SessionsEvicted "ostler_sessions_evicted_total" Counter ["pool"]
         "Learned sessions that were given up for want of room.";
     BackendDrainDeadline "ostler_backend_drain_deadline_timestamp_seconds" Gauge

@@ -20,6 +20,8 @@ cd "$work"
 leave() {
     local code=$? pid
     trap - EXIT
+    # A child that is ended before it has put off our traps must not clean up.
+    [ "$BASHPID" = $$ ] || exit "$code"
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
     for pid in "${pids[@]}"; do
         for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
@@ -83,9 +85,11 @@ free_port() {
 # fetch URL [CURL OPTIONS…]: body to standard output, an error for anything but 2xx and 3xx.
 fetch() { curl --silent --show-error --fail --max-time 10 "${@:2}" "$1"; }
 
-# nginx_backend NAME PORT: Debian's nginx as one process that serves files which say NAME.
+# nginx_backend NAME PORT [SHOP]: Debian's nginx as one process that serves files which say NAME,
+# and asks the shop on that port for /cart.
 nginx_backend() {
-    local folder=$work/nginx-$1
+    local folder=$work/nginx-$1 cart=
+    [ -z "${3-}" ] || cart="location /cart { proxy_pass http://127.0.0.1:$3; }"
     mkdir -p "$folder/site" "$folder/temp"
     echo "$1" >"$folder/site/name.txt"
     echo "<!doctype html><title>$1</title><p>Served by $1." >"$folder/site/index.html"
@@ -109,11 +113,18 @@ http {
         listen 127.0.0.1:$2;
         root $folder/site;
         location = /healthz { return 200 "well"; }
+        $cart
     }
 }
 CONF
     start "nginx-$1" nginx -p "$folder" -c "$folder/nginx.conf" -e stderr
     within 10 "nginx $1 on $2" fetch "http://127.0.0.1:$2/healthz"
+}
+
+# shop_backend NAME PORT: a server that keeps carts in memory and says who it is (see shop.py).
+shop_backend() {
+    start "shop-$1" python3 "$root/tests/real/shop.py" "$1" "$2"
+    within 20 "shop $1 on $2" fetch "http://127.0.0.1:$2/healthz"
 }
 
 # ostler_run FILE: `ostler run`, until it is ready; its process id is in $started.

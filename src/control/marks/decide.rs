@@ -236,9 +236,12 @@ pub(super) fn orders(
     };
     let mark = marks.iter().find(drains)?;
     let seconds = |time: Timestamp| u32::try_from(time.as_second()).unwrap_or(0);
+    // Whoever is moved is moved at the deadline, not in the second before it.
+    let not_before =
+        |time: Timestamp| seconds(time).saturating_add(u32::from(time.subsec_nanosecond() > 0));
     Some(backend::DrainTerms {
         since: seconds(mark.when),
-        deadline: mark.drain.and_then(|drain| drain.deadline).map(seconds),
+        deadline: mark.drain.and_then(|drain| drain.deadline).map(not_before),
         quiet: mark.drain.and_then(|drain| drain.quiet_seconds),
         cut: mark.drain.is_some_and(|drain| drain.then == Then::Cut),
         close_tunnels: mark.drain.is_some_and(|drain| drain.tunnels == Tunnels::Close),

@@ -178,20 +178,25 @@ impl Compiler<'_> {
         }
     }
 
-    /// Ids and former ids by hash. A present id wins over another backend's former one.
+    /// Ids and former ids by hash. A present id wins over a ghost's, and both over another
+    /// backend's former one.
     pub(super) fn names(&mut self, pool: &model::Pool, members: &[Member]) -> Vec<(u64, u32)> {
         let mut names: HashMap<u64, u32> = HashMap::with_capacity(members.len());
-        for (index, (member, backend)) in (0..).zip(members.iter().zip(&pool.backends)) {
+        for (index, member) in (0..).zip(members) {
             if let Some(other) = names.insert(member.backend.name, index) {
-                let other = usize::try_from(other).ok().and_then(|other| pool.backends.get(other));
-                let other = other.map_or("another", |other| &*other.id.value);
+                let other = usize::try_from(other).ok().and_then(|other| members.get(other));
+                let other = other.map_or("another", |other| &*other.backend.id);
+                let id = &*member.backend.id;
+                // A ghost stands in no file.
+                let written = pool.backends.iter().find(|backend| &*backend.id.value == id);
+                let place = written.map_or(&pool.name.place, |backend| &backend.id.place);
                 self.report
-                    .error(
-                        format!("the ids {other} and {} have one hash", &*backend.id.value),
-                        &backend.id.place,
-                    )
+                    .error(format!("the ids {other} and {id} have one hash"), place)
                     .hint("tokens could not tell them apart: give one of them another id");
             }
+        }
+        for (index, member) in (0..).zip(members).skip(pool.backends.len()) {
+            names.entry(member.backend.name).or_insert(index);
         }
         for (index, member) in (0..).zip(members) {
             for former in &member.former {

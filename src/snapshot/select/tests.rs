@@ -14,23 +14,33 @@ use crate::snapshot::registry::Registry;
 use crate::tls::server::Resumption;
 
 use super::*;
+use crate::snapshot::ghost::Ghost;
+
+mod terms;
 
 /// Generations of one process.
 struct House {
     registry: Registry,
     generation: u64,
+    ghosts: Vec<Ghost>,
 }
 
 impl House {
     fn new() -> Self {
-        Self { registry: Registry::new(1, Resumption::new().unwrap()), generation: 0 }
+        let registry = Registry::new(1, Resumption::new().unwrap());
+        Self { registry, generation: 0, ghosts: Vec::new() }
     }
 
     /// The pool `web` with these backends, as TOML, put into force.
     fn pool(&mut self, backends: &str, more: &str) -> Arc<Pool> {
+        self.pool_by(backends, &format!("sticky.by = \"cookie\"\n{more}"))
+    }
+
+    /// The same, bound as `more` says.
+    fn pool_by(&mut self, backends: &str, more: &str) -> Arc<Pool> {
         let text = format!(
             "[listeners.l]\nbind = [\"127.0.0.1:0\"]\n[[routes]]\npool = \"web\"\n\
-             [pools.web]\nbackends = [{backends}]\nsticky.by = \"cookie\"\n{more}"
+             [pools.web]\nbackends = [{backends}]\n{more}"
         );
         let path = Path::new("/x/ostler.toml");
         let loaded = config::parse(&text, path, &FixedEnvironment::default());
@@ -42,7 +52,7 @@ impl House {
             model: &loaded.model,
             made_keys: &made_keys,
             generation: self.generation,
-            ghosts: &[],
+            ghosts: &self.ghosts,
         };
         let compiled = compile(inputs, &mut self.registry, &mut report);
         let compiled = compiled.unwrap_or_else(|| panic!("{report}"));

@@ -121,6 +121,17 @@ impl Wire {
             ("cacheable", _) => {
                 self.send(200, "cache-control: public, max-age=600\r\n", b"asset").await?;
             }
+            ("login", _) => {
+                // What an application invents for its visitor, as a cookie and as a field.
+                let serial = self.shared.serial.fetch_add(1, Ordering::Relaxed);
+                let id = format!("{}-{serial}", self.shared.name);
+                let fields = format!(
+                    "content-type: application/json\r\nmcp-session-id: {id}\r\n\
+                     set-cookie: JSESSIONID={id}; Path=/\r\n"
+                );
+                let body = json!({ "name": self.shared.name }).to_string();
+                self.send(200, &fields, body.as_bytes()).await?;
+            }
             ("close", _) => {
                 self.send(200, "connection: close\r\n", b"the last").await?;
                 return Ok(false);

@@ -1,6 +1,5 @@
 //! The file a story is told with: its own tables below a preamble that keeps it in its folder.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use super::Origin;
@@ -17,6 +16,7 @@ pub(crate) const SECURE: &str = "[listeners.web]\nbind = [\"127.0.0.1:0\"]\n\
 pub(crate) struct Config {
     body: String,
     runtime: String,
+    admin: String,
     preamble: String,
 }
 
@@ -29,6 +29,12 @@ impl Config {
     /// Further lines of `[runtime]`.
     pub(crate) fn runtime(mut self, lines: &str) -> Self {
         self.runtime = format!("{}{lines}\n", self.runtime);
+        self
+    }
+
+    /// Further lines of `[admin]`.
+    pub(crate) fn admin(mut self, lines: &str) -> Self {
+        self.admin = format!("{}{lines}\n", self.admin);
         self
     }
 
@@ -47,24 +53,33 @@ impl Config {
     pub(crate) fn render(&self, directory: &Path) -> String {
         let directory = directory.display();
         format!(
-            "[admin]\nsocket = \"{directory}/admin.sock\"\n\n[metrics]\nbind = \"127.0.0.1:0\"\n\n\
-             [runtime]\nstate_dir = \"{directory}/state\"\n{}\n{}\n{}",
-            self.runtime, self.preamble, self.body
+            "[admin]\nsocket = \"{directory}/admin.sock\"\n{}\n[metrics]\n\
+             bind = \"127.0.0.1:0\"\n\n[runtime]\nstate_dir = \"{directory}/state\"\n{}\n{}\n{}",
+            self.admin, self.runtime, self.preamble, self.body
         )
     }
 }
 
 /// A pool of these origins under their names, checked quickly.
 pub(crate) fn pool(name: &str, origins: &[&Origin], more: &str) -> String {
-    let backends = origins.iter().fold(String::new(), |mut text, origin| {
-        let (id, address) = (origin.name(), origin.address());
-        let _ = write!(text, "{{ id = \"{id}\", address = \"{address}\" }}, ");
-        text
-    });
+    let backends: Vec<String> = origins.iter().map(|origin| backend(origin, "")).collect();
+    pool_of(name, &backends, more)
+}
+
+/// The same of backends as they are written.
+pub(crate) fn pool_of(name: &str, backends: &[String], more: &str) -> String {
+    let backends = backends.join(", ");
     format!(
         "[pools.{name}]\npolicy = \"round-robin\"\nbackends = [{backends}]\n\
          health = {{ http = \"/healthz\", interval = \"200ms\", rise = 1, fall = 2 }}\n{more}\n"
     )
+}
+
+/// A backend under the origin's name, with further keys.
+pub(crate) fn backend(origin: &Origin, more: &str) -> String {
+    let (id, address) = (origin.name(), origin.address());
+    let comma = if more.is_empty() { "" } else { ", " };
+    format!("{{ id = \"{id}\", address = \"{address}\"{comma}{more} }}")
 }
 
 /// The same with sessions.
@@ -75,4 +90,14 @@ pub(crate) fn sticky_pool(name: &str, origins: &[&Origin]) -> String {
 /// Everything goes to one pool.
 pub(crate) fn default_route(pool: &str) -> String {
     format!("[[routes]]\npool = \"{pool}\"\n")
+}
+
+/// One door to one pool of these, whose sessions are kept by our cookie and further keys.
+pub(crate) fn sticky_farm<'a>(
+    origins: impl IntoIterator<Item = &'a Origin>,
+    sticky: &str,
+) -> Config {
+    let origins: Vec<&Origin> = origins.into_iter().collect();
+    let sticky = format!("sticky = {{ by = \"cookie\", {sticky} }}");
+    Config::new(format!("{PLAIN}{}{}", default_route("web"), pool("web", &origins, &sticky)))
 }

@@ -71,6 +71,11 @@ impl Jar {
         }
     }
 
+    /// Puts a cookie in.
+    pub(crate) fn put(&mut self, name: &str, value: &str) {
+        self.cookies.insert(name.to_owned(), value.to_owned());
+    }
+
     /// The value of a cookie.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.cookies.get(name).map(String::as_str)

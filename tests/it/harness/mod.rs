@@ -1,9 +1,11 @@
 //! What the stories are told with: origins, the proxy, cookie jars and deadlines.
 
 mod answers;
+mod api;
 mod client;
 mod command;
 mod config;
+mod crowd;
 mod jar;
 mod origin;
 mod pki;
@@ -19,7 +21,10 @@ use tokio::time::Instant;
 pub(crate) use self::answers::pattern_hash;
 pub(crate) use self::client::{Answer, Connection, Door, Sent, read};
 pub(crate) use self::command::{Output, ostler, ostler_in};
-pub(crate) use self::config::{Config, PLAIN, SECURE, default_route, pool, sticky_pool};
+pub(crate) use self::config::{
+    Config, PLAIN, SECURE, backend, default_route, pool, pool_of, sticky_farm, sticky_pool,
+};
+pub(crate) use self::crowd::Crowd;
 pub(crate) use self::jar::Jar;
 pub(crate) use self::origin::{After, Fault, Origin};
 pub(crate) use self::proxy::Proxy;

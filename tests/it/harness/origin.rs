@@ -238,6 +238,8 @@ impl Drop for Origin {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
+        // Head and body are written apart: together they would wait for an acknowledgement.
+        let _ = stream.set_nodelay(true);
         shared.connections.fetch_add(1, Ordering::Relaxed);
         super::spawn(answers::connection(stream, Arc::clone(&shared)));
     }

@@ -35,7 +35,9 @@ impl Proxy {
             pki::issue(directory.path(), "site", &["localhost", "127.0.0.1"]);
             pki::issue(directory.path(), "other", &["other.test"]);
         }
-        std::fs::create_dir_all(directory.path().join("state")).unwrap();
+        for folder in ["state", "maintenance"] {
+            std::fs::create_dir_all(directory.path().join(folder)).unwrap();
+        }
         std::fs::write(directory.path().join("ostler.toml"), config.render(directory.path()))
             .unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_ostler"))
@@ -198,6 +200,15 @@ impl Proxy {
         within(SOON, &format!("an access log line of {path}"), async || {
             let named = |line: &Value| line["path"].as_str().is_some_and(|it| it.starts_with(path));
             self.log().into_iter().rfind(named)
+        })
+        .await
+    }
+
+    /// Waits for an access log line of a path that has this word under this key.
+    pub(crate) async fn tells(&self, path: &str, key: &str, word: &str) -> Value {
+        within(SOON, &format!("{key} = {word} in the access log of {path}"), async || {
+            let named = |line: &Value| line["path"].as_str().is_some_and(|it| it.starts_with(path));
+            self.log().into_iter().find(|line| named(line) && line[key] == word)
         })
         .await
     }

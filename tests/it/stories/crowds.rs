@@ -5,11 +5,12 @@ use crate::harness::{
     within,
 };
 
-#[tokio::test]
-async fn six_first_requests_on_one_http2_connection_make_one_session() {
+/// Six requests without a token, at once on one HTTP/2 connection of this listener: who answered,
+/// and how many sessions were begun.
+async fn six_first_requests(listener: &str) -> (Vec<String>, f64) {
     let origins = Origin::three();
     let all: Vec<&Origin> = origins.iter().collect();
-    let body = format!("{SECURE}{}{}", default_route("web"), sticky_pool("web", &all));
+    let body = format!("{listener}{}{}", default_route("web"), sticky_pool("web", &all));
     let proxy = Proxy::start(Config::new(body)).await;
     let connection = proxy.secure("h2").connect().await;
     let tasks: Vec<_> = (0..6)
@@ -30,9 +31,23 @@ async fn six_first_requests_on_one_http2_connection_make_one_session() {
     for task in tasks {
         names.push(task.await.unwrap().name());
     }
-    assert_eq!(distinct(&names).len(), 1, "{names:?}");
     let issued = proxy.metric("ostler_sessions_issued_total", &["pool=\"web\""]).await;
+    (names, issued)
+}
+
+#[tokio::test]
+async fn six_first_requests_on_one_http2_connection_make_one_session() {
+    let (names, issued) = six_first_requests(SECURE).await;
+    assert_eq!(distinct(&names).len(), 1, "{names:?}");
     assert!((issued - 1.0).abs() < 0.5, "{issued} sessions");
+}
+
+#[tokio::test]
+async fn six_first_requests_by_a_trusted_proxy_are_six_visitors() {
+    let listener = format!("{SECURE}trusted_proxies = [\"127.0.0.1/32\"]\n");
+    let (names, issued) = six_first_requests(&listener).await;
+    assert!(distinct(&names).len() > 1, "{names:?}");
+    assert!((issued - 6.0).abs() < 0.5, "{issued} sessions");
 }
 
 #[tokio::test]

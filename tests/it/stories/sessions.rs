@@ -193,6 +193,8 @@ async fn a_public_asset_carries_no_cookie() {
     let answer = proxy.door().get("/cacheable").await;
     assert!(answer.set_cookies().is_empty());
     assert_eq!(answer.header("cache-control"), Some("public, max-age=600"));
+    let line = proxy.logged("/cacheable").await;
+    assert_eq!(line["session"], "none", "nobody is bound by it: {line}");
     let answer = proxy.door().get("/page").await;
     assert_eq!(answer.set_cookies().len(), 1);
     assert_eq!(answer.header("cache-control"), Some("private"), "it must not be shared now");
