@@ -3,7 +3,7 @@
 use super::{Door, Jar, distinct, spawn};
 
 /// Visitors and their homes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Crowd {
     members: Vec<Member>,
 }

@@ -1,8 +1,11 @@
 //! Crowds: several first requests at once, and many jars while a backend dies.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::harness::{
-    Config, Jar, Origin, PLAIN, Proxy, SECURE, SOON, default_route, distinct, spawn, sticky_pool,
-    within,
+    Config, Crowd, Jar, Origin, PLAIN, Proxy, SECURE, SOON, default_route, distinct, spawn,
+    sticky_pool, within,
 };
 
 /// Six requests without a token, at once on one HTTP/2 connection of this listener: who answered,
@@ -86,6 +89,52 @@ async fn a_killed_backend_moves_each_of_thirty_jars_once_under_parallel_requests
         assert_eq!(home == "b", names[0] != home, "only who lived there moves");
     }
     assert!(moved > 0, "no jar lived on the killed backend");
+}
+
+#[tokio::test]
+async fn a_backend_killed_under_running_requests_fails_none_and_moves_each_jar_to_one_other() {
+    let mut origins = Origin::three();
+    let all: Vec<&Origin> = origins.iter().collect();
+    let body = format!("{PLAIN}{}{}", default_route("web"), sticky_pool("web", &all));
+    let proxy = Proxy::start(Config::new(body)).await;
+    let door = proxy.door();
+    let mut crowd = Crowd::gather(&door, 12).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for home in ["a", "b", "c"] {
+        for _ in 0..crowd.on(home) {
+            let jar = crowd.pick(home);
+            // Two at once with the same token, as a browser would, each on its own connection.
+            let ways = [0, 1].map(|_| {
+                let (mut jar, door, done) = (jar.clone(), door.clone(), Arc::clone(&done));
+                spawn(async move {
+                    let mut connection = door.connect().await;
+                    let mut names = Vec::new();
+                    while !done.load(Ordering::Relaxed) {
+                        // Fails on anything but a 200.
+                        names.push(jar.get_on(&mut connection, "/busy").await.name());
+                    }
+                    names
+                })
+            });
+            tasks.push((home, ways));
+        }
+    }
+    let busy = origins[1].count() + 50;
+    within(SOON, "many requests", async || (origins[1].count() > busy).then_some(())).await;
+    origins[1].kill();
+    let later = origins[0].count() + 200;
+    within(SOON, "many more", async || (origins[0].count() > later).then_some(())).await;
+    done.store(true, Ordering::Relaxed);
+    for (home, ways) in tasks {
+        let mut names = Vec::new();
+        for way in ways {
+            names.extend(way.await.unwrap());
+        }
+        let homes = distinct(&names);
+        let next = homes.iter().filter(|name| *name != home).count();
+        assert_eq!(next, usize::from(home == "b"), "home {home}, then {homes:?}");
+    }
 }
 
 #[tokio::test]

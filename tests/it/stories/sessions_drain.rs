@@ -13,7 +13,7 @@ async fn complete(proxy: &Proxy) -> bool {
 #[tokio::test]
 async fn a_drain_ends_when_the_last_visitor_has_gone_by_themselves() {
     let origins = Origin::three();
-    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"4s\"")).await;
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"5s\"")).await;
     let door = proxy.door();
     let mut crowd = Crowd::gather(&door, 150).await;
     let bound = crowd.on("b");
@@ -39,7 +39,7 @@ async fn a_drain_ends_when_the_last_visitor_has_gone_by_themselves() {
 #[tokio::test]
 async fn the_deadline_of_a_drain_moves_those_left_exactly_once() {
     let origins = Origin::three();
-    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"6s\"")).await;
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"8s\"")).await;
     let door = proxy.door();
     let mut crowd = Crowd::gather(&door, 60).await;
     let bound = crowd.on("b");

@@ -253,7 +253,7 @@ async fn a_backend_that_dies_lets_those_who_wait_for_it_go_elsewhere() {
 #[tokio::test]
 async fn above_max_sessions_nobody_new_comes_until_a_quarter_has_left() {
     let origins = ["a", "b"].map(Origin::start);
-    let keys = "idle = \"3s\", max_sessions = 4";
+    let keys = "idle = \"5s\", max_sessions = 4";
     let proxy = Proxy::start(sticky_farm(&origins, keys)).await;
     let door = proxy.door();
     let mut crowd = Crowd::gather(&door, 4).await;

@@ -97,6 +97,27 @@ async fn two_nodes_whose_keys_are_rotated_again_and_again_move_nobody() {
 }
 
 #[tokio::test]
+async fn two_nodes_that_see_a_backend_die_send_its_visitors_to_the_same_others() {
+    let mut origins = Origin::three();
+    let table = format!("[sessions]\nkeys = [\"{:064x}\"]", 0xa0);
+    let config = sticky_farm(&origins, "idle = \"10m\"").table(&table);
+    let one = Proxy::start(config.clone()).await;
+    let two = Proxy::start(config).await;
+    let mut crowd = Crowd::gather(&one.door(), 24).await;
+    let bound = crowd.on("b");
+    let mut twins = crowd.clone();
+    origins[1].kill();
+    // One by its checks, the other by the refused connections perhaps.
+    one.verdict("b", false).await;
+    let first = crowd.visit(&one.door()).await;
+    assert_eq!(first.len(), bound, "{first:?}");
+    assert_eq!(twins.visit(&two.door()).await, first, "they agree without a word");
+    assert_eq!(distinct(&first.into_iter().map(|(_, to)| to).collect::<Vec<_>>()), ["a", "c"]);
+    assert!(crowd.visit(&two.door()).await.is_empty());
+    assert!(twins.visit(&one.door()).await.is_empty());
+}
+
+#[tokio::test]
 async fn two_pools_on_one_host_do_not_disturb_each_other() {
     let origins = Origin::three();
     let all: Vec<&Origin> = origins.iter().collect();
