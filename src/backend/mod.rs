@@ -92,7 +92,8 @@ impl Backend {
                 Verdict::Unchecked => return Standing::Unchecked,
             }
         }
-        if admin == AdminState::Drain || self.effective_weight() == 0 {
+        // A ghost takes nobody new, whatever mark it has kept from its time in the file.
+        if self.ghost || admin == AdminState::Drain || self.effective_weight() == 0 {
             return Standing::BoundOnly;
         }
         Standing::Open

@@ -1,6 +1,6 @@
 //! Who waits for a place at backends that are at their limit, first come first served.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,15 +11,23 @@ use super::BackendState;
 /// waits; never otherwise.
 #[derive(Debug, Default)]
 pub struct Queue {
-    line: Mutex<VecDeque<Arc<Waiter>>>,
+    line: Mutex<Line>,
     /// All who wait, those too who have been called and have not taken their place yet.
     waiting: AtomicU32,
     /// Those of them who take any backend.
     anyone: AtomicU32,
 }
 
+/// Those who have not been called, in the order in which they came.
+#[derive(Debug, Default)]
+struct Line {
+    waiters: BTreeMap<u64, Arc<Waiter>>,
+    next: u64,
+}
+
 #[derive(Debug)]
 struct Waiter {
+    number: u64,
     /// The one backend that will do; none: any.
     wants: Option<Arc<BackendState>>,
     slot: Mutex<Slot>,
@@ -28,7 +36,16 @@ struct Waiter {
 #[derive(Debug, Default)]
 struct Slot {
     waker: Option<Waker>,
-    called: bool,
+    called: Option<Called>,
+}
+
+/// Why somebody was called.
+#[derive(Debug, Clone)]
+enum Called {
+    /// There is a place here.
+    Place(Arc<BackendState>),
+    /// Something has changed.
+    Look,
 }
 
 impl Queue {
@@ -47,7 +64,9 @@ impl Queue {
         self.anyone.load(Ordering::SeqCst) > 0
     }
 
-    /// Joins the line, at its end; none where `most` wait already.
+    /// Joins the line, at its end; none where `most` wait already. Whoever joins looks for a place
+    /// once more then, and has it called by [`Queue::freed`]: one that became free just before has
+    /// called nobody.
     pub fn join(self: &Arc<Self>, wants: Option<&Arc<BackendState>>, most: u32) -> Option<Ticket> {
         let one_more = |waiting: u32| (waiting < most).then(|| waiting.saturating_add(1));
         let order = Ordering::SeqCst;
@@ -58,43 +77,55 @@ impl Queue {
                 self.anyone.fetch_add(1, order);
             }
         }
-        let waiter = Arc::new(Waiter { wants: wants.cloned(), slot: Mutex::default() });
-        self.line().push_back(Arc::clone(&waiter));
-        Some(Ticket { queue: Arc::clone(self), waiter, used: false })
+        let mut line = self.line();
+        let number = line.next;
+        line.next += 1;
+        let waiter = Arc::new(Waiter { number, wants: wants.cloned(), slot: Mutex::default() });
+        line.waiters.insert(number, Arc::clone(&waiter));
+        drop(line);
+        Some(Ticket { queue: Arc::clone(self), waiter, took: None })
     }
 
-    /// A place has become free here: the first whom it suits is called.
+    /// There is a place here: the first whom it suits is called.
     pub fn freed(&self, state: &Arc<BackendState>) {
-        if self.len() > 0 {
-            self.call(|waiter| waiter.wants.as_ref().is_none_or(|wants| Arc::ptr_eq(wants, state)));
-        }
+        self.call_from(0, state);
     }
 
-    /// Something about the backends has changed: everybody is to look again.
-    pub fn call_all(&self) {
-        if self.len() > 0 {
-            let wakers: Vec<Waker> = {
-                let mut line = self.line();
-                line.drain(..).filter_map(|waiter| waiter.call()).collect()
-            };
-            wakers.into_iter().for_each(Waker::wake);
+    /// Calls the first of those from this number on whom a place suits.
+    fn call_from(&self, number: u64, state: &Arc<BackendState>) {
+        if self.len() == 0 {
+            return;
         }
-    }
-
-    fn call(&self, suits: impl Fn(&Waiter) -> bool) {
-        // Who has left the line is called before the lock is let go of: a ticket's drop must see
-        // one or the other.
+        // Who is called leaves the line before its lock is let go of: a ticket's drop must see one
+        // or the other.
         let waker = {
             let mut line = self.line();
-            let place = line.iter().position(|waiter| suits(waiter));
-            place.and_then(|place| line.remove(place)).and_then(|first| first.call())
+            let suits = |waiter: &Waiter| {
+                waiter.wants.as_ref().is_none_or(|wants| Arc::ptr_eq(wants, state))
+            };
+            let mut behind = line.waiters.range(number..).map(|(_, waiter)| waiter);
+            let first = behind.find(|waiter| suits(waiter)).map(|waiter| waiter.number);
+            let first = first.and_then(|first| line.waiters.remove(&first));
+            first.and_then(|first| first.call(Called::Place(Arc::clone(state))))
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, VecDeque<Arc<Waiter>>> {
+    /// Something about the backends has changed: everybody is to look again.
+    pub fn call_all(&self) {
+        if self.len() == 0 {
+            return;
+        }
+        let wakers: Vec<Waker> = {
+            let waiters = std::mem::take(&mut self.line().waiters);
+            waiters.into_values().filter_map(|waiter| waiter.call(Called::Look)).collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,9 +135,9 @@ impl Waiter {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn call(&self) -> Option<Waker> {
+    fn call(&self, why: Called) -> Option<Waker> {
         let mut slot = self.slot();
-        slot.called = true;
+        slot.called = Some(why);
         slot.waker.take()
     }
 }
@@ -116,29 +147,37 @@ impl Waiter {
 pub struct Ticket {
     queue: Arc<Queue>,
     waiter: Arc<Waiter>,
-    used: bool,
+    /// Where a place was taken in the end.
+    took: Option<Arc<BackendState>>,
 }
 
 impl Ticket {
     /// Ready when it was called: to look again, for somebody else may have been faster.
     pub fn poll_called(&self, cx: &Context<'_>) -> Poll<()> {
         let mut slot = self.waiter.slot();
-        if slot.called {
+        if slot.called.is_some() {
             return Poll::Ready(());
         }
         slot.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// There was no place after all: waits on, before everybody else.
+    /// There was no place after all, or not for this one: waits on where it was in the line, and
+    /// passes the place on to those behind it. As after joining, whoever waits on looks once more.
     pub fn again(&self) {
-        self.waiter.slot().called = false;
-        self.queue.line().push_front(Arc::clone(&self.waiter));
+        let called = {
+            let mut line = self.queue.line();
+            line.waiters.insert(self.waiter.number, Arc::clone(&self.waiter));
+            self.waiter.slot().called.take()
+        };
+        if let Some(Called::Place(state)) = called {
+            self.queue.call_from(self.waiter.number + 1, &state);
+        }
     }
 
-    /// The place was taken.
-    pub fn used(mut self) {
-        self.used = true;
+    /// A place was taken here.
+    pub fn took(mut self, state: &Arc<BackendState>) {
+        self.took = Some(Arc::clone(state));
     }
 }
 
@@ -146,8 +185,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let called = {
             let mut line = self.queue.line();
-            line.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
-            self.waiter.slot().called
+            line.waiters.remove(&self.waiter.number);
+            self.waiter.slot().called.take()
         };
         match &self.waiter.wants {
             Some(state) => state.waits_no_more(),
@@ -156,8 +195,11 @@ impl Drop for Ticket {
             }
         }
         self.queue.waiting.fetch_sub(1, Ordering::SeqCst);
-        if called && !self.used {
-            self.queue.call(|_| true);
+        // A place that was kept for this one and not taken is the next one's.
+        if let Some(Called::Place(state)) = called
+            && self.took.as_ref().is_none_or(|took| !Arc::ptr_eq(took, &state))
+        {
+            self.queue.freed(&state);
         }
     }
 }
@@ -194,19 +236,57 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_not_used_is_passed_on() {
-        let (a, _, queue) = states();
+    fn a_place_that_was_not_taken_is_the_next_ones_whom_it_suits() {
+        let (a, b, queue) = states();
         let first = queue.join(Some(&a), 9).unwrap();
+        let of_b = queue.join(Some(&b), 9).unwrap();
         let second = queue.join(Some(&a), 9).unwrap();
         let third = queue.join(Some(&a), 9).unwrap();
         queue.freed(&a);
         drop(first);
-        assert!(called(&second) && !called(&third));
-        second.used();
+        assert!(!called(&of_b) && called(&second) && !called(&third));
+        second.took(&a);
         assert!(!called(&third));
-        assert_eq!(queue.len(), 1);
-        drop(third);
+        assert_eq!(queue.len(), 2);
+        drop((of_b, third));
         assert!(queue.is_empty() && !queue.anyone() && a.has_room(1, false));
+    }
+
+    #[test]
+    fn who_takes_another_place_than_it_was_called_for_passes_that_one_on() {
+        let (a, b, queue) = states();
+        let any = queue.join(None, 9).unwrap();
+        let of_a = queue.join(Some(&a), 9).unwrap();
+        queue.freed(&a);
+        assert!(called(&any) && !called(&of_a));
+        any.took(&b);
+        assert!(called(&of_a));
+    }
+
+    #[test]
+    fn who_waits_on_keeps_its_place_in_the_line() {
+        let (a, _, queue) = states();
+        let first = queue.join(None, 9).unwrap();
+        let second = queue.join(None, 9).unwrap();
+        queue.call_all();
+        assert!(called(&first) && called(&second));
+        second.again();
+        first.again();
+        assert!(!called(&first) && !called(&second));
+        queue.freed(&a);
+        assert!(called(&first) && !called(&second));
+    }
+
+    #[test]
+    fn a_place_that_does_not_suit_after_all_goes_to_those_behind() {
+        let (a, _, queue) = states();
+        let first = queue.join(None, 9).unwrap();
+        let second = queue.join(None, 9).unwrap();
+        queue.freed(&a);
+        first.again();
+        assert!(!called(&first) && called(&second));
+        second.again();
+        assert!(!called(&first) && !called(&second));
     }
 
     #[test]
@@ -219,11 +299,5 @@ mod tests {
         let third = queue.join(None, 2).unwrap();
         queue.freed(&a);
         assert!(called(&second) && !called(&third));
-        second.again();
-        assert!(!called(&second));
-        queue.freed(&a);
-        assert!(called(&second) && !called(&third));
-        queue.call_all();
-        assert!(called(&third));
     }
 }

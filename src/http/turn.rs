@@ -28,14 +28,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Waits for a turn at this backend, or at any, for as long as the pool's queue allows over
-    /// all its waits, and no longer than `left`.
-    pub(super) async fn turn(
-        &mut self,
-        pool: &Pool,
-        at: Option<usize>,
-        left: Option<Duration>,
-    ) -> Turn {
+    /// Stands in the line for this backend, or for any; false where there is no room for one more.
+    /// A place that became free before has called nobody: whoever stands looks once more, and has
+    /// a place that it finds called, for others may stand before it.
+    pub(super) fn stand(&mut self, pool: &Pool, at: Option<usize>) -> bool {
         match &self.ticket {
             Some(ticket) if self.at == at => ticket.again(),
             _ => {
@@ -43,13 +39,14 @@ impl Waiting {
                 self.at = at;
                 let wants = at.and_then(|at| pool.members.get(at)).map(|m| &m.backend.state);
                 self.ticket = pool.state.queue.join(wants, pool.queue.size);
-                // A place that became free before it joined has called nobody: the first in the
-                // line looks once more.
-                if self.ticket.is_some() && pool.state.queue.len() == 1 {
-                    return Turn::Come;
-                }
             }
         }
+        self.ticket.is_some()
+    }
+
+    /// Waits to be called, for as long as the pool's queue allows over all its waits, and no longer
+    /// than `left`.
+    pub(super) async fn turn(&mut self, pool: &Pool, left: Option<Duration>) -> Turn {
         let Some(ticket) = &self.ticket else { return Turn::NoRoom };
         let limit = pool.queue.timeout.saturating_sub(self.waited);
         let limit = left.map_or(limit, |left| left.min(limit));
@@ -67,7 +64,7 @@ impl Waiting {
     /// A place was found at this backend. Where it has another one, the next is called.
     pub(super) fn done(&mut self, pool: &Pool, backend: &Backend) {
         if let Some(ticket) = self.ticket.take() {
-            ticket.used();
+            ticket.took(&backend.state);
             if backend.has_room(true) {
                 pool.state.queue.freed(&backend.state);
             }
