@@ -41,6 +41,10 @@ bench:
     cargo build --release
     ./benches/load/instructions
 
+# What a session costs, and what a million do: `just sessions million`.
+sessions *ARGS:
+    cargo bench --bench sessions -- {{ARGS}}
+
 # Ostler beside nginx, HAProxy, Envoy and Caddy: CPU per request, latency, memory.
 compare *ARGS:
     ./benches/load/compare {{ARGS}}

@@ -4,6 +4,7 @@
 // a time: figures differ from machine to machine, and a busy one is not a mistake.
 
 mod compile;
+mod counts;
 mod heads;
 mod picks;
 mod records;
@@ -21,6 +22,7 @@ criterion_group!(
     decisions,
     routes::routes,
     sessions::sessions,
+    counts::counts,
     picks::policies,
     picks::selections,
     heads::wire,

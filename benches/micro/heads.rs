@@ -184,6 +184,8 @@ fn answers(criterion: &mut Criterion) {
             choice: &choice,
             issue,
             joined: false,
+            moved_from: None,
+            preflight: false,
             https: true,
             now: world::NOW,
             body: None,

@@ -49,10 +49,10 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Sets the terms, or lifts them. A drain that begins anew counts anew.
+    /// Sets the terms, or lifts them. Other terms for a drain that goes on count on.
     pub fn set(&self, terms: Option<DrainTerms>) {
         let since = terms.map_or(0, |terms| terms.since);
-        if self.since.swap(since, Ordering::Relaxed) != since {
+        if self.since.swap(since, Ordering::Relaxed) == 0 {
             self.moved.store(0, Ordering::Relaxed);
         }
         let deadline = terms.and_then(|terms| terms.deadline);
@@ -147,6 +147,9 @@ mod tests {
         drain.set(Some(DrainTerms { deadline: None, ..TERMS }));
         assert_eq!((drain.moved(), drain.deadline(), drain.quiet()), (1, None, Some(5)));
         drain.set(Some(DrainTerms { since: 101, ..TERMS }));
+        assert_eq!(drain.moved(), 1);
+        drain.set(None);
+        drain.set(Some(DrainTerms { since: 102, ..TERMS }));
         assert_eq!(drain.moved(), 0);
         drain.set(None);
         assert_eq!((drain.since(), drain.quiet()), (None, None));

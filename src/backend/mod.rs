@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::model::{Address, AdminState};
 pub use drain::{DrainTerms, TunnelOrder};
-pub use queue::{Again, Queue, Ticket};
+pub use queue::{Queue, Ticket};
 pub use state::{BackendState, CheckReport, InFlight, Tunnel, Verdict};
 
 /// Seed of every name hash that leaves the process inside a token. It must never change: a token
@@ -92,7 +92,8 @@ impl Backend {
                 Verdict::Unchecked => return Standing::Unchecked,
             }
         }
-        if admin == AdminState::Drain || self.effective_weight() == 0 {
+        // A ghost takes nobody new, whatever mark it has kept from its time in the file.
+        if self.ghost || admin == AdminState::Drain || self.effective_weight() == 0 {
             return Standing::BoundOnly;
         }
         Standing::Open

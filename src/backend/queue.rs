@@ -1,6 +1,6 @@
 //! Who waits for a place at backends that are at their limit, first come first served.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -11,15 +11,23 @@ use super::BackendState;
 /// waits; never otherwise.
 #[derive(Debug, Default)]
 pub struct Queue {
-    line: Mutex<VecDeque<Arc<Waiter>>>,
+    line: Mutex<Line>,
     /// All who wait, those too who have been called and have not taken their place yet.
     waiting: AtomicU32,
     /// Those of them who take any backend.
     anyone: AtomicU32,
 }
 
+/// Those who have not been called, in the order in which they came.
+#[derive(Debug, Default)]
+struct Line {
+    waiters: BTreeMap<u64, Arc<Waiter>>,
+    next: u64,
+}
+
 #[derive(Debug)]
 struct Waiter {
+    number: u64,
     /// The one backend that will do; none: any.
     wants: Option<Arc<BackendState>>,
     slot: Mutex<Slot>,
@@ -28,9 +36,16 @@ struct Waiter {
 #[derive(Debug, Default)]
 struct Slot {
     waker: Option<Waker>,
-    called: bool,
-    /// Where the place is that it was called to; none: it is to look everywhere.
-    place: Option<Arc<BackendState>>,
+    called: Option<Called>,
+}
+
+/// Why somebody was called.
+#[derive(Debug, Clone)]
+enum Called {
+    /// There is a place here.
+    Place(Arc<BackendState>),
+    /// Something has changed.
+    Look,
 }
 
 impl Queue {
@@ -49,7 +64,9 @@ impl Queue {
         self.anyone.load(Ordering::SeqCst) > 0
     }
 
-    /// Joins the line, at its end; none where `most` wait already.
+    /// Joins the line, at its end; none where `most` wait already. Whoever joins looks for a place
+    /// once more then, and has it called by [`Queue::freed`]: one that became free just before has
+    /// called nobody.
     pub fn join(self: &Arc<Self>, wants: Option<&Arc<BackendState>>, most: u32) -> Option<Ticket> {
         let one_more = |waiting: u32| (waiting < most).then(|| waiting.saturating_add(1));
         let order = Ordering::SeqCst;
@@ -60,50 +77,55 @@ impl Queue {
                 self.anyone.fetch_add(1, order);
             }
         }
-        let waiter = Arc::new(Waiter { wants: wants.cloned(), slot: Mutex::default() });
-        self.line().push_back(Arc::clone(&waiter));
-        Some(Ticket { queue: Arc::clone(self), waiter, used: false })
+        let mut line = self.line();
+        let number = line.next;
+        line.next += 1;
+        let waiter = Arc::new(Waiter { number, wants: wants.cloned(), slot: Mutex::default() });
+        line.waiters.insert(number, Arc::clone(&waiter));
+        drop(line);
+        Some(Ticket { queue: Arc::clone(self), waiter, took: None })
     }
 
-    /// A place is free here: the first whom it suits is called.
+    /// There is a place here: the first whom it suits is called.
     pub fn freed(&self, state: &Arc<BackendState>) {
-        self.call(state, |waiter| waiter.suits(state));
+        self.call_from(0, state);
     }
 
-    /// A place is free here that whoever was called to it does not want: the first who wants this
-    /// backend and no other is called. Whoever takes any looks everywhere when they are called.
-    pub fn declined(&self, state: &Arc<BackendState>) {
-        self.call(state, |waiter| waiter.wants(state));
-    }
-
-    /// Something about the backends has changed: everybody is to look again.
-    pub fn call_all(&self) {
-        if !self.is_empty() {
-            let wakers: Vec<Waker> = {
-                let mut line = self.line();
-                line.drain(..).filter_map(|waiter| waiter.call(None)).collect()
-            };
-            wakers.into_iter().for_each(Waker::wake);
-        }
-    }
-
-    fn call(&self, place: &Arc<BackendState>, whom: impl Fn(&Waiter) -> bool) {
-        if self.is_empty() {
+    /// Calls the first of those from this number on whom a place suits.
+    fn call_from(&self, number: u64, state: &Arc<BackendState>) {
+        if self.len() == 0 {
             return;
         }
-        // Who has left the line is called before the lock is let go of: a ticket's drop must see
-        // one or the other.
+        // Who is called leaves the line before its lock is let go of: a ticket's drop must see one
+        // or the other.
         let waker = {
             let mut line = self.line();
-            let first = line.iter().position(|waiter| whom(waiter));
-            first.and_then(|first| line.remove(first)).and_then(|first| first.call(Some(place)))
+            let suits = |waiter: &Waiter| {
+                waiter.wants.as_ref().is_none_or(|wants| Arc::ptr_eq(wants, state))
+            };
+            let mut behind = line.waiters.range(number..).map(|(_, waiter)| waiter);
+            let first = behind.find(|waiter| suits(waiter)).map(|waiter| waiter.number);
+            let first = first.and_then(|first| line.waiters.remove(&first));
+            first.and_then(|first| first.call(Called::Place(Arc::clone(state))))
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, VecDeque<Arc<Waiter>>> {
+    /// Something about the backends has changed: everybody is to look again.
+    pub fn call_all(&self) {
+        if self.len() == 0 {
+            return;
+        }
+        let wakers: Vec<Waker> = {
+            let waiters = std::mem::take(&mut self.line().waiters);
+            waiters.into_values().filter_map(|waiter| waiter.call(Called::Look)).collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,34 +135,11 @@ impl Waiter {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it waits for this backend alone.
-    fn wants(&self, state: &Arc<BackendState>) -> bool {
-        self.wants.as_ref().is_some_and(|wants| Arc::ptr_eq(wants, state))
-    }
-
-    fn suits(&self, state: &Arc<BackendState>) -> bool {
-        self.wants.is_none() || self.wants(state)
-    }
-
-    fn call(&self, place: Option<&Arc<BackendState>>) -> Option<Waker> {
+    fn call(&self, why: Called) -> Option<Waker> {
         let mut slot = self.slot();
-        slot.called = true;
-        slot.place = place.cloned();
+        slot.called = Some(why);
         slot.waker.take()
     }
-}
-
-/// What it means that a called waiter has found nothing.
-#[derive(Debug)]
-pub enum Again {
-    /// It was not called, and stands where it stood.
-    InLine,
-    /// It stands before everybody else, and must look once more: what became free before it stood
-    /// there has called nobody.
-    First {
-        /// The backend it was called to.
-        place: Option<Arc<BackendState>>,
-    },
 }
 
 /// A place in the line. Its drop leaves the line, and passes on a call that was not used.
@@ -148,50 +147,47 @@ pub enum Again {
 pub struct Ticket {
     queue: Arc<Queue>,
     waiter: Arc<Waiter>,
-    used: bool,
+    /// Where a place was taken in the end.
+    took: Option<Arc<BackendState>>,
 }
 
 impl Ticket {
     /// Ready when it was called: to look again, for somebody else may have been faster.
     pub fn poll_called(&self, cx: &Context<'_>) -> Poll<()> {
         let mut slot = self.waiter.slot();
-        if slot.called {
+        if slot.called.is_some() {
             return Poll::Ready(());
         }
         slot.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 
-    /// It has looked, and there was no place after all.
-    pub fn again(&self) -> Again {
-        let mut line = self.queue.line();
-        let place = {
-            let mut slot = self.waiter.slot();
-            if !std::mem::take(&mut slot.called) {
-                return Again::InLine;
-            }
-            slot.place.take()
+    /// There was no place after all, or not for this one: waits on where it was in the line, and
+    /// passes the place on to those behind it. As after joining, whoever waits on looks once more.
+    pub fn again(&self) {
+        let called = {
+            let mut line = self.queue.line();
+            line.waiters.insert(self.waiter.number, Arc::clone(&self.waiter));
+            self.waiter.slot().called.take()
         };
-        line.push_front(Arc::clone(&self.waiter));
-        Again::First { place }
+        if let Some(Called::Place(state)) = called {
+            self.queue.call_from(self.waiter.number + 1, &state);
+        }
     }
 
-    /// A place was taken. Gives the backend it was called to, which may be another one.
-    pub fn used(mut self) -> Option<Arc<BackendState>> {
-        self.used = true;
-        self.leave()
-    }
-
-    fn leave(&self) -> Option<Arc<BackendState>> {
-        let mut line = self.queue.line();
-        line.retain(|waiter| !Arc::ptr_eq(waiter, &self.waiter));
-        self.waiter.slot().place.take()
+    /// A place was taken here.
+    pub fn took(mut self, state: &Arc<BackendState>) {
+        self.took = Some(Arc::clone(state));
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let place = self.leave();
+        let called = {
+            let mut line = self.queue.line();
+            line.waiters.remove(&self.waiter.number);
+            self.waiter.slot().called.take()
+        };
         match &self.waiter.wants {
             Some(state) => state.waits_no_more(),
             None => {
@@ -199,8 +195,11 @@ impl Drop for Ticket {
             }
         }
         self.queue.waiting.fetch_sub(1, Ordering::SeqCst);
-        if let Some(place) = place.filter(|_| !self.used) {
-            self.queue.freed(&place);
+        // A place that was kept for this one and not taken is the next one's.
+        if let Some(Called::Place(state)) = called
+            && self.took.as_ref().is_none_or(|took| !Arc::ptr_eq(took, &state))
+        {
+            self.queue.freed(&state);
         }
     }
 }
@@ -237,19 +236,57 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_not_used_is_passed_on() {
-        let (a, _, queue) = states();
+    fn a_place_that_was_not_taken_is_the_next_ones_whom_it_suits() {
+        let (a, b, queue) = states();
         let first = queue.join(Some(&a), 9).unwrap();
+        let of_b = queue.join(Some(&b), 9).unwrap();
         let second = queue.join(Some(&a), 9).unwrap();
         let third = queue.join(Some(&a), 9).unwrap();
         queue.freed(&a);
         drop(first);
-        assert!(called(&second) && !called(&third));
-        assert!(second.used().is_some_and(|place| Arc::ptr_eq(&place, &a)));
+        assert!(!called(&of_b) && called(&second) && !called(&third));
+        second.took(&a);
         assert!(!called(&third));
-        assert_eq!(queue.len(), 1);
-        drop(third);
+        assert_eq!(queue.len(), 2);
+        drop((of_b, third));
         assert!(queue.is_empty() && !queue.anyone() && a.has_room(1, false));
+    }
+
+    #[test]
+    fn who_takes_another_place_than_it_was_called_for_passes_that_one_on() {
+        let (a, b, queue) = states();
+        let any = queue.join(None, 9).unwrap();
+        let of_a = queue.join(Some(&a), 9).unwrap();
+        queue.freed(&a);
+        assert!(called(&any) && !called(&of_a));
+        any.took(&b);
+        assert!(called(&of_a));
+    }
+
+    #[test]
+    fn who_waits_on_keeps_its_place_in_the_line() {
+        let (a, _, queue) = states();
+        let first = queue.join(None, 9).unwrap();
+        let second = queue.join(None, 9).unwrap();
+        queue.call_all();
+        assert!(called(&first) && called(&second));
+        second.again();
+        first.again();
+        assert!(!called(&first) && !called(&second));
+        queue.freed(&a);
+        assert!(called(&first) && !called(&second));
+    }
+
+    #[test]
+    fn a_place_that_does_not_suit_after_all_goes_to_those_behind() {
+        let (a, _, queue) = states();
+        let first = queue.join(None, 9).unwrap();
+        let second = queue.join(None, 9).unwrap();
+        queue.freed(&a);
+        first.again();
+        assert!(!called(&first) && called(&second));
+        second.again();
+        assert!(!called(&first) && !called(&second));
     }
 
     #[test]
@@ -262,24 +299,5 @@ mod tests {
         let third = queue.join(None, 2).unwrap();
         queue.freed(&a);
         assert!(called(&second) && !called(&third));
-        assert!(matches!(second.again(), Again::First { place: Some(_) }));
-        assert!(!called(&second) && matches!(second.again(), Again::InLine));
-        queue.freed(&a);
-        assert!(called(&second) && !called(&third));
-        queue.call_all();
-        assert!(called(&third));
-    }
-    #[test]
-    fn a_call_that_was_not_used_goes_to_somebody_whom_its_place_suits() {
-        let (a, b, queue) = states();
-        let of_a = queue.join(Some(&a), 9).unwrap();
-        let of_b = queue.join(Some(&b), 9).unwrap();
-        let second_of_a = queue.join(Some(&a), 9).unwrap();
-        queue.freed(&a);
-        drop(of_a);
-        assert!(!called(&of_b) && called(&second_of_a));
-        let any = queue.join(None, 9).unwrap();
-        queue.declined(&b);
-        assert!(called(&of_b) && !called(&any));
     }
 }

@@ -79,10 +79,11 @@ fn pool(text: &mut String, nodes: &Nodes, name: &str, now: Timestamp) {
     }
     let mut table = Table::new(HEADER, &[2, 3, 4]);
     for id in ids {
-        let on: Vec<(&str, &BackendSessions)> = shown
+        let on: Vec<On<'_>> = shown
             .iter()
             .filter_map(|(node, pool)| {
-                Some((&*node.node, pool.backends.iter().find(|it| it.id == id)?))
+                let backend = pool.backends.iter().find(|it| it.id == id)?;
+                Some(On { node: &node.node, complete: pool.complete, backend })
             })
             .collect();
         rows(&mut table, &on, complete, nodes.nodes.len() > 1, now);
@@ -100,16 +101,17 @@ fn pool(text: &mut String, nodes: &Nodes, name: &str, now: Timestamp) {
 
 const HEADER: &[&str] = &["BACKEND", "STATE", "SESSIONS", "EXCHANGES", "TUNNELS", "DRAIN"];
 
-/// A backend, and where there are several nodes each of them below it.
-fn rows(
-    table: &mut Table,
-    on: &[(&str, &BackendSessions)],
+/// A backend on one node, and whether that has seen all its sessions.
+struct On<'a> {
+    node: &'a str,
     complete: bool,
-    several: bool,
-    now: Timestamp,
-) {
-    let Some((_, first)) = on.first() else { return };
-    let all = || on.iter().map(|(_, backend)| *backend);
+    backend: &'a BackendSessions,
+}
+
+/// A backend, and where there are several nodes each of them below it.
+fn rows(table: &mut Table, on: &[On<'_>], complete: bool, several: bool, now: Timestamp) {
+    let all = || on.iter().map(|one| one.backend);
+    let Some(first) = all().next() else { return };
     let state =
         if all().all(|it| it.state == first.state) { first.state.clone() } else { "mixed".into() };
     let drains: Vec<&Drain> = all().filter_map(|it| it.drain.as_ref()).collect();
@@ -121,11 +123,11 @@ fn rows(
         out::grouped(all().map(|it| u64::from(it.tunnels)).sum()),
         drain(&drains, all().all(|it| it.empty), now),
     ]);
-    for (node, backend) in on.iter().filter(|_| several) {
+    for On { node, complete, backend } in on.iter().filter(|_| several) {
         table.row([
             format!("  on {node}"),
             backend.state.clone(),
-            count(backend.sessions, backend.exact, complete),
+            count(backend.sessions, backend.exact, *complete),
             out::grouped(backend.exchanges.into()),
             out::grouped(backend.tunnels.into()),
             String::new(),

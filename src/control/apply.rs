@@ -112,6 +112,7 @@ impl<S: ListenerSockets> Control<S> {
         self.sessions.follow(&snapshot, super::unix());
         self.marks.apply(Some(&old), &snapshot);
         super::Keeper::track(&snapshot);
+        came_up(&old, &snapshot);
         self.resolver.follow(&snapshot);
         self.supervisor.follow(&snapshot);
         let deadline = Instant::now() + FIRST_VERDICTS;
@@ -127,6 +128,9 @@ impl<S: ListenerSockets> Control<S> {
         self.loader.applied(&snapshot);
         *lock(&self.facts.loaded) = Arc::new(loaded);
         self.facts.current.publish(Arc::clone(&snapshot));
+        super::Keeper::rename(&snapshot);
+        // Anew, by the file that holds now.
+        self.marks.apply(None, &snapshot);
         snapshot.pools.iter().for_each(|pool| pool.state.queue.call_all());
         let bound = self.sockets.commit(prepared);
         *lock(&self.facts.bound) = bound;
@@ -219,6 +223,20 @@ fn would_interrupt(old: &Snapshot, new: &Snapshot) -> bool {
     })
 }
 
+/// Backends that the file takes back into service are well from now on.
+fn came_up(old: &Snapshot, new: &Snapshot) {
+    for pool in &new.pools {
+        let Some(before) = old.pool(&pool.name) else { continue };
+        for member in &pool.members {
+            let was = before.member(&member.backend.id).map(|member| member.backend.standing());
+            let is = member.backend.standing();
+            if is == Standing::Open && was.is_some_and(|was| was != Standing::Open) {
+                member.backend.state.came_up(super::unix());
+            }
+        }
+    }
+}
+
 /// Backends that leave the file while visitors are bound to them, one a line.
 fn left_bound(old: &Snapshot, new: &Snapshot) -> Vec<String> {
     let now = super::unix();
@@ -228,8 +246,12 @@ fn left_bound(old: &Snapshot, new: &Snapshot) -> Vec<String> {
             let Some(seat) = &member.seat else { continue };
             let tally = pool.state.sessions.tally(seat, now);
             let state = &member.backend.state;
+            let id = &member.backend.id;
             let heir = new.pool(&pool.name).and_then(|pool| {
-                pool.members.iter().find(|heir| Arc::ptr_eq(&heir.backend.state, state))
+                let same = |heir: &&crate::snapshot::Member| {
+                    Arc::ptr_eq(&heir.backend.state, state) || heir.backend.id == *id
+                };
+                pool.members.iter().find(same)
             });
             let becomes = match heir {
                 Some(heir) if heir.backend.ghost => "it drains as a ghost",

@@ -45,8 +45,8 @@ impl Maintenance {
         for mistake in &says.mistakes {
             problems.insert(mistake.to_string());
             // The file is still there, so what it drains stays so.
-            if let Some((_, named)) = mistake.target.as_ref().and_then(|it| self.applied.get(it)) {
-                wanted.extend(named.iter().cloned());
+            if let Some(target) = &mistake.target {
+                wanted.extend(self.drained_for(target, marks));
             }
         }
         for touched in says.touched {
@@ -54,6 +54,8 @@ impl Maintenance {
             let named = match marks.targets(&target, snapshot) {
                 Ok(named) => named.into_iter().collect::<BTreeSet<_>>(),
                 Err(refusal) => {
+                    // A name that does not resolve at the moment is no reason to lift anything.
+                    wanted.extend(self.drained_for(&touched.target, marks));
                     problems.insert(refusal.title);
                     continue;
                 }
@@ -66,7 +68,7 @@ impl Maintenance {
             let mut done: BTreeSet<Named> = named.iter().filter(|one| had(one)).cloned().collect();
             for one in new {
                 // After a restart marks are as they were left.
-                if !self.looked && marks.has_state(&one) {
+                if !self.looked && marks.named_by(WHO).contains(&one) {
                     done.insert(one);
                     continue;
                 }
@@ -89,6 +91,21 @@ impl Maintenance {
         }
         self.looked = true;
         self.tell(problems);
+    }
+
+    /// What a file that says nothing useful now has drained before: for an address after a restart,
+    /// whatever this folder has drained, for nobody knows what it matched.
+    fn drained_for(&self, target: &Target, marks: &Marks) -> BTreeSet<Named> {
+        if let Some((_, named)) = self.applied.get(target) {
+            return named.clone();
+        }
+        let all = marks.named_by(WHO).into_iter();
+        match target {
+            Target::Address(_) => all.collect(),
+            Target::Backend { pool, id } => {
+                all.filter(|named| named.pool == *pool && named.backend == *id).collect()
+            }
+        }
     }
 
     /// Each problem is told of once, and again when it comes back.

@@ -103,7 +103,10 @@ impl<S: ListenerSockets> Control<S> {
         let mut sessions = Keeper::load(loader.state.clone());
         sessions.follow(&compiled.snapshot, unix());
         marks.apply(None, &compiled.snapshot);
+        Keeper::rename(&compiled.snapshot);
         Keeper::track(&compiled.snapshot);
+        // Unless this is on the disk, a kill in the first seconds would leave nothing.
+        sessions.save(&compiled.snapshot, false, unix());
         compiled.publish_certificates();
         lock(&loader.registry).adopt(&compiled.snapshot, std::time::Instant::now());
         loader.applied(&compiled.snapshot);
@@ -139,7 +142,8 @@ impl<S: ListenerSockets> Control<S> {
     pub async fn run(mut self, events: mpsc::Receiver<Event>) -> Ended {
         let ended = self.serve(events).await;
         let snapshot = self.facts.current.load();
-        self.sessions.save(&snapshot, true, unix());
+        // Where somebody is cut off, workers may still serve others for a moment.
+        self.sessions.save(&snapshot, ended == Ended::Drained, unix());
         ended
     }
 

@@ -13,8 +13,6 @@ use crate::snapshot::registry::{BackendName, Registry};
 use crate::snapshot::{Pool, Snapshot};
 
 const FILE: &str = "backends.json";
-/// Renamed backends that are remembered, each with its latest so many former ids.
-const MOST_FORMER: usize = 16;
 
 /// Backends that have left the file while somebody may be bound to them, and former ids of those
 /// that are still there. Kept in the state folder.
@@ -41,6 +39,8 @@ struct GhostText {
     id: String,
     host: String,
     port: u16,
+    #[serde(default)]
+    max_requests: u32,
     /// Unix seconds.
     until: u32,
 }
@@ -128,11 +128,11 @@ impl Remains {
         }
         for member in snapshot.pools.iter().flat_map(|pool| &pool.members) {
             if !member.former.is_empty() {
-                let latest = member.former.iter().rev().take(MOST_FORMER).rev();
+                let former = member.former.iter();
                 renamed.push(Renamed {
                     pool: member.backend.pool.to_string(),
                     id: member.backend.id.to_string(),
-                    former: latest.map(|hash| format!("{hash:016x}")).collect(),
+                    former: former.map(|hash| format!("{hash:016x}")).collect(),
                 });
             }
         }
@@ -195,6 +195,7 @@ fn ghost_of(pool: &Pool, member: &crate::snapshot::Member) -> Ghost {
         pool: Arc::clone(&pool.name),
         id: Arc::clone(&member.backend.id),
         address: member.backend.address.clone(),
+        max_requests: member.backend.max_requests,
         until: 0,
     }
 }
@@ -209,6 +210,7 @@ impl GhostText {
                 AddressHost::Name(name) => name.to_string(),
             },
             port: ghost.address.port,
+            max_requests: ghost.max_requests,
             until: ghost.until,
         }
     }
@@ -222,6 +224,7 @@ impl GhostText {
             pool: self.pool.as_str().into(),
             id: self.id.as_str().into(),
             address: Address { host, port: self.port },
+            max_requests: self.max_requests,
             until: self.until,
         }
     }

@@ -35,7 +35,14 @@ impl Keeper {
     /// Reads what an earlier process has saved. What cannot be used is told of: counts are then
     /// incomplete until the idle time has passed, and say so.
     pub(super) fn load(state: StateDir) -> Self {
-        let saved = match state.read_bytes(FILE) {
+        let read = state.read_bytes(FILE);
+        // What it says is complete only once: this process may serve somebody and die before it
+        // has written its own.
+        if let Err(error) = state.remove(FILE) {
+            tracing::warn!(%error, "{FILE} cannot be replaced: sessions are counted anew");
+            return Self::with(state, HashMap::new());
+        }
+        let saved = match read {
             Ok(None) => HashMap::new(),
             Ok(Some(bytes)) => sections(&bytes).unwrap_or_else(|| {
                 tracing::warn!("{FILE} cannot be used: sessions are counted anew");
@@ -46,6 +53,10 @@ impl Keeper {
                 HashMap::new()
             }
         };
+        Self::with(state, saved)
+    }
+
+    fn with(state: StateDir, saved: HashMap<u64, Vec<u8>>) -> Self {
         let next_save = Instant::now() + SAVE_EVERY;
         Self {
             state,
@@ -57,6 +68,19 @@ impl Keeper {
         }
     }
 
+    /// A generation is in force: its renamed backends take their visitors' seats along.
+    pub(super) fn rename(snapshot: &Snapshot) {
+        for pool in &snapshot.pools {
+            for member in &pool.members {
+                if let Some(seat) = &member.seat
+                    && seat.backend() != member.backend.name
+                {
+                    pool.state.sessions.rename(seat.backend(), member.backend.name);
+                }
+            }
+        }
+    }
+
     /// A generation is coming into force (`now`: Unix seconds): its pools get back the counts that
     /// were saved, and learn what changed about them.
     pub(super) fn follow(&mut self, snapshot: &Snapshot, now: u32) {
@@ -64,12 +88,7 @@ impl Keeper {
             let name = name_hash(&pool.name);
             let sessions = &pool.state.sessions;
             if let Some(sticky) = &pool.sticky {
-                sessions.set_idle(sticky.idle(), now);
-            }
-            for member in &pool.members {
-                for former in &member.former {
-                    sessions.rename(*former, member.backend.name);
-                }
+                sessions.set_idle(sticky.longest(), now);
             }
             if self.known.insert(name)
                 && let Some(saved) = self.saved.remove(&name)

@@ -122,6 +122,18 @@ impl StateDir {
         }
     }
 
+    /// Removes a file that may not be there.
+    ///
+    /// # Errors
+    /// Where it is there and stays.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        let Some(folder) = &self.path else { return Ok(()) };
+        match fs::remove_file(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Replaces a file as a whole, mode 0600, or does nothing without a folder. With `durable` it
     /// is on the disk when this returns.
     ///

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, BackendState};
 use crate::net::clock;
 use crate::snapshot::choice::{Choice, Selected, Visitor};
 use crate::snapshot::{Forward, Listener, Pool, Route};
@@ -36,20 +36,27 @@ pub(super) struct Asked<'a> {
     pub(super) client: Client,
     /// The connection carries one client's requests only.
     pub(super) alone: bool,
+    /// The pool of its route that it had to leave.
+    pub(super) left: Option<&'a Pool>,
+    /// Siblings may join the session that begins here, and it ends with this exchange.
+    pub(super) offered: bool,
     pub(super) visitor: Visitor,
     pub(super) outbound: Outbound,
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        // Answered, failed or given up by the client: nobody joins it any more.
-        if let Some(scope) = self.offers() {
+        // Answered, failed or given up by the client: nobody joins it any more. A sibling that has
+        // joined ends it by its answer only.
+        if self.offered
+            && let Some(scope) = self.offers()
+        {
             self.peer.answered(scope);
         }
     }
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
     pub(super) async fn answer(
         &mut self,
         record: &mut Record,
@@ -75,22 +82,35 @@ impl Asked<'_> {
                 Ok(Selected::Now(choice)) => choice,
                 Ok(Selected::Wait(at)) => {
                     let left = waits.total.map(|limit| limit.saturating_sub(record.elapsed()));
-                    let turn = waiting.turn(self.pool, at, left).await;
+                    if waiting.stand(self.pool, at)
+                        && let Some(place) = self.place(&attempts)
+                    {
+                        self.pool.state.queue.freed(place);
+                    }
+                    let turn = waiting.turn(self.pool, left).await;
                     record.queued(waiting.waited());
-                    self.came(turn, at, &mut waiting)?;
-                    continue;
+                    if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
+                        continue;
+                    }
+                    match self.came(turn, at, &mut waiting) {
+                        Ok(()) => continue,
+                        Err(reason) => return Err(self.refuse(reason, last, record)),
+                    }
                 }
-                // Nobody else is left: what was tried tells more than that.
-                Err(reason) => return Err(last.unwrap_or_else(|| reason.into())),
+                Err(reason) => return Err(self.refuse(reason, last, record)),
             };
             let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
             let backend = &member.backend;
-            let Some(in_flight) = backend.state.begin(backend.max_requests) else {
+            // An operator's look is no load to speak of.
+            let look = matches!(self.visitor.presented, Presented::Look(_));
+            let most = if look { 0 } else { backend.max_requests };
+            let Some(in_flight) = backend.state.begin(most) else {
                 // Somebody was faster; now it is full for us, too.
                 self.visitor.called = false;
                 continue;
             };
             waiting.done(self.pool, backend);
+            self.visitor.called = false;
             // Only now that there is somebody to ask.
             if let Some((reason, sent)) = owed.take()
                 && !self.afford(reason, sent)
@@ -111,6 +131,7 @@ impl Asked<'_> {
                     return tunnel::begin(reply, upgrade, &shape, idle, record);
                 }
                 Ok(mut reply) => {
+                    self.offered |= self.visitor.join.is_some();
                     if let Some(missed) = self.unwanted(&mut reply, &mut attempts, &choice) {
                         last = Some(missed);
                         continue;
@@ -119,7 +140,10 @@ impl Asked<'_> {
                 }
                 Err(missed) => missed,
             };
-            self.unwell(&member.backend, &missed);
+            let over = waits.total.is_some_and(|limit| record.elapsed() >= limit);
+            if !over {
+                self.unwell(&member.backend, &missed);
+            }
             let bound = choice.seen.is_some_and(|seen| seen.member == choice.member);
             let verdict =
                 attempts.after(missed.failed, &self.outbound.method, choice.member, bound);
@@ -147,22 +171,50 @@ impl Asked<'_> {
         if !none_left || !attempts.tried.is_empty() || self.visitor.evicted.is_some() {
             return selected;
         }
-        let Some(other) = self.forward.another(self.pool, self.visitor.fresh) else {
-            return selected;
+        // Parallel requests of one session are to find the same one.
+        let session = match self.visitor.presented {
+            Presented::Value(value) => value,
+            _ => self.visitor.token().map_or(self.visitor.fresh, |token| token.session),
         };
-        if let Some(token) = self.visitor.token() {
-            self.pool.state.sessions.forget(token.session);
-        }
+        let Some(other) = self.forward.another(self.pool, session) else { return selected };
+        self.left = Some(self.pool);
         self.pool = other;
-        self.visitor.evicted = Some(MoveCause::Down);
+        self.visitor.evicted = Some(match selected {
+            Err(Reason::NoBackendAdmin) => MoveCause::Maint,
+            Err(Reason::NoBackendEmpty) => MoveCause::Removed,
+            _ => MoveCause::Down,
+        });
         record.forwarded(other);
         select(self)
     }
 
+    /// A place that would do now, were it our turn.
+    fn place(&self, attempts: &Attempts) -> Option<&'a Arc<BackendState>> {
+        let visitor = Visitor { called: true, ..self.visitor };
+        let selected = local::position(self.pool, |cursor, _| {
+            self.pool.select(self.sticky, &visitor, &attempts.tried, cursor)
+        });
+        let Ok(Selected::Now(choice)) = selected else { return None };
+        self.pool.members.get(choice.member).map(|member| &member.backend.state)
+    }
+
+    /// Nobody is left to ask. What was tried tells more than that, but for a session that is
+    /// refused rather than moved.
+    fn refuse(&self, reason: Reason, last: Option<Failure>, record: &mut Record) -> Failure {
+        if self.sticky.is_some() && reason.refuses_session() {
+            record.session_refused(self.visitor.word(reason));
+        }
+        let strict = reason == Reason::SessionBackendDown
+            && !matches!(self.visitor.presented, Presented::Look(_));
+        match last {
+            Some(last) if !strict => last,
+            _ => reason.into(),
+        }
+    }
+
     /// What a turn in the queue, or the end of the wait for one, means for the next choice.
     fn came(&mut self, turn: Turn, at: Option<usize>, waiting: &mut Waiting) -> Result<(), Reason> {
-        let bound =
-            self.visitor.token().is_some() || matches!(self.visitor.presented, Presented::Value(_));
+        let bound = !matches!(self.visitor.presented, Presented::None | Presented::Invalid);
         match turn {
             Turn::Come => self.visitor.called = waiting.has_ticket(),
             // It has waited for its own backend: this once another one will do.
@@ -249,6 +301,8 @@ impl Asked<'_> {
             choice,
             issue,
             joined: self.visitor.join.is_some(),
+            moved_from: self.left,
+            preflight,
             https: self.client.https,
             now: self.visitor.now,
             body,
@@ -266,11 +320,11 @@ impl Asked<'_> {
         offers.then(|| sticky.domain())
     }
 
-    fn offer(&self, choice: &Choice) {
+    fn offer(&mut self, choice: &Choice) {
         if let Issue::Bind(token) = choice.issue
             && let Some(scope) = self.offers()
         {
-            self.peer.offer(scope, token);
+            self.offered |= self.peer.offer(scope, token);
         }
     }
 }

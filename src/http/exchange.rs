@@ -123,7 +123,7 @@ async fn run(
     let sticky = target.sticky().map(AsRef::as_ref);
     let alone = !listener.trusted.contains(peer.address.ip());
     let visitor = visitor::read(head, seen, sticky, peer, client, (record.now(), alone));
-    let pool = target.choose(visitor.token(), visitor.fresh).ok_or(Reason::Internal)?;
+    let pool = target.choose(&visitor).ok_or(Reason::Internal)?;
     record.forwarded(pool);
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
     let way = Way { admitted: &admitted, seen, route, listener, peer, client };
@@ -137,6 +137,8 @@ async fn run(
         peer,
         client,
         alone,
+        left: None,
+        offered: false,
         visitor,
         outbound,
     };

@@ -129,14 +129,18 @@ impl Peer {
         joins.iter().find(|join| join.scope == scope).map(|join| join.token)
     }
 
-    /// Siblings may join this session until `answered`.
-    pub(super) fn offer(&self, scope: u64, token: Token) {
+    /// Siblings may join this session until `answered`. True where this one began it.
+    pub(super) fn offer(&self, scope: u64, token: Token) -> bool {
         let mut joins = self.joins.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(join) = joins.iter_mut().find(|join| join.scope == scope) {
             join.token = token;
-        } else if joins.len() < MOST_JOINS {
+            return false;
+        }
+        let begins = joins.len() < MOST_JOINS;
+        if begins {
             joins.push(Join { scope, token });
         }
+        begins
     }
 
     /// The first answer is here: its cookie will speak for the session from now on.

@@ -12,8 +12,9 @@ use http::{HeaderValue, Method, StatusCode, Uri, Version};
 use crate::net::clock;
 use crate::snapshot::choice::{Seen, Told};
 use crate::snapshot::{Listener, Member, Pool, Route};
-use crate::sticky::{Issue, count};
-use crate::telemetry::counters::{Class, StickyOutcome};
+use crate::sticky::Issue;
+use crate::sticky::count::{self, Seat};
+use crate::telemetry::counters::{Class, StickyOutcome, StickyToken};
 use crate::telemetry::reason::Reason;
 
 use super::failure::Failure;
@@ -53,6 +54,9 @@ pub struct Record {
     told: Option<Told>,
     /// The session that it belongs to.
     seen: Option<Seen>,
+    /// Whether its client has brought it back.
+    returned: bool,
+    moved_before: bool,
     /// When that was last told to the pool: milliseconds on the worker's clock.
     seen_at: u64,
     queue: Duration,
@@ -69,8 +73,6 @@ pub struct Record {
     complete: bool,
     tunnel: bool,
     issued: bool,
-    /// Its session was on this backend before: where it is moved, a sibling has done that.
-    was_there: bool,
 }
 
 impl Record {
@@ -101,6 +103,8 @@ impl Record {
             attempts: 0,
             told: None,
             seen: None,
+            returned: false,
+            moved_before: false,
             seen_at: 0,
             queue: Duration::ZERO,
             upload: None,
@@ -115,7 +119,6 @@ impl Record {
             complete: false,
             tunnel: false,
             issued: false,
-            was_there: false,
         }
     }
 
@@ -198,7 +201,7 @@ impl Record {
         self.bytes_out += u64::try_from(bytes).unwrap_or(u64::MAX);
         // A long transfer keeps its session alive.
         if self.seen.is_some() && clock::now().saturating_sub(self.seen_at) > SEEN_EVERY {
-            self.touch();
+            self.alive();
         }
     }
 
@@ -254,7 +257,8 @@ impl Record {
     fn bond(&self) -> Option<Bond> {
         let (seen, pool) = (self.seen?, self.pool()?);
         let seat = Arc::clone(pool.members.get(seen.member)?.seat.as_ref()?);
-        Some(Bond { state: Arc::clone(&pool.state), seat, session: seen.session })
+        let (state, returned) = (Arc::clone(&pool.state), self.returned);
+        Some(Bond { state, seat, session: seen.session, returned })
     }
 
     /// The client, where it is not the peer.
@@ -285,20 +289,46 @@ impl Record {
         }
     }
 
-    /// The session that this exchange belongs to is alive. False where it was on this backend
-    /// before: a sibling may have moved it.
-    pub fn seen(&mut self, seen: Seen) -> bool {
+    /// The session that this exchange belongs to has come back, and what that was to the pool.
+    pub fn seen(&mut self, seen: Seen) -> Option<count::Seen> {
         self.seen = Some(seen);
-        let known = matches!(self.touch(), Some(count::Seen::Again { .. }));
-        self.was_there = known;
-        !known
+        self.returned = true;
+        self.seen_at = clock::now();
+        let (pool, seat) = self.seat(seen)?;
+        Some(pool.state.sessions.touch(seen.session, seat, clock::unix()))
     }
 
-    fn touch(&mut self) -> Option<count::Seen> {
+    /// A session begins by this exchange: it does not count before it comes back, but what it has
+    /// open keeps it alive.
+    pub fn begun(&mut self, seen: Seen) {
+        self.seen = Some(seen);
         self.seen_at = clock::now();
-        let (seen, pool) = (self.seen?, self.pool()?);
-        let seat = pool.members.get(seen.member)?.seat.as_deref()?;
-        Some(pool.state.sessions.touch(seen.session, seat, clock::unix()))
+    }
+
+    /// A sibling has moved the visitor already.
+    pub fn moved_before(&mut self) {
+        self.moved_before = true;
+    }
+
+    /// The session was refused, before any backend was asked.
+    pub fn session_refused(&mut self, token: StickyToken) {
+        let outcome = StickyOutcome::Refused;
+        self.told = Some(Told { token, outcome, cause: None });
+    }
+
+    /// The session is still alive, wherever it is by now.
+    fn alive(&mut self) {
+        self.seen_at = clock::now();
+        if let Some(seen) = self.seen
+            && let Some((pool, seat)) = self.seat(seen)
+        {
+            pool.state.sessions.alive(seen.session, seat, self.returned, clock::unix());
+        }
+    }
+
+    fn seat(&self, seen: Seen) -> Option<(&Pool, &Seat)> {
+        let pool = self.pool()?;
+        Some((pool, pool.members.get(seen.member)?.seat.as_deref()?))
     }
 }
 
@@ -311,7 +341,7 @@ impl Drop for Record {
         }
         let total = self.started.elapsed();
         if self.seen.is_some() && clock::now().saturating_sub(self.seen_at) > SEEN_EVERY {
-            self.touch();
+            self.alive();
         }
         if !self.answered {
             // hyper has dropped the exchange: nobody waits for its answer any more, or we are at

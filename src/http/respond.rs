@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Response, StatusCode, Version};
 
-use crate::snapshot::choice::Choice;
+use crate::snapshot::choice::{self, Choice};
 use crate::snapshot::{OnCacheable, Pool};
-use crate::sticky::{Issue, Stickiness, explicit_freshness, is_publicly_cacheable};
+use crate::sticky::{Issue, Stickiness, count, explicit_freshness, is_publicly_cacheable};
+use crate::telemetry::counters::MoveCause;
 use crate::telemetry::reason::Reason;
 
 use super::attempt::Reply;
@@ -30,6 +31,10 @@ pub struct Shape<'a> {
     pub choice: &'a Choice,
     /// What the choice of the backend means for the visitor.
     pub issue: Issue,
+    /// The pool of the route that the visitor had to leave, if it had one.
+    pub moved_from: Option<&'a Pool>,
+    /// Whether it is a CORS preflight, which says nothing about a session.
+    pub preflight: bool,
     /// Whether a sibling has begun the session that this answer speaks of.
     pub joined: bool,
     /// Whether the client came by https.
@@ -81,12 +86,22 @@ pub fn session(
 ) {
     let Some(sticky) = shape.sticky else { return };
     let written = bind(headers, status, sticky, shape);
-    let holds =
-        written || shape.issue == Issue::Nothing || matches!(shape.issue, Issue::Refresh(_));
+    let holds = match shape.issue {
+        // Where nothing has to be written, a backend that cannot serve is still nobody's home.
+        Issue::Nothing => !shape.preflight && !unable(status),
+        Issue::Refresh(_) => true,
+        Issue::Bind(_) | Issue::Move(_) => written,
+    };
     record.session(&shape.issue, written, shape.joined);
     let (pool, choice) = (shape.pool, shape.choice);
     let sessions = &pool.state.sessions;
+    if let Issue::Bind(token) = shape.issue
+        && written
+    {
+        record.begun(choice::Seen { session: token.session, member: choice.member });
+    }
     if sticky.learns()
+        && !unable(status)
         && let Some(made) = visitor::made(headers, sticky.by())
         && let Some(seat) = pool.members.get(choice.member).and_then(|m| m.seat.as_deref())
     {
@@ -95,11 +110,30 @@ pub fn session(
     if !holds {
         return;
     }
-    // Of parallel requests with the same token one moves the session.
-    let first = choice.seen.is_none_or(|seen| record.seen(seen));
-    if first && let Some(left) = choice.sent_off.and_then(|index| pool.members.get(index)) {
+    let Some(seen) = choice.seen else { return };
+    // Of several requests that brought the old cookie one has moved the visitor.
+    let first = !matches!(record.seen(seen), Some(count::Seen::Again { .. }));
+    if !choice.moves() {
+        return;
+    }
+    if let Some(left) = shape.moved_from {
+        left.state.sessions.forget(seen.session);
+    }
+    if !first {
+        record.moved_before();
+        return;
+    }
+    if choice.told.and_then(|told| told.cause) == Some(MoveCause::Rebalance) {
+        pool.state.count_move();
+    }
+    if let Some(left) = choice.sent_off.and_then(|index| pool.members.get(index)) {
         left.backend.state.drain.count_moved();
     }
+}
+
+/// A backend that cannot serve yet, or not any more, is nobody's home.
+fn unable(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Writes the session's cookie, if there is one to write and the answer may carry it.
@@ -114,9 +148,7 @@ pub fn bind(
     if status == StatusCode::NOT_MODIFIED {
         return false;
     }
-    // A backend that cannot serve yet, or not any more, is nobody's home.
-    let unable = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE);
-    if unable && matches!(shape.issue, Issue::Bind(_) | Issue::Move(_)) {
+    if unable(status) && matches!(shape.issue, Issue::Bind(_) | Issue::Move(_)) {
         return false;
     }
     let cache_control = || headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes);

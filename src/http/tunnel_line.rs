@@ -53,13 +53,16 @@ pub(super) struct Bond {
     pub(super) state: Arc<PoolState>,
     pub(super) seat: Arc<Seat>,
     pub(super) session: u64,
+    /// Whether its client has brought it back.
+    pub(super) returned: bool,
 }
 
 impl TunnelLine {
     /// The session is alive for as long as its tunnel is.
     pub(super) fn alive(&self) {
         if let Some(bond) = &self.session {
-            bond.state.sessions.touch(bond.session, &bond.seat, clock::unix());
+            let sessions = &bond.state.sessions;
+            sessions.alive(bond.session, &bond.seat, bond.returned, clock::unix());
         }
     }
 

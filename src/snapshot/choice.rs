@@ -2,6 +2,7 @@
 
 use crate::sticky::{Issue, Presented, Token};
 use crate::telemetry::counters::{MoveCause, StickyOutcome, StickyToken};
+use crate::telemetry::reason::Reason;
 
 /// Who asks for a backend.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +26,26 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// The token that it brought, or that a sibling is about to be given.
+    /// The token in force that it brought, or that a sibling is about to be given.
     pub fn token(&self) -> Option<&Token> {
         match &self.presented {
-            Presented::Valid(token) | Presented::Expired(token) | Presented::Look(token) => {
-                Some(token)
+            Presented::Valid(token) | Presented::Look(token) => Some(token),
+            Presented::None | Presented::Invalid => self.join.as_ref(),
+            Presented::Expired(_) | Presented::Value(_) => None,
+        }
+    }
+
+    /// What its token is called where it is refused for this reason.
+    pub fn word(&self, reason: Reason) -> StickyToken {
+        match (reason, &self.presented) {
+            (Reason::SessionBackendDown, _) => StickyToken::Down,
+            (Reason::SessionBackendFull, _) => StickyToken::Full,
+            (_, Presented::None) => StickyToken::None,
+            (_, Presented::Expired(_)) => StickyToken::Expired,
+            (_, Presented::Invalid) => StickyToken::Invalid,
+            (_, Presented::Valid(_) | Presented::Look(_) | Presented::Value(_)) => {
+                StickyToken::Full
             }
-            Presented::None | Presented::Invalid | Presented::Value(_) => self.join.as_ref(),
         }
     }
 }
@@ -59,6 +73,13 @@ pub struct Choice {
     pub seen: Option<Seen>,
     /// The backend that a drain sends it away from, by index.
     pub sent_off: Option<usize>,
+}
+
+impl Choice {
+    /// Whether it moves a visitor.
+    pub fn moves(&self) -> bool {
+        self.told.is_some_and(|told| told.outcome == StickyOutcome::Moved)
+    }
 }
 
 /// A session that a request belongs to.

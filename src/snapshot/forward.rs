@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::sticky::{Stickiness, Token};
+use crate::sticky::{Presented, Stickiness, Token};
 
 use super::Pool;
+use super::choice::Visitor;
 
 /// A route's pools, and how it keeps visitors.
 #[derive(Debug)]
@@ -40,26 +41,37 @@ impl Forward {
     }
 
     /// The pool for a visitor: the one its token names, whatever the weights are now; else one
-    /// drawn by weight from those that can serve. `random`: a number to draw with.
-    pub fn choose(&self, token: Option<&Token>, random: u64) -> Option<&Arc<Pool>> {
+    /// drawn by weight from those that can serve, by its value if it has one.
+    pub fn choose(&self, visitor: &Visitor) -> Option<&Arc<Pool>> {
         match &*self.shares {
             [only] => Some(&only.pool),
             shares => {
-                let bound = token
-                    .and_then(|token| shares.iter().find(|share| share.pool.hash == token.pool));
+                let of = |token: &Token| shares.iter().find(|it| it.pool.hash == token.pool);
+                let bound = match &visitor.presented {
+                    // An old cookie holds while its session is known to be alive.
+                    Presented::Expired(token) => of(token).filter(|share| {
+                        share.pool.state.sessions.find(token.session, visitor.now).is_some()
+                    }),
+                    _ => visitor.token().and_then(of),
+                };
+                let number = match visitor.presented {
+                    Presented::Value(value) => value,
+                    _ => visitor.fresh,
+                };
                 let drawn = || {
-                    draw(shares, random, |share| share.pool.usable() > 0)
-                        .or_else(|| draw(shares, random, |_| true))
+                    draw(shares, number, |share| share.pool.usable() > 0)
+                        .or_else(|| draw(shares, number, |_| true))
                 };
                 bound.or_else(drawn).or_else(|| shares.first()).map(|share| &share.pool)
             }
         }
     }
 
-    /// Another pool that can serve, for a visitor whose own cannot.
-    pub fn another(&self, than: &Pool, random: u64) -> Option<&Arc<Pool>> {
+    /// Another pool that can serve, for a visitor whose own cannot. `session`: the same one for
+    /// all its requests.
+    pub fn another(&self, than: &Pool, session: u64) -> Option<&Arc<Pool>> {
         let can = |share: &Share| share.pool.slot != than.slot && share.pool.usable() > 0;
-        draw(&self.shares, random, can).map(|share| &share.pool)
+        draw(&self.shares, session, can).map(|share| &share.pool)
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Ghost {
     pub id: Arc<str>,
     /// Where it listens.
     pub address: Address,
+    /// Requests at once; 0: no limit.
+    pub max_requests: u32,
     /// When its time is over, in Unix seconds.
     pub until: u32,
 }

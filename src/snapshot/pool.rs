@@ -98,7 +98,11 @@ impl Pool {
     pub fn is_drained(&self, member: &Member, now: u32) -> bool {
         let state = &member.backend.state;
         let idle = state.in_flight() == 0 && state.tunnels() == 0;
-        idle && member.seat.as_ref().is_none_or(|seat| self.state.sessions.is_empty(seat, now))
+        idle && match &member.seat {
+            Some(seat) => self.state.sessions.is_empty(seat, now),
+            // One of more backends than can be counted.
+            None => self.sticky.is_none(),
+        }
     }
 
     /// Backends that take anybody.

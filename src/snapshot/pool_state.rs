@@ -21,8 +21,8 @@ pub struct PoolState {
 
 impl PoolState {
     /// Of a pool that has served nobody yet.
-    pub fn new(sessions: Sessions, learns: bool) -> Self {
-        Self { sessions, learns, queue: Arc::default(), moves: AtomicU32::new(0) }
+    pub fn new(sessions: Sessions, learns: bool, queue: Arc<Queue>) -> Self {
+        Self { sessions, learns, queue, moves: AtomicU32::new(0) }
     }
 
     /// Allows so many moves in the period that begins.
@@ -30,9 +30,14 @@ impl PoolState {
         self.moves.store(moves, Ordering::Relaxed);
     }
 
-    /// Takes one of the moves of this period.
-    pub fn take_move(&self) -> bool {
+    /// Whether a session may still be moved in this period.
+    pub fn may_move(&self) -> bool {
+        self.moves.load(Ordering::Relaxed) > 0
+    }
+
+    /// One was moved.
+    pub fn count_move(&self) {
         let one_less = |moves: u32| moves.checked_sub(1);
-        self.moves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+        let _ = self.moves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::BackendState;
+use crate::sticky::count::Seat;
 use crate::telemetry::counters::{
     BackendCounters, ListenerCounters, PerWorker, PoolCounters, RouteCounters,
 };
@@ -44,6 +45,8 @@ pub struct Kept {
     pub wire: Wire,
     /// Hashes of its former ids.
     pub former: Vec<u64>,
+    /// Where its visitors are counted.
+    pub seat: Option<Arc<Seat>>,
 }
 
 #[derive(Debug)]
@@ -184,6 +187,7 @@ impl Registry {
                         tls: pool.tls.as_ref().map_or_else(String::new, |t| t.key().to_owned()),
                     },
                     former: member.former.to_vec(),
+                    seat: member.seat.clone(),
                 };
                 let counters = Arc::clone(&member.counters);
                 keep(&mut self.backend_series, name.clone(), counters, member.slot);

@@ -1,11 +1,12 @@
 //! Who goes where: one attempt's visitor, and the pool as it is at this moment.
 
 mod bond;
+mod offer;
 mod share;
 mod value;
 
 use crate::backend::{Backend, Standing};
-use crate::balance::{Candidates, Cursor, rendezvous};
+use crate::balance::{Candidates as _, Cursor, rendezvous};
 use crate::sticky::{By, Issue, OnDown, OnFull, Presented, Stickiness, Token};
 use crate::telemetry::counters::{MoveCause, StickyOutcome, StickyToken};
 use crate::telemetry::reason::Reason;
@@ -13,6 +14,7 @@ use crate::telemetry::reason::Reason;
 use super::choice::{Choice, Seen, Selected, Told, Tried, Visitor};
 use super::pool::{Member, Pool};
 use bond::Bond;
+use offer::Offer;
 use share::{Below, Shares};
 
 impl Pool {
@@ -74,45 +76,6 @@ struct View<'a> {
 struct Kept<'a> {
     view: View<'a>,
     sticky: &'a Stickiness,
-}
-
-/// Those that a choice is made from.
-struct Offer<'a> {
-    view: View<'a>,
-    except: Option<usize>,
-    /// Those below this limit of sessions; 0: all.
-    sessions: u32,
-    /// Those with a place free; otherwise all.
-    room: bool,
-    /// Those that anybody may go to; otherwise those that drain, too.
-    draining: bool,
-}
-
-impl Candidates for Offer<'_> {
-    fn len(&self) -> usize {
-        self.view.pool.members.len()
-    }
-
-    fn weight(&self, index: usize) -> u32 {
-        self.view.pool.members.get(index).map_or(0, |member| member.backend.effective_weight())
-    }
-
-    fn in_flight(&self, index: usize) -> u32 {
-        self.view.pool.members.get(index).map_or(0, |member| member.backend.state.in_flight())
-    }
-
-    fn eligible(&self, index: usize) -> bool {
-        let Some(member) = self.view.pool.members.get(index) else { return false };
-        let fits = match member.backend.standing() {
-            Standing::Open => true,
-            Standing::BoundOnly => self.draining && self.weight(index) > 0,
-            _ => false,
-        };
-        fits && self.except != Some(index)
-            && !self.view.tried.has(index)
-            && (!self.room || member.backend.has_room(self.view.visitor.called))
-            && (self.sessions == 0 || !self.view.is_crowded(member, self.sessions))
-    }
 }
 
 impl<'a> View<'a> {
@@ -189,38 +152,43 @@ impl Kept<'_> {
     /// A visitor whose backend serves.
     fn at_home(&self, bond: Bond, index: usize, backend: &Backend) -> Result<Selected, Reason> {
         let now = self.view.visitor.now;
+        let word = if backend.is_draining() { StickyToken::Draining } else { StickyToken::Valid };
+        if let Some((member, cause)) = self.has_moved(bond, index) {
+            return Ok(Selected::Now(self.go(bond, member, word, cause)));
+        }
         if let Some(cause) = self.called_away(bond, backend)
-            && let Ok(Selected::Now(choice)) =
-                self.moved(bond, Some(index), StickyToken::Draining, cause)
+            && let Ok(selected) = self.moved(bond, Some(index), word, cause)
         {
-            return Ok(Selected::Now(Choice { sent_off: Some(index), ..choice }));
+            return Ok(match selected {
+                Selected::Now(choice) if choice.moves() => {
+                    Selected::Now(Choice { sent_off: Some(index), ..choice })
+                }
+                other => other,
+            });
         }
         if let Some(home) = self.way_home(bond, index) {
-            let name = self.view.name(home);
-            return Ok(Selected::Now(self.go(
-                bond,
-                home,
-                name,
-                StickyToken::Valid,
-                MoveCause::Home,
-            )));
+            return Ok(Selected::Now(self.go(bond, home, StickyToken::Valid, MoveCause::Home)));
         }
-        if let Some((member, name)) = self.evened_out(bond, index) {
-            let choice = self.go(bond, member, name, StickyToken::Valid, MoveCause::Rebalance);
+        if let Some(member) = self.evened_out(bond, index) {
+            let choice = self.go(bond, member, StickyToken::Valid, MoveCause::Rebalance);
             return Ok(Selected::Now(choice));
         }
         if !backend.has_room(self.view.visitor.called) {
             match self.sticky.on_full() {
                 OnFull::Wait if !self.view.visitor.spill => return Ok(Selected::Wait(Some(index))),
-                OnFull::Wait | OnFull::Spill => return self.spilled(bond, index),
+                OnFull::Wait | OnFull::Spill => return self.spilled(bond, index, Some(index)),
                 OnFull::Reject => return Err(Reason::SessionBackendFull),
                 OnFull::Rebind => {
                     return self.moved(bond, Some(index), StickyToken::Full, MoveCause::Full);
                 }
             }
         }
-        let word = if backend.is_draining() { StickyToken::Draining } else { StickyToken::Valid };
-        let (issue, outcome) = bond.kept(self.view.pool.hash, backend.name, self.sticky, now);
+        let (mut issue, mut outcome) =
+            bond.kept(self.view.pool.hash, backend.name, self.sticky, now);
+        if backend.is_draining() && backend.state.drain.is_over(now) {
+            // There is nobody else, but it is not to stay here for longer.
+            (issue, outcome) = (Issue::Nothing, StickyOutcome::Kept);
+        }
         let told = Some(Told { token: word, outcome, cause: None });
         Ok(Selected::Now(Choice {
             member: index,
@@ -229,6 +197,22 @@ impl Kept<'_> {
             seen: self.seen(bond, index),
             sent_off: None,
         }))
+    }
+
+    /// Where the session is by now, for one of its requests that still brings the old cookie: only
+    /// a visitor who was quiet or idle is moved from a backend that goes on serving.
+    fn has_moved(&self, bond: Bond, index: usize) -> Option<(usize, MoveCause)> {
+        let (pool, now) = (self.view.pool, self.view.visitor.now);
+        let member = pool.members.get(index)?;
+        let quiet = member.backend.is_draining() && member.backend.state.drain.quiet().is_some();
+        if !quiet && self.sticky.rebalance_idle().is_none() {
+            return None;
+        }
+        let seat = bond.seated_elsewhere(&pool.state.sessions, member.seat.as_deref(), now)?;
+        let other = pool.member_named(pool.state.sessions.seat_backend(seat)?)?;
+        let serves = self.view.backend(other)?.standing() == Standing::Open;
+        let cause = if quiet { MoveCause::Quiet } else { MoveCause::Rebalance };
+        (serves && !self.view.tried.has(other)).then_some((other, cause))
     }
 
     /// Why the drain of its backend wants it to go now.
@@ -261,12 +245,12 @@ impl Kept<'_> {
 
     /// Another backend for a visitor who was idle long enough to be moved, where its own has more
     /// than its share of the pool's sessions and the other one has less.
-    fn evened_out(&self, bond: Bond, index: usize) -> Option<(usize, u64)> {
+    fn evened_out(&self, bond: Bond, index: usize) -> Option<usize> {
         let Bond::Token(token) = bond else { return None };
         let (pool, now) = (self.view.pool, self.view.visitor.now);
         let idle = self.sticky.rebalance_idle()?;
         let since = now.saturating_sub(bond.last_seen(&pool.state.sessions, now));
-        if !self.view.visitor.plain || since < idle {
+        if !self.view.visitor.plain || since < idle || !pool.state.may_move() {
             return None;
         }
         let shares = Shares::of(pool, now);
@@ -275,8 +259,7 @@ impl Kept<'_> {
         }
         let offer = Offer { except: Some(index), ..self.view.offer() };
         let below = Below { offer: &offer, shares: &shares };
-        let member = rendezvous(token.session, &below, |index| self.view.name(index))?;
-        pool.state.take_move().then(|| (member, self.view.name(member)))
+        rendezvous(token.session, &below, |index| self.view.name(index))
     }
 
     /// The same session on another backend: by rendezvous of its id, so that parallel requests,
@@ -288,34 +271,28 @@ impl Kept<'_> {
         word: StickyToken,
         cause: MoveCause,
     ) -> Result<Selected, Reason> {
-        let (member, name) = self.by_rendezvous(bond.session(), except)?;
-        let called = self.view.visitor.called;
-        let full = self.view.backend(member).is_some_and(|backend| !backend.has_room(called));
+        let (member, _) = self.by_rendezvous(bond.session(), except, true)?;
+        let full = !self.has_room(member);
         if full && !self.view.visitor.spill && self.sticky.on_full() != OnFull::Spill {
             return Ok(Selected::Wait(Some(member)));
         }
         if full {
-            return self.spilled(bond, member);
+            return self.spilled(bond, member, except);
         }
-        Ok(Selected::Now(self.go(bond, member, name, word, cause)))
+        Ok(Selected::Now(self.go(bond, member, word, cause)))
     }
 
-    fn go(
-        &self,
-        bond: Bond,
-        member: usize,
-        name: u64,
-        token: StickyToken,
-        cause: MoveCause,
-    ) -> Choice {
-        let issue = bond.moved(self.view.pool.hash, name, self.view.visitor.now);
+    fn go(&self, bond: Bond, member: usize, token: StickyToken, cause: MoveCause) -> Choice {
+        let (pool, name) = (self.view.pool.hash, self.view.name(member));
+        let issue = bond.moved(pool, name, cause, self.view.visitor.now);
         let told = Some(Told { token, outcome: StickyOutcome::Moved, cause: Some(cause) });
         Choice { member, issue, told, seen: self.seen(bond, member), sent_off: None }
     }
 
-    /// Elsewhere, this once: the binding stays as it is.
-    fn spilled(&self, bond: Bond, home: usize) -> Result<Selected, Reason> {
-        let offer = Offer { except: Some(home), ..self.view.offer() };
+    /// Elsewhere than at a full backend, this once: the binding stays as it is, with `home` if
+    /// that is still there.
+    fn spilled(&self, bond: Bond, full: usize, home: Option<usize>) -> Result<Selected, Reason> {
+        let offer = Offer { except: Some(full), ..self.view.offer() };
         let name = |index| self.view.name(index);
         let Some(member) = rendezvous(bond.session(), &offer, name) else {
             return if self.view.visitor.spill {
@@ -327,13 +304,8 @@ impl Kept<'_> {
         let (token, outcome) = (StickyToken::Full, StickyOutcome::Spilled);
         let told = Some(Told { token, outcome, cause: None });
         let issue = Issue::Nothing;
-        Ok(Selected::Now(Choice {
-            member,
-            issue,
-            told,
-            seen: self.seen(bond, home),
-            sent_off: None,
-        }))
+        let seen = home.and_then(|home| self.seen(bond, home));
+        Ok(Selected::Now(Choice { member, issue, told, seen, sent_off: None }))
     }
 
     /// A visitor without a binding: by policy; or with the sibling whose session it joins; or,
@@ -350,7 +322,7 @@ impl Kept<'_> {
             if let Some(home) = home {
                 (home, token)
             } else {
-                let (member, name) = self.by_rendezvous(token.session, None)?;
+                let (member, name) = self.by_rendezvous(token.session, None, true)?;
                 (member, token.moved(pool.hash, name, now))
             }
         } else {
@@ -360,13 +332,11 @@ impl Kept<'_> {
                 };
                 (member, self.view.name(member))
             } else {
-                self.by_rendezvous(fresh, None)?
+                self.by_rendezvous(fresh, None, false)?
             };
             (member, Token::begin(fresh, pool.hash, name, now))
         };
-        if let Some(backend) = self.view.backend(member)
-            && !backend.has_room(self.view.visitor.called)
-        {
+        if !self.has_room(member) {
             return Ok(Selected::Wait(Some(member)));
         }
         let told = Some(Told { token: word, outcome: StickyOutcome::Bound, cause: None });
@@ -377,15 +347,29 @@ impl Kept<'_> {
         Ok(Selected::Now(Choice { member, issue, told, seen: None, sent_off: None }))
     }
 
-    fn by_rendezvous(&self, session: u64, except: Option<usize>) -> Result<(usize, u64), Reason> {
+    /// By rendezvous over those that take anybody. `bound`: served also where all have as many
+    /// sessions as they should.
+    fn by_rendezvous(
+        &self,
+        session: u64,
+        except: Option<usize>,
+        bound: bool,
+    ) -> Result<(usize, u64), Reason> {
         let name = |index: usize| self.view.name(index);
         let sessions = self.sticky.max_sessions();
         let offer = Offer { except, sessions, room: false, ..self.view.offer() };
         let member = rendezvous(session, &offer, name);
-        // Who was bound is served, where all have as many as they should.
-        let member = member.or_else(|| rendezvous(session, &Offer { sessions: 0, ..offer }, name));
-        let member = member.ok_or_else(|| self.view.pool.why_none())?;
-        Ok((member, name(member)))
+        let any = || rendezvous(session, &Offer { sessions: 0, ..offer }, name);
+        match member.or_else(|| if bound { any() } else { None }) {
+            Some(member) => Ok((member, name(member))),
+            None if any().is_some() => Err(Reason::PoolFull),
+            None => Err(self.view.pool.why_none()),
+        }
+    }
+
+    fn has_room(&self, member: usize) -> bool {
+        let called = self.view.visitor.called;
+        self.view.backend(member).is_some_and(|backend| backend.has_room(called))
     }
 
     fn seen(&self, bond: Bond, member: usize) -> Option<Seen> {

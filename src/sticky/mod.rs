@@ -272,6 +272,12 @@ impl Stickiness {
         self.lifetime
     }
 
+    /// Seconds after which a session ends at the latest, by the clock of whatever node: so long
+    /// somebody may still be bound.
+    pub fn longest(&self) -> u32 {
+        self.idle.saturating_add(tolerance(self.idle))
+    }
+
     /// What happens on publicly cacheable answers.
     pub fn on_cacheable(&self) -> OnCacheable {
         self.on_cacheable
@@ -308,7 +314,12 @@ impl Stickiness {
 }
 
 fn over(since: u32, limit: u32, now: u32) -> bool {
-    now.saturating_sub(since) > limit.saturating_add(SKEW.min(limit / 10))
+    now.saturating_sub(since) > limit.saturating_add(tolerance(limit))
+}
+
+/// How far clocks of nodes may be apart before a limit holds.
+fn tolerance(limit: u32) -> u32 {
+    SKEW.min(limit / 10)
 }
 
 /// One exchange's search for a token that opens.

@@ -71,6 +71,12 @@ impl Token {
         self.flags & LOOK != 0
     }
 
+    /// The same session on another backend, which is its home from now on.
+    #[must_use]
+    pub fn settled(self, pool: u64, backend: u64, now: u32) -> Self {
+        Self { home: backend, ..self.moved(pool, backend, now) }
+    }
+
     fn write(&self) -> [u8; PLAIN] {
         let mut plain = [0; PLAIN];
         let mut rest = plain.as_mut_slice();

@@ -107,6 +107,18 @@ words! {
 }
 
 impl Reason {
+    /// Whether a session was refused rather than moved, or a new one for want of room.
+    pub const fn refuses_session(self) -> bool {
+        matches!(
+            self,
+            Self::SessionBackendDown
+                | Self::SessionBackendFull
+                | Self::PoolFull
+                | Self::QueueFull
+                | Self::QueueTimeout
+        )
+    }
+
     /// On whose side the reason lies. A pool whose backends are all down is the backends' doing;
     /// one that is empty, taken out by an operator or not yet checked is ours.
     pub const fn source(self) -> Source {

@@ -76,7 +76,7 @@ pub(super) fn of(
         called: false,
         evicted: None,
     };
-    let Some(pool) = forward.choose(visitor.token(), 0) else {
+    let Some(pool) = forward.choose(&visitor) else {
         return unknown(forward, "there is no pool");
     };
     let selected = pool.select(sticky, &visitor, &Tried::default(), &mut Cursor::new(0));

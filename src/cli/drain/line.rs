@@ -154,7 +154,8 @@ fn until_deadline(left: &Left, now: Timestamp) -> Option<u64> {
 
 /// Never more than the deadline leaves.
 fn estimate(left: &Left, rate: &Rate, now: Timestamp) -> Option<u64> {
-    let by_rate = rate.remaining(left.sessions)?;
+    // Of exchanges and tunnels alone nobody can tell.
+    let by_rate = rate.remaining(left.sessions).filter(|_| left.sessions > 0)?;
     let most = until_deadline(left, now).filter(|_| !left.over);
     Some(most.map_or(by_rate, |most| by_rate.min(most)))
 }

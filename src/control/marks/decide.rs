@@ -154,6 +154,7 @@ fn usable(pool: &Pool, marked: impl Fn(&Backend) -> Option<(AdminState, u32)>) -
         Some((state, weight)) => {
             state == AdminState::Up
                 && weight > 0
+                && !backend.ghost
                 && backend.state.resolved()
                 && (!backend.checked || backend.state.verdict() == Verdict::Up)
         }

@@ -151,11 +151,6 @@ impl Marks {
         targets(target, snapshot, &self.list)
     }
 
-    /// Whether the state of a backend is marked.
-    pub(super) fn has_state(&self, named: &Named) -> bool {
-        decide::in_force(&self.list, &named.pool, &named.backend).0.is_some()
-    }
-
     /// Backends whose state this one has marked.
     pub(super) fn named_by(&self, who: &str) -> Vec<Named> {
         let by = self.list.iter().filter(|mark| mark.who == who);

@@ -6,7 +6,7 @@ use http::{HeaderValue, Version};
 
 use crate::snapshot::choice::Told;
 use crate::telemetry::access_log::Entry;
-use crate::telemetry::counters::Phase;
+use crate::telemetry::counters::{Phase, StickyOutcome};
 
 use super::super::local;
 use super::Record;
@@ -32,12 +32,15 @@ impl Record {
         }
     }
 
-    /// Only what a backend has answered binds or moves anybody.
+    /// Only what a backend has answered binds or moves anybody, and of requests that brought one
+    /// old cookie, the first.
     pub(super) fn count_session(&self) {
-        if let (Some(told), Some(pool), Some(_)) = (self.told, self.pool(), self.first_byte) {
+        if let (Some(told), Some(pool)) = (self.told, self.pool())
+            && (self.first_byte.is_some() || told.outcome == StickyOutcome::Refused)
+        {
             let counters = pool.counters.get(local::worker());
             counters.sticky(told.token, told.outcome);
-            if let Some(cause) = told.cause.filter(|_| !self.was_there) {
+            if let Some(cause) = told.cause.filter(|_| !self.moved_before) {
                 counters.session_moved(cause);
             }
             if self.issued {

@@ -10,9 +10,11 @@ use crate::backend::{Backend, BackendState, name_hash};
 use crate::config::model::{self, Address, AddressHost, AdminState, By};
 use crate::snapshot::registry::{BackendName, Kept, Wire};
 use crate::snapshot::{Member, PoolState};
-use crate::sticky::count::{Purpose, Sessions};
+use crate::sticky::count::{Purpose, Seat, Sessions};
 use crate::tls::client::ClientTls;
 
+/// Former names of a backend that are remembered.
+const MOST_FORMER: usize = 16;
 /// Values that a pool learns, the oldest of which then give way.
 const MOST_LEARNED: u32 = 100_000;
 
@@ -22,6 +24,7 @@ struct Who {
     state: Arc<BackendState>,
     slot: usize,
     former: Vec<u64>,
+    seat: Option<Arc<Seat>>,
 }
 
 /// What the file says about a backend, or what is left of it.
@@ -49,7 +52,10 @@ impl Compiler<'_> {
         let purpose = if learns { Purpose::Learn { most: MOST_LEARNED } } else { Purpose::Count };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = u32::try_from(now).unwrap_or(u32::MAX);
-        Arc::new(PoolState::new(Sessions::new(purpose, idle, now), learns))
+        // Backends keep the queue that they have been given.
+        let queue = self.registry.pool_state(&pool.name).map(|kept| Arc::clone(&kept.queue));
+        let sessions = Sessions::new(purpose, idle, now);
+        Arc::new(PoolState::new(sessions, learns, queue.unwrap_or_default()))
     }
 
     /// The backends of the file in its order, then the ghosts.
@@ -73,23 +79,22 @@ impl Compiler<'_> {
         for backend in &pool.backends {
             let name = (Arc::clone(&pool.name.value), Arc::clone(&backend.id.value));
             let wire = Wire { address: backend.address.to_string(), tls: tls_key.clone() };
-            let (state, slot, former) = match self.registry.backend(&name) {
+            let (state, slot, former, seat) = match self.registry.backend(&name) {
                 Some(kept) if kept.wire == wire => {
-                    (Arc::clone(&kept.state), kept.slot, kept.former.clone())
+                    (Arc::clone(&kept.state), kept.slot, kept.former.clone(), kept.seat.clone())
                 }
                 Some(kept) => {
-                    let former = kept.former.clone();
-                    (new_state(&backend.address), self.registry.next_slot(), former)
+                    let (former, seat) = (kept.former.clone(), kept.seat.clone());
+                    (new_state(&backend.address), self.registry.next_slot(), former, seat)
                 }
                 None => match left.remove(&wire) {
                     Some((old, kept)) => {
-                        let mut former = kept.former.clone();
-                        former.push(old);
-                        (Arc::clone(&kept.state), kept.slot, former)
+                        let former = renamed(kept.former.clone(), old, name_hash(&backend.id));
+                        (Arc::clone(&kept.state), kept.slot, former, kept.seat.clone())
                     }
                     None => {
                         let former = self.registry.former_names(&name);
-                        (new_state(&backend.address), self.registry.next_slot(), former)
+                        (new_state(&backend.address), self.registry.next_slot(), former, None)
                     }
                 },
             };
@@ -100,7 +105,7 @@ impl Compiler<'_> {
                 max_requests: backend.max_requests,
                 ghost: false,
             };
-            let who = Who { name, state, slot, former };
+            let who = Who { name, state, slot, former, seat };
             members.push(self.member(pool, who, facts, pool_state));
         }
         members.extend(self.ghosts(pool, &tls_key, pool_state));
@@ -121,18 +126,18 @@ impl Compiler<'_> {
             let name = (Arc::clone(&pool.name.value), Arc::clone(&ghost.id));
             let wire = Wire { address: ghost.address.to_string(), tls: tls_key.to_owned() };
             let kept = self.registry.backend(&name).filter(|kept| kept.wire == wire).cloned();
-            let (state, slot, former) = match kept {
-                Some(kept) => (kept.state, kept.slot, kept.former),
-                None => (new_state(&ghost.address), self.registry.next_slot(), Vec::new()),
+            let (state, slot, former, seat) = match kept {
+                Some(kept) => (kept.state, kept.slot, kept.former, kept.seat),
+                None => (new_state(&ghost.address), self.registry.next_slot(), Vec::new(), None),
             };
             let facts = Facts {
                 address: &ghost.address,
                 weight: 1,
                 state: AdminState::Drain,
-                max_requests: 0,
+                max_requests: ghost.max_requests,
                 ghost: true,
             };
-            let who = Who { name, state, slot, former };
+            let who = Who { name, state, slot, former, seat };
             members.push(self.member(pool, who, facts, pool_state));
         }
         members
@@ -145,15 +150,15 @@ impl Compiler<'_> {
         facts: Facts<'_>,
         pool_state: &PoolState,
     ) -> Member {
-        let Who { name, state, slot, former } = who;
+        let Who { name, state, slot, former, seat } = who;
         state.set_queue(&pool_state.queue);
         let hash = name_hash(&name.1);
-        // One that was renamed keeps the seat that its visitors are counted on.
-        let seat = pool.sticky.as_ref().and_then(|_| {
-            let sessions = &pool_state.sessions;
-            let counted = former.last().copied().filter(|old| sessions.has_seat(*old));
-            pool_state.sessions.seat(counted.unwrap_or(hash))
-        });
+        // It keeps the seat that its visitors are counted on, whatever it is called by now.
+        let same = |seat: &Arc<Seat>| pool_state.sessions.has(seat);
+        let seat = pool
+            .sticky
+            .as_ref()
+            .and_then(|_| seat.filter(same).or_else(|| pool_state.sessions.seat(hash)));
         Member {
             host: match &facts.address.host {
                 AddressHost::Ip(ip) => ip.to_string().into(),
@@ -204,6 +209,14 @@ impl Compiler<'_> {
         names.sort_unstable();
         names
     }
+}
+
+/// Former names of a backend that was called `old` and is called `new` from now on.
+fn renamed(mut former: Vec<u64>, old: u64, new: u64) -> Vec<u64> {
+    former.retain(|name| *name != old && *name != new);
+    former.push(old);
+    former.drain(..former.len().saturating_sub(MOST_FORMER));
+    former
 }
 
 fn new_state(address: &Address) -> Arc<BackendState> {

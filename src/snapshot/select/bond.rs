@@ -1,8 +1,8 @@
 //! What binds a visitor to a backend: a token, or a value that the table of sessions knows.
 
-use crate::sticky::count::Sessions;
+use crate::sticky::count::{Seat, Sessions};
 use crate::sticky::{Issue, Stickiness, Token};
-use crate::telemetry::counters::StickyOutcome;
+use crate::telemetry::counters::{MoveCause, StickyOutcome};
 
 use super::super::pool::Pool;
 
@@ -74,11 +74,27 @@ impl Bond {
         (Issue::Refresh(token), StickyOutcome::Refreshed)
     }
 
-    /// What is written for a visitor who goes to this backend.
-    pub(super) fn moved(self, pool: u64, backend: u64, now: u32) -> Issue {
-        match self {
-            Self::Token(token) => Issue::Move(token.moved(pool, backend, now)),
-            Self::Value { .. } => Issue::Nothing,
-        }
+    /// What is written for a visitor who goes to this backend. Who had to go keeps its home; who
+    /// was placed by us is at home there.
+    pub(super) fn moved(self, pool: u64, backend: u64, cause: MoveCause, now: u32) -> Issue {
+        let Self::Token(token) = self else { return Issue::Nothing };
+        Issue::Move(match cause {
+            MoveCause::Down | MoveCause::Maint => token.moved(pool, backend, now),
+            _ => token.settled(pool, backend, now),
+        })
+    }
+
+    /// The seat that the table has the session on since the token was written, where that is not
+    /// this one: it has moved, and this is a request with its old cookie.
+    pub(super) fn seated_elsewhere(
+        self,
+        sessions: &Sessions,
+        seat: Option<&Seat>,
+        now: u32,
+    ) -> Option<u16> {
+        let Self::Token(token) = self else { return None };
+        let found = sessions.find(token.session, now)?;
+        let here = seat.is_some_and(|seat| seat.index() == found.seat);
+        (!here && found.last_seen > token.last_seen).then_some(found.seat)
     }
 }

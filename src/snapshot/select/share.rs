@@ -25,14 +25,18 @@ impl<'a> Shares<'a> {
         shares
     }
 
-    /// Whether a backend has more than its share.
+    /// Whether a backend has clearly more than its share, and still has it with one less: small
+    /// differences are never evened out, or sessions would move for ever.
     pub(super) fn above(&self, index: usize) -> bool {
-        self.compare(index).is_some_and(|(has, due)| has > due)
+        self.compare(index).is_some_and(|(has, due)| {
+            has.saturating_sub(self.weights) >= due
+                && has.saturating_mul(10) > due.saturating_mul(11)
+        })
     }
 
-    /// Whether a backend has less than its share.
+    /// Whether a backend has no more than its share with one more.
     fn below(&self, index: usize) -> bool {
-        self.compare(index).is_some_and(|(has, due)| has < due)
+        self.compare(index).is_some_and(|(has, due)| has.saturating_add(self.weights) <= due)
     }
 
     /// What it has and what it is due, on one scale.

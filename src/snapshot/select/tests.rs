@@ -16,6 +16,7 @@ use crate::tls::server::Resumption;
 use super::*;
 use crate::snapshot::ghost::Ghost;
 
+mod reviewed;
 mod terms;
 
 /// Generations of one process.

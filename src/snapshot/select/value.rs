@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Standing};
 use crate::balance::{rendezvous, rendezvous_bounded};
-use crate::sticky::{Issue, OnDown, Token};
+use crate::sticky::{Issue, OnDown, OnFull, Token};
 use crate::telemetry::counters::{MoveCause, StickyOutcome, StickyToken};
 use crate::telemetry::reason::Reason;
 
@@ -16,7 +16,10 @@ impl Kept<'_> {
         let now = self.view.visitor.now;
         let Some(found) = self.view.pool.state.sessions.find(value, now) else {
             // Nobody here knows it: at least all its requests go to one backend.
-            let (member, _) = self.by_rendezvous(value, None)?;
+            let (member, _) = self.by_rendezvous(value, None, false)?;
+            if !self.has_room(member) {
+                return Ok(Selected::Wait(Some(member)));
+            }
             let (token, outcome) = (StickyToken::Unknown, StickyOutcome::Bound);
             let told = Some(Told { token, outcome, cause: None });
             let issue = Issue::Nothing;
@@ -44,28 +47,67 @@ impl Kept<'_> {
         if let Some(bond) = stays {
             return self.bound(bond);
         }
-        if self.sticky.on_down() == OnDown::Strict && standing == Some(Standing::Down) {
+        let tried = there.is_some_and(|there| self.view.tried.has(there));
+        if self.sticky.on_down() == OnDown::Strict && (tried || standing == Some(Standing::Down)) {
             return Err(Reason::SessionBackendDown);
         }
-        let offer = Offer { room: false, ..self.view.offer() };
-        let member = rendezvous_bounded(value, &offer, |index| self.view.name(index));
-        let member = member.ok_or_else(|| pool.why_none())?;
-        if self.view.backend(member).is_some_and(|b| !b.has_room(self.view.visitor.called)) {
-            return Ok(Selected::Wait(Some(member)));
+        let sessions = if there.is_some() { 0 } else { self.sticky.max_sessions() };
+        let offer = Offer { room: false, sessions, ..self.view.offer() };
+        let name = |index| self.view.name(index);
+        let Some(member) = rendezvous_bounded(value, &offer, name) else {
+            let full = rendezvous(value, &Offer { sessions: 0, ..offer }, name).is_some();
+            return Err(if full { Reason::PoolFull } else { pool.why_none() });
+        };
+        if !self.has_room(member) {
+            return self.hashed_elsewhere(value, member, there, sessions);
         }
+        // Sent on for a moment, because its backend has more than its share of requests.
+        let crowded_out = || there == rendezvous(value, &offer, name);
+        let moved = |token, cause| (token, StickyOutcome::Moved, Some(cause));
         let (token, outcome, cause) = match (there, standing) {
             (Some(there), _) if there == member => (StickyToken::Valid, StickyOutcome::Kept, None),
-            (Some(_), Some(Standing::Open)) => {
-                (StickyToken::Valid, StickyOutcome::Moved, Some(MoveCause::Rebalance))
+            (Some(_), _) if tried => moved(StickyToken::Down, MoveCause::Down),
+            (Some(_), Some(Standing::Open)) if crowded_out() => {
+                (StickyToken::Full, StickyOutcome::Spilled, None)
             }
-            (Some(_), Some(Standing::Maint)) => {
-                (StickyToken::Down, StickyOutcome::Moved, Some(MoveCause::Maint))
-            }
-            (Some(_), _) => (StickyToken::Down, StickyOutcome::Moved, Some(MoveCause::Down)),
+            (Some(_), Some(Standing::Open)) => moved(StickyToken::Valid, MoveCause::Rebalance),
+            (Some(_), Some(Standing::Maint)) => moved(StickyToken::Down, MoveCause::Maint),
+            (Some(_), Some(Standing::Gone)) => moved(StickyToken::Unknown, MoveCause::Removed),
+            (Some(_), _) => moved(StickyToken::Down, MoveCause::Down),
+            (None, _) if bond.is_some() => moved(StickyToken::Unknown, MoveCause::Removed),
             (None, _) => (StickyToken::None, StickyOutcome::Bound, None),
         };
         let told = Some(Told { token, outcome, cause });
-        let seen = Some(Seen { session: value, member });
+        let home = if outcome == StickyOutcome::Spilled { there } else { Some(member) };
+        let seen = home.map(|member| Seen { session: value, member });
+        Ok(Selected::Now(Choice { member, issue: Issue::Nothing, told, seen, sent_off: None }))
+    }
+
+    /// A value whose backend is at its limit. There is no binding that could change: `rebind` is
+    /// as `spill`.
+    fn hashed_elsewhere(
+        &self,
+        value: u64,
+        full: usize,
+        there: Option<usize>,
+        sessions: u32,
+    ) -> Result<Selected, Reason> {
+        let spill = self.view.visitor.spill;
+        match self.sticky.on_full() {
+            OnFull::Wait if !spill => return Ok(Selected::Wait(Some(full))),
+            OnFull::Reject if there.is_some() => return Err(Reason::SessionBackendFull),
+            OnFull::Wait | OnFull::Reject | OnFull::Spill | OnFull::Rebind => {}
+        }
+        let offer = Offer { sessions, ..self.view.offer() };
+        let Some(member) = rendezvous_bounded(value, &offer, |index| self.view.name(index)) else {
+            return if spill { Err(Reason::QueueTimeout) } else { Ok(Selected::Wait(None)) };
+        };
+        let (token, outcome) = match there {
+            Some(_) => (StickyToken::Full, StickyOutcome::Spilled),
+            None => (StickyToken::None, StickyOutcome::Spilled),
+        };
+        let told = Some(Told { token, outcome, cause: None });
+        let seen = there.map(|member| Seen { session: value, member });
         Ok(Selected::Now(Choice { member, issue: Issue::Nothing, told, seen, sent_off: None }))
     }
 

@@ -146,10 +146,25 @@ impl Sessions {
         self.seen(key, seat, now)
     }
 
+    /// What a session has open, a tunnel or a long transfer, is still there: it is seen wherever it
+    /// sits by now, and on this seat where it is not known. Also where only a sample is counted:
+    /// its cookie grows old meanwhile. `returned`: its client has brought it back before; `now`:
+    /// Unix seconds.
+    pub fn alive(&self, key: u64, seat: &Seat, returned: bool, now: u32) {
+        let found = self.find(key, now);
+        let elsewhere = found.filter(|found| found.seat != seat.index());
+        let elsewhere = elsewhere.and_then(|found| self.seats.load().get(found.seat).cloned());
+        let seat = elsewhere.as_deref().unwrap_or(seat);
+        let returned = found.map_or(returned, |found| found.returned);
+        if self.put(Key::new(key), seat, (returned, true), now).is_none() {
+            seat.miss(now);
+        }
+    }
+
     /// A backend has invented a value for a session. It counts when its client brings it back.
     /// False where there is no room for it. `now`: Unix seconds.
     pub fn note(&self, key: u64, seat: &Seat, now: u32) -> bool {
-        let noted = self.put(Key::new(key), seat, false, now).is_some();
+        let noted = self.put(Key::new(key), seat, (false, false), now).is_some();
         if !noted && matches!(self.purpose, Purpose::Learn { .. }) {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
@@ -186,7 +201,7 @@ impl Sessions {
     /// What has changed about a session when it is seen, off the short path.
     #[inline(never)]
     fn seen(&self, key: Key, seat: &Seat, now: u32) -> Seen {
-        let Some((before, clock)) = self.put(key, seat, true, now) else {
+        let Some((before, clock)) = self.put(key, seat, (true, false), now) else {
             seat.miss(now);
             return Seen::Untracked;
         };
@@ -203,14 +218,21 @@ impl Sessions {
 
     /// Writes that a session was seen, and returns what was there before; none where the table
     /// does not take it.
-    fn put(&self, key: Key, seat: &Seat, returned: bool, now: u32) -> Option<(Entry, Clock)> {
+    /// `kept`: it is let in though it is not in the sample.
+    fn put(
+        &self,
+        key: Key,
+        seat: &Seat,
+        (returned, kept): (bool, bool),
+        now: u32,
+    ) -> Option<(Entry, Clock)> {
         for _ in 0..TRIES {
             let table = self.table.load();
             let rules = table.rules;
             let known = table.find(key);
             // Whoever is there stays there; anybody else must be let in.
             let is_there = known.is_some_and(|cell| !cell.load().is_none());
-            if !is_there && !self.admits(&rules, key, seat) {
+            if !is_there && !kept && !self.admits(&rules, key, seat) {
                 return None;
             }
             let cell = known.or_else(|| table.claim(key));
@@ -304,9 +326,9 @@ impl Sessions {
         self.seats.of(backend)
     }
 
-    /// Whether a backend, by the hash of its name, has a seat.
-    pub fn has_seat(&self, backend: u64) -> bool {
-        self.seats.has(backend)
+    /// Whether a seat is one of this table's.
+    pub fn has(&self, seat: &Arc<Seat>) -> bool {
+        self.seats.load().get(seat.index()).is_some_and(|own| Arc::ptr_eq(own, seat))
     }
 
     /// The hash of the backend whose seat has an index.

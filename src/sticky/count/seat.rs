@@ -120,10 +120,6 @@ impl Seats {
         Seating(self.0.load())
     }
 
-    pub(super) fn has(&self, backend: u64) -> bool {
-        self.load().of(backend).is_some()
-    }
-
     /// Finds or makes a backend's seat; control thread only.
     pub(super) fn of(&self, backend: u64) -> Option<Arc<Seat>> {
         let seating = self.load();

@@ -223,7 +223,10 @@ pub(super) fn most_learned(most: u32) -> u32 {
     most.clamp(1, u32::try_from(ROOM).unwrap_or(u32::MAX))
 }
 
-/// The age in parts of the idle time.
+/// The age in parts of the idle time; one whose client has never brought it back is older than all
+/// that came back: crawlers must not push out visitors.
 fn age(clock: Clock, entry: Entry, now: u32) -> usize {
-    (count(clock.age(entry, now)) * AGES / count(clock.idle_units())).min(AGES)
+    let half = AGES / 2;
+    let age = (count(clock.age(entry, now)) * half / count(clock.idle_units())).min(half);
+    if entry.returned() { age } else { half + age }
 }

@@ -220,3 +220,22 @@ fn seats_that_nobody_has_are_given_to_others() {
     assert_eq!(sessions.seat_backend(index), Some(9999));
     drop(held);
 }
+
+#[test]
+fn what_a_session_has_open_keeps_it_where_it_is_by_now() {
+    let sessions = Sessions::new(Purpose::Count, 100, START);
+    let (a, b) = (sessions.seat(1).unwrap(), sessions.seat(2).unwrap());
+    sessions.touch(7, &b, START);
+    sessions.touch(7, &a, START + 5);
+    sessions.alive(7, &b, true, START + 50);
+    let found = sessions.find(7, START + 140).unwrap();
+    assert_eq!((found.seat, found.last_seen), (a.index(), START + 50));
+    assert_eq!((a.tracked(), b.tracked()), (1, 0));
+    // One that has not come back yet is known and does not count.
+    sessions.alive(8, &b, false, START + 50);
+    assert_eq!(b.tracked(), 0);
+    assert!(!sessions.find(8, START + 60).unwrap().returned);
+    sessions.touch(8, &b, START + 60);
+    sessions.alive(8, &b, false, START + 70);
+    assert_eq!(b.tracked(), 1);
+}

@@ -122,7 +122,8 @@ impl Entry<'_> {
         out.extend_from_slice(b",\"bytes_out\":");
         json::number(out, self.bytes_out);
         out.extend_from_slice(b",\"t_queue\":");
-        json::millis(out, (self.attempts > 0).then_some(self.t_queue));
+        let queued = self.attempts > 0 || !self.t_queue.is_zero();
+        json::millis(out, queued.then_some(self.t_queue));
         out.extend_from_slice(b",\"t_connect\":");
         json::millis(out, self.t_connect);
         out.extend_from_slice(b",\"t_first_byte\":");

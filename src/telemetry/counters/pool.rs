@@ -63,7 +63,7 @@ words! {
         Full = "full",
         /// The pool evened out its sessions.
         Rebalance = "rebalance",
-        /// It went back to a nearer tier.
+        /// It went back to the backend that it was driven from.
         Home = "home",
     }
 }

@@ -194,6 +194,7 @@ fn idle_sessions_move_from_above_to_below_the_share_as_fast_as_allowed() {
     assert_eq!(chosen(&pool, bound(active)).0, "a", "never who is active");
     let (id, choice) = chosen(&pool, bound(token));
     assert_eq!((id.as_str(), choice.told.unwrap().cause), ("b", Some(MoveCause::Rebalance)));
+    pool.state.count_move();
     let other = Token { session: 102, ..token };
     assert_eq!(chosen(&pool, bound(other)).0, "a", "one was allowed");
 }
@@ -293,7 +294,8 @@ fn a_ghost_serves_who_is_bound_until_it_ends() {
     let old = house.pool(&backends(&["a", "b"]), &sticky(""));
     let token = token_for(&old, "b");
     let address = old.member("b").unwrap().backend.address.clone();
-    let ghost = Ghost { pool: "web".into(), id: "b".into(), address, until: NOW + 600 };
+    let ghost =
+        Ghost { pool: "web".into(), id: "b".into(), address, max_requests: 0, until: NOW + 600 };
     house.ghosts.push(ghost);
     let pool = house.pool(&backends(&["a"]), &sticky(""));
     let (id, choice) = chosen(&pool, bound(token));
