@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Response, StatusCode, Version};
 
+use crate::route::action::RespondPlan;
 use crate::snapshot::choice::{self, Choice};
 use crate::snapshot::{OnCacheable, Pool};
 use crate::sticky::{Issue, Stickiness, count, explicit_freshness, is_publicly_cacheable};
@@ -75,6 +76,16 @@ pub fn build(
     session(response.headers_mut(), status, shape, record);
     let (loan, in_flight, waits) = (reply.loan, reply.in_flight, (shape.body, shape.left));
     Ok(response.map(|incoming| Body::backend(Download::new(incoming, loan, in_flight, waits))))
+}
+
+/// An answer that the file has.
+pub fn fixed(plan: &RespondPlan) -> Response<Body> {
+    let mut response = Response::new(Body::full(plan.body.clone()));
+    *response.status_mut() = plan.status;
+    if let Some(content_type) = &plan.content_type {
+        response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+    }
+    response
 }
 
 /// A backend has answered: what that means for its visitor's session is written and remembered.

@@ -17,6 +17,10 @@ pub struct Visitor {
     pub now: u32,
     /// A GET without a body: a good moment to be moved.
     pub plain: bool,
+    /// Nobody serves: those whose checks fail are asked as well.
+    pub desperate: bool,
+    /// What a pool that hashes is asked by, as a number; none where the request does not have it.
+    pub key: Option<u64>,
     /// Has waited in vain for its own backend: another one will do this once.
     pub spill: bool,
     /// Its turn has come: places kept for those who wait are for it, too.

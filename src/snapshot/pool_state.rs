@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::backend::Queue;
+use crate::backend::outlier::Quota;
 use crate::sticky::count::Sessions;
 
 /// Kept by the registry under the pool's name.
@@ -15,6 +16,8 @@ pub struct PoolState {
     pub learns: bool,
     /// Who waits for a place at a backend.
     pub queue: Arc<Queue>,
+    /// How many backends may be ejected at once.
+    pub quota: Quota,
     /// Sessions that may still be moved in this period to even out the pool.
     moves: AtomicU32,
 }
@@ -22,7 +25,7 @@ pub struct PoolState {
 impl PoolState {
     /// Of a pool that has served nobody yet.
     pub fn new(sessions: Sessions, learns: bool, queue: Arc<Queue>) -> Self {
-        Self { sessions, learns, queue, moves: AtomicU32::new(0) }
+        Self { sessions, learns, queue, quota: Quota::default(), moves: AtomicU32::new(0) }
     }
 
     /// Allows so many moves in the period that begins.
