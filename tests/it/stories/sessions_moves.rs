@@ -1,5 +1,7 @@
 //! Who is moved, who is not, and the cause that is told: weights, homes, ghosts, scale-out.
 
+use rustix::process::Signal;
+
 use crate::harness::{
     Config, Crowd, Jar, Origin, PLAIN, Proxy, SOON, backend, default_route, distinct, pool_of,
     sticky_farm, within,
@@ -45,17 +47,43 @@ async fn a_strict_pool_refuses_the_bound_of_a_dead_backend_and_they_find_it_agai
     let door = proxy.door();
     let mut jar = Crowd::gather(&door, 6).await.pick("b");
     origins[1].kill();
-    proxy.verdict("b", false).await;
-    let answer = jar.get(&door, "/gone").await;
-    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
-    assert!(answer.set_cookies().is_empty(), "the token is kept");
-    let line = proxy.logged("/gone").await;
-    assert_eq!(line["reason"], "session_backend_down");
+    // Before a check has noticed, and after.
+    for path in ["/refused", "/gone"] {
+        let answer = jar.get(&door, path).await;
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{path}");
+        assert!(answer.set_cookies().is_empty(), "the token is kept");
+        assert_eq!(proxy.logged(path).await["reason"], "session_backend_down");
+        proxy.verdict("b", false).await;
+    }
     assert_eq!(Crowd::gather(&door, 6).await.on("b"), 0, "who is new goes elsewhere");
     origins[1].revive();
     proxy.verdict("b", true).await;
     assert_eq!(distinct(&jar.visits(&door, 3).await), ["b"]);
     assert_eq!(proxy.moved("").await, 0);
+}
+
+#[tokio::test]
+async fn a_post_that_is_refused_is_served_elsewhere_and_moves_only_who_is_well_served() {
+    let mut origins = Origin::three();
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"10m\"")).await;
+    let door = proxy.door();
+    let jar = Crowd::gather(&door, 6).await.pick("b");
+    origins[1].kill();
+    let post = async |path: &str| {
+        let mut jar = jar.clone();
+        let request = door.request("POST", path);
+        jar.send_on(&mut door.connect().await, request, "two of them").await
+    };
+    // Whoever is next is no home while it cannot serve.
+    let answer = post("/status/503").await;
+    assert_eq!((answer.status, answer.set_cookies().len()), (503, 0));
+    assert_eq!(proxy.moved("").await, 0);
+    let before = origins[0].count() + origins[2].count();
+    let answer = post("/order").await;
+    assert_ne!(answer.name(), "b");
+    assert_eq!(answer.set_cookies().len(), 1);
+    assert_eq!(origins[0].count() + origins[2].count(), before + 1, "once");
+    assert_eq!(proxy.moved("down").await, 1);
 }
 
 #[tokio::test]
@@ -119,8 +147,10 @@ async fn a_removed_backend_serves_its_visitors_as_a_ghost_until_its_time_is_over
     assert_eq!(Crowd::gather(&proxy.door(), 6).await.on("a"), 0, "nobody new");
     let ghost = ["backend=\"a\"", "state=\"ghost\""];
     assert!(proxy.metric("ostler_backend_state", &ghost).await > 0.5);
-    let mut proxy = proxy.restart().await;
-    assert!(crowd.visit(&proxy.door()).await.is_empty(), "a ghost survives a restart");
+    proxy.signal(Signal::KILL);
+    proxy.ended().await;
+    let mut proxy = Proxy::start_in(proxy.directory(), sticky_farm(rest, keys)).await;
+    assert!(crowd.visit(&proxy.door()).await.is_empty(), "a ghost survives even a kill");
 
     let door = proxy.door();
     let mut last = crowd.pick("a");
