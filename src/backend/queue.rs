@@ -93,7 +93,7 @@ impl Queue {
 
     /// Calls the first of those from this number on whom a place suits.
     fn call_from(&self, number: u64, state: &Arc<BackendState>) {
-        if self.len() == 0 {
+        if self.is_empty() {
             return;
         }
         // Who is called leaves the line before its lock is let go of: a ticket's drop must see one
@@ -115,7 +115,7 @@ impl Queue {
 
     /// Something about the backends has changed: everybody is to look again.
     pub fn call_all(&self) {
-        if self.len() == 0 {
+        if self.is_empty() {
             return;
         }
         let wakers: Vec<Waker> = {

@@ -187,7 +187,7 @@ impl<S: ListenerSockets> Control<S> {
                 }
                 _ = look.tick() => self.look().await,
                 _ = pulse.tick() => {
-                    self.sessions.pulse(&self.facts.current.load(), unix());
+                    Keeper::pulse(&self.facts.current.load(), unix());
                     pulses += 1;
                     if pulses == PULSES_PER_BEAT {
                         pulses = 0;

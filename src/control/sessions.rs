@@ -110,7 +110,7 @@ impl Keeper {
     }
 
     /// Gives room to tables that fill up faster than they are swept (`now`: Unix seconds).
-    pub(super) fn pulse(&self, snapshot: &Snapshot, now: u32) {
+    pub(super) fn pulse(snapshot: &Snapshot, now: u32) {
         for pool in snapshot.pools.iter().filter(|pool| pool.state.sessions.wants_sweep()) {
             pool.state.sessions.sweep(now);
         }

@@ -106,11 +106,10 @@ impl Told {
     /// What was done, for the log: `none` where there is no session, and none was made.
     pub fn word(self) -> &'static str {
         match (self.token, self.outcome) {
-            (StickyToken::None | StickyToken::Expired | StickyToken::Invalid, kept)
-                if kept == StickyOutcome::Kept =>
-            {
-                "none"
-            }
+            (
+                StickyToken::None | StickyToken::Expired | StickyToken::Invalid,
+                StickyOutcome::Kept,
+            ) => "none",
             (_, outcome) => outcome.as_str(),
         }
     }

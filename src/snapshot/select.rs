@@ -11,7 +11,7 @@ use crate::sticky::{By, Issue, OnDown, OnFull, Presented, Stickiness, Token};
 use crate::telemetry::counters::{MoveCause, StickyOutcome, StickyToken};
 use crate::telemetry::reason::Reason;
 
-use super::choice::{Choice, Seen, Selected, Told, Tried, Visitor};
+use super::choice::{Choice, Selected, Told, Tried, Visitor};
 use super::pool::{Member, Pool};
 use bond::Bond;
 use offer::Offer;
@@ -194,7 +194,7 @@ impl Kept<'_> {
             member: index,
             issue,
             told,
-            seen: self.seen(bond, index),
+            seen: Some(bond.seen(index)),
             sent_off: None,
         }))
     }
@@ -286,7 +286,7 @@ impl Kept<'_> {
         let (pool, name) = (self.view.pool.hash, self.view.name(member));
         let issue = bond.moved(pool, name, cause, self.view.visitor.now);
         let told = Some(Told { token, outcome: StickyOutcome::Moved, cause: Some(cause) });
-        Choice { member, issue, told, seen: self.seen(bond, member), sent_off: None }
+        Choice { member, issue, told, seen: Some(bond.seen(member)), sent_off: None }
     }
 
     /// Elsewhere than at a full backend, this once: the binding stays as it is, with `home` if
@@ -304,7 +304,7 @@ impl Kept<'_> {
         let (token, outcome) = (StickyToken::Full, StickyOutcome::Spilled);
         let told = Some(Told { token, outcome, cause: None });
         let issue = Issue::Nothing;
-        let seen = home.and_then(|home| self.seen(bond, home));
+        let seen = home.map(|home| bond.seen(home));
         Ok(Selected::Now(Choice { member, issue, told, seen, sent_off: None }))
     }
 
@@ -370,10 +370,6 @@ impl Kept<'_> {
     fn has_room(&self, member: usize) -> bool {
         let called = self.view.visitor.called;
         self.view.backend(member).is_some_and(|backend| backend.has_room(called))
-    }
-
-    fn seen(&self, bond: Bond, member: usize) -> Option<Seen> {
-        Some(Seen { session: bond.session(), member })
     }
 }
 

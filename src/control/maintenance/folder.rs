@@ -43,6 +43,7 @@ pub(super) struct Touched {
     pub target: Target,
     /// When those left are moved, counted from the touch; `Some(None)`: never, because the file
     /// says `none`; `None`: the file does not say, so that the pool's own deadline holds.
+    #[expect(clippy::option_option, reason = "not said, said to be none, and said are three")]
     pub deadline: Option<Option<Duration>>,
     /// Why, in one line of at most 500 characters.
     pub reason: Option<String>,

@@ -6,7 +6,7 @@ use http::{HeaderValue, Version};
 
 use crate::snapshot::choice::Told;
 use crate::telemetry::access_log::Entry;
-use crate::telemetry::counters::{Phase, StickyOutcome};
+use crate::telemetry::counters::{MoveCause, Phase, StickyOutcome};
 
 use super::super::local;
 use super::Record;
@@ -51,7 +51,7 @@ impl Record {
 
     /// Why the visitor was moved.
     fn moved(&self) -> Option<&'static str> {
-        self.told.and_then(|told| told.cause).map(|cause| cause.as_str())
+        self.told.and_then(|told| told.cause).map(MoveCause::as_str)
     }
 
     pub(super) fn log(&self, total: Duration, bytes_in: u64) {

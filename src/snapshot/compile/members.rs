@@ -28,6 +28,7 @@ struct Who {
 }
 
 /// What the file says about a backend, or what is left of it.
+#[derive(Clone, Copy)]
 struct Facts<'a> {
     address: &'a Address,
     weight: u32,
@@ -87,16 +88,15 @@ impl Compiler<'_> {
                     let (former, seat) = (kept.former.clone(), kept.seat.clone());
                     (new_state(&backend.address), self.registry.next_slot(), former, seat)
                 }
-                None => match left.remove(&wire) {
-                    Some((old, kept)) => {
-                        let former = renamed(kept.former.clone(), old, name_hash(&backend.id));
-                        (Arc::clone(&kept.state), kept.slot, former, kept.seat.clone())
-                    }
-                    None => {
+                None => {
+                    if let Some((old, kept)) = left.remove(&wire) {
+                        let former = renamed(kept.former, old, name_hash(&backend.id));
+                        (kept.state, kept.slot, former, kept.seat)
+                    } else {
                         let former = self.registry.former_names(&name);
                         (new_state(&backend.address), self.registry.next_slot(), former, None)
                     }
-                },
+                }
             };
             let facts = Facts {
                 address: &backend.address,

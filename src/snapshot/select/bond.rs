@@ -4,6 +4,7 @@ use crate::sticky::count::{Seat, Sessions};
 use crate::sticky::{Issue, Stickiness, Token};
 use crate::telemetry::counters::{MoveCause, StickyOutcome};
 
+use super::super::choice::Seen;
 use super::super::pool::Pool;
 
 /// A visitor's binding.
@@ -29,6 +30,11 @@ impl Bond {
             Self::Token(token) => token.session,
             Self::Value { value, .. } => value,
         }
+    }
+
+    /// The session, bound to this member.
+    pub(super) fn seen(self, member: usize) -> Seen {
+        Seen { session: self.session(), member }
     }
 
     /// The backend, by index; none where the pool has it no more.
@@ -69,7 +75,7 @@ impl Bond {
         }
         let mut token = token.touched(now);
         if renamed {
-            token = Token { backend, pool, ..token };
+            token = Token { pool, backend, ..token };
         }
         (Issue::Refresh(token), StickyOutcome::Refreshed)
     }

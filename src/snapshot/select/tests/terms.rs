@@ -256,7 +256,9 @@ fn values_that_a_draining_backend_knows_stay_and_new_ones_go_elsewhere() {
     let of_b: Vec<u64> =
         (0..100).filter(|value| chosen(&pool, who(Presented::Value(*value))).0 == "b").collect();
     let (known, new) = of_b.split_at(of_b.len() / 2);
-    known.iter().for_each(|value| seen(&pool, "b", *value, NOW));
+    for value in known {
+        seen(&pool, "b", *value, NOW);
+    }
     drain(&pool, "b", TERMS);
     for value in known {
         let (id, choice) = chosen(&pool, who(Presented::Value(*value)));
