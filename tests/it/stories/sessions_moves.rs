@@ -4,7 +4,7 @@ use rustix::process::Signal;
 
 use crate::harness::{
     Config, Crowd, Jar, Origin, PLAIN, Proxy, SOON, backend, default_route, distinct, pool_of,
-    sticky_farm, within,
+    spawn, sticky_farm, within,
 };
 
 /// The backends as they are written, and how sessions are kept.
@@ -242,6 +242,43 @@ async fn after_a_scale_out_idle_sessions_move_and_no_faster_than_they_may() {
     assert!((1..=4).contains(&moved), "{moved} of 40 in one period");
     assert_eq!(crowd.on("c"), moved);
     assert_eq!((proxy.moved("rebalance").await, proxy.moved("").await), (moved, moved));
+}
+
+#[tokio::test]
+async fn a_burst_of_idle_visitors_moves_no_more_than_may_move() {
+    let origins = Origin::three();
+    let keys = "rebalance = { idle = \"1s\", percent = 10, per = \"1h\" }";
+    let mut proxy = Proxy::start(sticky_farm(&origins[..2], "idle = \"10m\"")).await;
+    let door = proxy.door();
+    let mut crowd = Crowd::gather(&door, 30).await;
+    proxy.apply(sticky_farm(&origins, keys)).await;
+    proxy.verdict("c", true).await;
+    let mut strangers = 0;
+    within(SOON, "a while", async || {
+        door.get("/stranger").await.name();
+        strangers += 1;
+        (strangers > 100).then_some(())
+    })
+    .await;
+    let mut tasks = Vec::new();
+    while crowd.len() > 0 {
+        let (door, home) = (proxy.door(), crowd.homes()[0].clone());
+        let mut jar = crowd.pick(&home);
+        tasks.push(spawn(async move { jar.get(&door, "/gate").await.name() }));
+    }
+    // All are under way before the first is answered.
+    let at = |origin: &Origin| origin.seen().iter().filter(|it| it.target == "/gate").count();
+    within(SOON, "all at the backends", async || {
+        (origins.iter().map(at).sum::<usize>() == 30).then_some(())
+    })
+    .await;
+    let moved = at(&origins[2]);
+    assert!((1..=3).contains(&moved), "{moved} of 30");
+    origins.iter().for_each(Origin::open_gate);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(proxy.moved("rebalance").await, moved);
 }
 
 #[tokio::test]
