@@ -2,6 +2,7 @@
 
 mod admin;
 mod listener;
+mod outage;
 mod pool;
 mod route;
 mod secret;
@@ -17,8 +18,9 @@ pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
     TlsVersion, UnknownName,
 };
+pub use outage::{Ejection, WhenAllDown};
 pub use pool::{
-    Address, AddressHost, AdminState, Backend, Health, HealthKind, PolicyKind, Pool,
+    Address, AddressHost, AdminState, Backend, HashOn, Health, HealthKind, PolicyKind, Pool,
     PoolConnections, PoolTls, Queue,
 };
 pub use route::{

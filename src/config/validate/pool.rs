@@ -11,8 +11,8 @@ use super::host::{address, is_dns_name};
 use super::sticky;
 use crate::config::defaults as d;
 use crate::config::model::{
-    Address, AdminState, Backend, Health, HealthKind, Located, Place, PolicyKind, Pool,
-    PoolConnections, PoolTls, Queue,
+    Address, AdminState, Backend, Ejection, HashOn, Health, HealthKind, Located, Place, PolicyKind,
+    Pool, PoolConnections, PoolTls, Queue, WhenAllDown,
 };
 use crate::config::text::{
     At, BackendText, ConnectionsText, HealthText, PolicyWord, PoolText, PoolTlsText, QueueText,
@@ -58,6 +58,7 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
             Some(PolicyWord::Random) => PolicyKind::Random,
             Some(PolicyWord::LeastRequest) | None => PolicyKind::LeastRequest,
         },
+        hash_on: HashOn::Source,
         backends,
         tls: text.tls.as_ref().map(|text| tls(text, check)),
         connections: connections(&text.connections, check),
@@ -69,6 +70,17 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
             text.drain.deadline.as_ref(),
             Some(d::DRAIN_DEADLINE),
         ),
+        slow_start: None,
+        ejection: Some(Ejection {
+            connect: true,
+            reset: true,
+            timeout: true,
+            status_5xx: false,
+            consecutive: d::EJECTION_CONSECUTIVE,
+            base: d::EJECTION_BASE,
+            max_ejected: d::EJECTION_MAX_EJECTED,
+        }),
+        when_all_down: WhenAllDown::Fail,
     }
 }
 
