@@ -108,6 +108,11 @@ impl<'a> Asked<'a> {
                     None => return Err(self.refuse(reason, last, record)),
                 },
             };
+            if choice.evens_out() && !self.pool.state.take_move() {
+                // Somebody was faster: it stays where it is.
+                self.visitor.plain = false;
+                continue;
+            }
             let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
             let backend = &member.backend;
             // An operator's look is no load to speak of.

@@ -9,7 +9,6 @@ use crate::route::action::RespondPlan;
 use crate::snapshot::choice::{self, Choice};
 use crate::snapshot::{OnCacheable, Pool};
 use crate::sticky::{Issue, Stickiness, count, explicit_freshness, is_publicly_cacheable};
-use crate::telemetry::counters::MoveCause;
 use crate::telemetry::reason::Reason;
 
 use super::attempt::Reply;
@@ -119,6 +118,9 @@ pub fn session(
         sessions.note(made, seat, shape.now);
     }
     if !holds {
+        if choice.evens_out() {
+            pool.state.give_move_back();
+        }
         return;
     }
     let Some(seen) = choice.seen else { return };
@@ -132,10 +134,10 @@ pub fn session(
     }
     if !first {
         record.moved_before();
+        if choice.evens_out() {
+            pool.state.give_move_back();
+        }
         return;
-    }
-    if choice.told.and_then(|told| told.cause) == Some(MoveCause::Rebalance) {
-        pool.state.count_move();
     }
     if let Some(left) = choice.sent_off.and_then(|index| pool.members.get(index)) {
         left.backend.state.drain.count_moved();

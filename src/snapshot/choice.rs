@@ -80,6 +80,12 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Whether it moves a visitor for no other reason than to even out the pool.
+    pub fn evens_out(&self) -> bool {
+        let cause = self.told.and_then(|told| told.cause);
+        matches!(self.issue, Issue::Move(_)) && cause == Some(MoveCause::Rebalance)
+    }
+
     /// Whether it moves a visitor.
     pub fn moves(&self) -> bool {
         self.told.is_some_and(|told| told.outcome == StickyOutcome::Moved)

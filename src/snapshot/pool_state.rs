@@ -38,9 +38,15 @@ impl PoolState {
         self.moves.load(Ordering::Relaxed) > 0
     }
 
-    /// One was moved.
-    pub fn count_move(&self) {
+    /// Takes one of the moves of this period, if one is left: before its request is sent, or those
+    /// that run at the same time would be more than may be.
+    pub fn take_move(&self) -> bool {
         let one_less = |moves: u32| moves.checked_sub(1);
-        let _ = self.moves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        self.moves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+
+    /// Gives one back that has moved nobody.
+    pub fn give_move_back(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
     }
 }
