@@ -161,15 +161,18 @@ struct Task {
 impl Task {
     async fn run(self) {
         self.resolved().await;
-        self.check().await;
+        let interval = self.health.interval;
+        let begun = Instant::now();
         // After a start or a reload that brought many, they are spread over the interval.
-        let mut next = Instant::now() + self.health.interval.mul_f64(fastrand::f64());
+        let phase = fastrand::f64();
+        let turning = self.check().await;
+        let mut next = begun + rhythm::pause(interval, turning, fastrand::f64()).mul_f64(phase);
         loop {
             tokio::select! {
                 () = sleep_until(next) => {
                     let begun = Instant::now();
-                    self.check().await;
-                    next = begun + rhythm::pause(self.health.interval, false, fastrand::f64());
+                    let turning = self.check().await;
+                    next = begun + rhythm::pause(interval, turning, fastrand::f64());
                 }
                 () = self.group.joined() => self.tell().await,
             }

@@ -136,7 +136,8 @@ pub struct PoolConnections {
 pub struct Health {
     /// What is asked.
     pub kind: HealthKind,
-    /// Between two checks of one backend at the most: up to a tenth less.
+    /// Between two checks of one backend at the most: up to a tenth less, and a quarter of it
+    /// while the verdict may turn.
     pub interval: Duration,
     /// An answer must be complete by then.
     pub timeout: Duration,

@@ -1,4 +1,4 @@
-//! One check for all pools that ask the same of the same backend.
+//! One check for all pools that ask the same of the same backend, sooner where it may turn.
 
 use crate::harness::{Config, Origin, PLAIN, Proxy, SOON, default_route, pool, within};
 
@@ -46,4 +46,22 @@ async fn a_pool_that_comes_later_has_the_verdict_at_once() {
     proxy.apply(file.body(format!("{PLAIN}{first}{three}"))).await;
     // The check they share comes every ten minutes: what pool two knows is good for pool three.
     assert_eq!(proxy.door().get("/").await.name(), "a");
+}
+
+#[tokio::test]
+async fn a_first_failure_is_looked_at_again_before_the_interval_is_over() {
+    let origin = Origin::start("a");
+    let address = origin.address();
+    let body = format!(
+        "{PLAIN}{}[pools.web]\nbackends = [{{ id = \"a\", address = \"{address}\" }}]\n\
+         health = {{ http = \"/healthz\", interval = \"1s\", fall = 30 }}\n",
+        default_route("web")
+    );
+    let proxy = Proxy::start(Config::new(body)).await;
+    origin.healthy(false);
+    // At one check a second it would take too long.
+    within(SOON, "thirty failures in a row", async || {
+        (proxy.metric("ostler_backend_up", &["backend=\"a\""]).await < 0.5).then_some(())
+    })
+    .await;
 }
