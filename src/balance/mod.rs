@@ -80,8 +80,8 @@ impl From<PolicyKind> for Policy {
             PolicyKind::RoundRobin => Self::RoundRobin,
             PolicyKind::LeastRequest => Self::LeastRequest,
             PolicyKind::Random => Self::Random,
-            // Not built here yet: the nearest that is, so that the file can be read already.
-            PolicyKind::PeakEwma | PolicyKind::Hash => Self::LeastRequest,
+            PolicyKind::PeakEwma => Self::PeakEwma,
+            PolicyKind::Hash => Self::Hash,
         }
     }
 }

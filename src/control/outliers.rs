@@ -80,7 +80,7 @@ fn tell(pool: &Pool, news: &[Option<News>]) {
             Some(News::Returned) => {
                 tracing::info!(event = "returned", pool, backend, "ejected backend is back");
             }
-            None => continue,
+            None => {}
         }
     }
     if news.iter().any(Option::is_some) {

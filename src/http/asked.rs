@@ -61,7 +61,7 @@ impl Drop for Asked<'_> {
     }
 }
 
-impl<'a> Asked<'a> {
+impl Asked<'_> {
     pub(super) async fn answer(
         &mut self,
         record: &mut Record,

@@ -6,6 +6,7 @@ use crate::telemetry::reason::Reason;
 
 /// Who asks for a backend.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub struct Visitor {
     /// What the request brought.
     pub presented: Presented,
