@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::{Value, merge};
-use super::keys::{KEYS, Key, ONLY_WITH, OPTIONAL, SECRETS, UNLESS, Unset};
+use super::keys::{FREE, KEYS, Key, ONLY_WITH, OPTIONAL, SECRETS, UNLESS, Unset};
 use super::load::Loaded;
 use super::report::Lines;
 
@@ -127,7 +127,7 @@ impl Page<'_> {
                 return self.line(&format!("{path} = [{redacted}]"), origin);
             }
             DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => items,
-            DeValue::Table(given) => {
+            DeValue::Table(given) if !FREE.contains(&key.path) => {
                 let (fields, silent) = fields(&format!("{}.", key.path), given);
                 let origin = format!("{origin}{silent}");
                 return self.line(&format!("{path} = {{ {} }}", fields.join(", ")), &origin);

@@ -1,5 +1,6 @@
 //! Stories about whole files: what a text becomes, and what is said about it.
 
+mod checks;
 mod sessions;
 
 use std::fmt::Write as _;

@@ -2,6 +2,7 @@
 
 mod counts;
 mod group;
+mod http;
 mod probe;
 mod rhythm;
 mod threshold;

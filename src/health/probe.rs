@@ -1,32 +1,19 @@
-//! One TCP or HTTP/1.1 probe of one backend under one deadline.
+//! One probe of one backend under one deadline.
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tokio_util::task::AbortOnDropHandle;
 
+use super::http;
 use crate::snapshot::{Health, HealthKind, Pool};
-use crate::task;
-
-/// Bytes of an answer's body that are read: enough for any report, not for a download.
-const MAX_BODY: usize = 64 << 10;
-/// How the backend's log knows a check.
-const AGENT: &str = concat!("ostler/", env!("CARGO_PKG_VERSION"), " (health check)");
 
 /// What is sent to a backend, and what is expected of it.
 #[derive(Debug, Clone)]
@@ -55,7 +42,14 @@ impl Probe {
     pub async fn check(&self, addresses: &[SocketAddr]) -> Result<String, String> {
         let deadline =
             Deadline { at: Instant::now() + self.health.timeout, of: self.health.timeout };
-        let tcp = connect(addresses, &deadline).await?;
+        let tcp = match self.health.port {
+            None => connect(addresses, &deadline).await?,
+            Some(port) => {
+                let elsewhere = |address: &SocketAddr| SocketAddr::new(address.ip(), port);
+                let addresses: Vec<SocketAddr> = addresses.iter().map(elsewhere).collect();
+                connect(&addresses, &deadline).await?
+            }
+        };
         let Some((config, name)) = &self.tls else { return self.talk(tcp, &deadline).await };
         let name = name.clone().map_err(|error| format!("TLS: {error}"))?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
@@ -67,15 +61,16 @@ impl Probe {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let HealthKind::Http { path, host, method, expect } = &self.health.kind else {
-            return Ok("connected".to_owned());
-        };
-        let host = if host.is_empty() { &self.authority } else { host };
-        let request = request(method, path, host)?;
-        let status = deadline.within("waiting for the answer", exchange(stream, request)).await??;
-        let seen = format!("HTTP {status}");
-        let expected = expect.iter().any(|range: &RangeInclusive<u16>| range.contains(&status));
-        if expected { Ok(seen) } else { Err(seen) }
+        match &self.health.kind {
+            HealthKind::Tcp => Ok("connected".to_owned()),
+            HealthKind::Http { path, host, method, headers, expect, expect_body } => {
+                let host = if host.is_empty() { &self.authority } else { host };
+                let request = http::request(method, path, host, headers)?;
+                let exchange = http::exchange(stream, request);
+                let answer = deadline.within("waiting for the answer", exchange).await??;
+                answer.judge(expect, expect_body.as_ref())
+            }
+        }
     }
 }
 
@@ -114,45 +109,8 @@ async fn connect(addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStr
     Err(problem)
 }
 
-fn request(method: &str, path: &str, host: &str) -> Result<Request<Empty<Bytes>>, String> {
-    let wrong = |what: &str| format!("the check's {what} cannot be sent");
-    let mut request = Request::new(Empty::new());
-    *request.method_mut() = Method::from_bytes(method.as_bytes()).map_err(|_| wrong("method"))?;
-    *request.uri_mut() = path.parse::<Uri>().map_err(|_| wrong("path"))?;
-    let host = HeaderValue::try_from(host).map_err(|_| wrong("host"))?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, host);
-    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    Ok(request)
-}
-
-/// One request over a connection of its own; the status, once the answer is complete.
-async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<u16, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
-    let _driver = AbortOnDropHandle::new(task::spawn("check connection", async {
-        // Whoever waits for the answer is told why it failed.
-        let _ = connection.await;
-    }));
-    let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
-    let status = response.status().as_u16();
-    let mut body = response.into_body();
-    let mut read = 0;
-    while read < MAX_BODY
-        && let Some(frame) = body.frame().await
-    {
-        let frame = frame.map_err(|error| format!("HTTP {status}, then {}", chain(&error)))?;
-        read += frame.data_ref().map_or(0, Bytes::len);
-    }
-    Ok(status)
-}
-
 /// An error with its sources, without saying anything twice.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
@@ -173,20 +131,26 @@ fn plain(error: &std::io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::snapshot::BodyTest;
+    use crate::task;
 
     fn http(expect: RangeInclusive<u16>) -> Health {
         let kind = HealthKind::Http {
             path: "/healthz".to_owned(),
             host: String::new(),
             method: "GET".to_owned(),
+            headers: vec![("x-check".to_owned(), "deep".to_owned())],
             expect: vec![expect],
+            expect_body: None,
         };
         let long = Duration::from_secs(20);
-        Health { kind, interval: long, timeout: long, rise: 2, fall: 3 }
+        Health { kind, port: None, interval: long, timeout: long, rise: 2, fall: 3 }
     }
 
     fn plain_probe(health: &Health, address: SocketAddr) -> Probe {
@@ -223,6 +187,7 @@ mod tests {
         assert!(asked.contains("host: 127.0.0.1:"), "{asked}");
         assert!(asked.contains("connection: close\r\n"), "{asked}");
         assert!(asked.contains("(health check)\r\n"), "{asked}");
+        assert!(asked.contains("x-check: deep\r\n"), "{asked}");
     }
 
     #[test]
@@ -237,6 +202,32 @@ mod tests {
     fn what_is_no_http_fails_with_a_reason() {
         let (result, _) = run(against(http(200..=399), b"220 mail.example.com ESMTP\r\n"));
         assert!(result.unwrap_err().contains("invalid HTTP"));
+    }
+
+    #[test]
+    fn a_body_without_the_text_fails() {
+        let health = |text: &str| {
+            let mut health = http(200..=399);
+            let HealthKind::Http { expect_body, .. } = &mut health.kind else { unreachable!() };
+            *expect_body = Some(BodyTest::Text(text.to_owned()));
+            health
+        };
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\ndatabase: ok";
+        assert_eq!(run(against(health("base: ok"), answer)).0.unwrap(), "HTTP 200");
+        let why = run(against(health("queue: ok"), answer)).0.unwrap_err();
+        assert_eq!(why, "HTTP 200, without \"queue: ok\" in its body");
+    }
+
+    #[test]
+    fn a_check_may_go_to_a_port_of_its_own() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let health = Health { kind: HealthKind::Tcp, port: Some(port), ..http(200..=399) };
+            let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+            let probe = plain_probe(&health, nowhere);
+            assert_eq!(probe.check(&[nowhere]).await.unwrap(), "connected");
+        });
     }
 
     #[test]

@@ -55,9 +55,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
     ("pools.*.health.grpc", "it comes later; use `http` or `tcp`"),
-    ("pools.*.health.port", "it comes later; checks go to the backend's own port"),
-    ("pools.*.health.headers", "it comes later; `host` may be set"),
-    ("pools.*.health.expect_body", "it comes later; use `expect` for statuses"),
 ];
 
 /// Values of later versions.

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 pub(crate) use later::LaterValue;
 pub use table::KEYS;
-pub(crate) use table::{ONLY_WITH, OPTIONAL, SECRETS, UNLESS};
+pub(crate) use table::{FREE, ONLY_WITH, OPTIONAL, SECRETS, UNLESS};
 
 /// What holds where the file says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,9 @@ pub(crate) fn tree() -> &'static Node {
 fn fill(root: &mut Node) {
     for key in KEYS {
         root.at(key.path);
+    }
+    for path in FREE {
+        root.at(path).named = Some(Box::default());
     }
     for path in SECRETS {
         root.at(path).secret = true;

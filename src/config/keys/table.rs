@@ -10,6 +10,9 @@ const fn key(path: &'static str, unset: super::Unset, doc: &'static str) -> Key 
 /// Keys whose strings nobody else may read.
 pub(crate) const SECRETS: &[&str] = &["sessions.keys[]", "pools.*.sticky.keys[]"];
 
+/// Tables whose keys are the operator's own.
+pub(crate) const FREE: &[&str] = &["pools.*.health.headers"];
+
 /// Tables that mean something by being there: without them, none of their defaults holds.
 pub(crate) const OPTIONAL: &[&str] = &[
     "admin.tls",
@@ -24,7 +27,13 @@ pub(crate) const OPTIONAL: &[&str] = &[
 /// Keys that mean something only where the first of the pair is absent.
 pub(crate) const UNLESS: &[(&str, &[&str])] = &[(
     "pools.*.health.tcp",
-    &["pools.*.health.host", "pools.*.health.method", "pools.*.health.expect"],
+    &[
+        "pools.*.health.host",
+        "pools.*.health.method",
+        "pools.*.health.headers",
+        "pools.*.health.expect",
+        "pools.*.health.expect_body",
+    ],
 )];
 
 /// Keys that mean something only where the first of the three says the second.
@@ -183,8 +192,14 @@ pub const KEYS: &[Key] = &[
         "true: a connection that opens is enough"),
     key("pools.*.health.host", Value(r#""""#), "Host of the request; empty: the backend's address"),
     key("pools.*.health.method", Value(r#""GET""#), "method of the request"),
+    key("pools.*.health.headers", Value("{}"), "further fields of the request, name and value"),
     key("pools.*.health.expect", Value(r#""200-399""#), "statuses that pass: 200-399 or 200,204"),
-    key("pools.*.health.interval", Value(r#""2s""#), 
+    key("pools.*.health.expect_body", Note("not set: any body passes"),
+        "a text that must stand in the first 64 KiB of the body, or { regex }"),
+    key("pools.*.health.expect_body.regex", Note("not set"),
+        "a regular expression that must match in them"),
+    key("pools.*.health.port", Note("the backend's own"), "where checks go"),
+    key("pools.*.health.interval", Value(r#""2s""#),
         "between two checks of one backend; a quarter of it while the verdict may turn"),
     key("pools.*.health.timeout", Value(r#""1s""#), "an answer must be complete by then"),
     key("pools.*.health.rise", Value("2"), "passes in a row until up"),

@@ -1,6 +1,7 @@
 //! What holds: the configuration after validation, complete, with a place for every name.
 
 mod admin;
+mod health;
 mod listener;
 mod outage;
 mod pool;
@@ -14,14 +15,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::{Admin, AdminTls, AdminToken, Peer, Role};
+pub use health::{BodyPattern, BodyTest, Health, HealthKind};
 pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
     TlsVersion, UnknownName,
 };
 pub use outage::{Ejection, WhenAllDown};
 pub use pool::{
-    Address, AddressHost, AdminState, Backend, HashOn, Health, HealthKind, PolicyKind, Pool,
-    PoolConnections, PoolTls, Queue,
+    Address, AddressHost, AdminState, Backend, HashOn, PolicyKind, Pool, PoolConnections, PoolTls,
+    Queue,
 };
 pub use route::{
     Action, HostPattern, PathPattern, Redirect, Respond, Retry, Route, RouteTimeouts, Share,

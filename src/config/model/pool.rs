@@ -1,12 +1,11 @@
 //! Pools and their backends, as they hold.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ejection, Located, Sticky, WhenAllDown};
+use super::{Ejection, Health, Located, Sticky, WhenAllDown};
 
 /// A named set of backends and the policy over them.
 #[derive(Debug, Clone)]
@@ -156,38 +155,4 @@ pub struct PoolConnections {
     pub max_age: Option<Duration>,
     /// TCP (and TLS) must be up by then.
     pub connect_timeout: Duration,
-}
-
-/// An active check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Health {
-    /// What is asked.
-    pub kind: HealthKind,
-    /// Between two checks of one backend at the most: up to a tenth less, and a quarter of it
-    /// while the verdict may turn.
-    pub interval: Duration,
-    /// An answer must be complete by then.
-    pub timeout: Duration,
-    /// Passes in a row until up.
-    pub rise: u32,
-    /// Failures in a row until down.
-    pub fall: u32,
-}
-
-/// What a check asks.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum HealthKind {
-    /// A TCP connection that opens (with the pool's TLS).
-    Tcp,
-    /// An HTTP request.
-    Http {
-        /// Path and query.
-        path: String,
-        /// `Host`; empty: the backend's address.
-        host: String,
-        /// Request method.
-        method: String,
-        /// Statuses that pass.
-        expect: Vec<RangeInclusive<u16>>,
-    },
 }

@@ -1,6 +1,7 @@
 //! A mirror of the file as it is typed: every key optional, every value with its place.
 
 mod admin;
+mod health;
 mod listener;
 mod pool;
 mod route;
@@ -15,6 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 pub use admin::*;
+pub use health::*;
 pub use listener::*;
 pub use pool::*;
 pub use route::*;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, List, StickyText};
+use super::{At, HealthText, List, StickyText};
 use crate::config::model::AdminState;
 use crate::config::unit::Time;
 
@@ -105,30 +105,6 @@ pub struct ConnectionsText {
     pub max_age: Option<At<Time>>,
     /// TCP and TLS must be up by then.
     pub connect_timeout: Option<At<Time>>,
-}
-
-/// `health` of a pool.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct HealthText {
-    /// Path and query of a request.
-    pub http: Option<At<String>>,
-    /// A connection that opens is enough.
-    pub tcp: Option<At<bool>>,
-    /// `Host` of the request; empty: the backend's address.
-    pub host: Option<At<String>>,
-    /// Method of the request.
-    pub method: Option<At<String>>,
-    /// Statuses that pass, as `200-399` or `200,204`.
-    pub expect: Option<At<String>>,
-    /// Between two checks of one backend; a quarter of it while the verdict may turn.
-    pub interval: Option<At<Time>>,
-    /// An answer must be complete by then.
-    pub timeout: Option<At<Time>>,
-    /// Passes in a row until up.
-    pub rise: Option<At<i64>>,
-    /// Failures in a row until down.
-    pub fall: Option<At<i64>>,
 }
 
 /// `queue` of a pool.

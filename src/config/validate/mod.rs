@@ -3,6 +3,7 @@
 mod admin;
 mod by;
 mod check;
+mod health;
 mod host;
 mod listener;
 mod pool;

@@ -1,21 +1,20 @@
 //! Pools: backends, policy, TLS, connections and checks.
 
 use std::collections::HashMap;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Object;
-use super::check::{Check, is_token};
+use super::check::Check;
 use super::host::{address, is_dns_name};
-use super::sticky;
+use super::{health, sticky};
 use crate::config::defaults as d;
 use crate::config::model::{
-    Address, AdminState, Backend, Ejection, HashOn, Health, HealthKind, Located, Place, PolicyKind,
-    Pool, PoolConnections, PoolTls, Queue, WhenAllDown,
+    Address, AdminState, Backend, Ejection, HashOn, Located, Place, PolicyKind, Pool,
+    PoolConnections, PoolTls, Queue, WhenAllDown,
 };
 use crate::config::text::{
-    At, BackendText, ConnectionsText, HealthText, PolicyWord, PoolText, PoolTlsText, QueueText,
+    At, BackendText, ConnectionsText, PolicyWord, PoolText, PoolTlsText, QueueText,
 };
 
 pub(super) fn pools(objects: &[Object<PoolText>], check: &mut Check<'_>) -> Vec<Pool> {
@@ -62,7 +61,7 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
         backends,
         tls: text.tls.as_ref().map(|text| tls(text, check)),
         connections: connections(&text.connections, check),
-        health: text.health.as_ref().and_then(|at| health(object, at, check)),
+        health: text.health.as_ref().and_then(|at| health::health(object, at, check)),
         sticky: text.sticky.as_ref().map(|at| sticky::sticky(object, &at.value, check)),
         queue: queue(&text.queue, check),
         drain_deadline: check.wait(
@@ -216,119 +215,9 @@ fn connections(text: &ConnectionsText, check: &mut Check<'_>) -> PoolConnections
     }
 }
 
-fn health(object: &Object<PoolText>, at: &At<HealthText>, check: &mut Check<'_>) -> Option<Health> {
-    let text = &at.value;
-    let place = if at.span.is_empty() { object.place.clone() } else { at.place() };
-    let kind = match (&text.http, &text.tcp) {
-        (Some(path), None) => http(path, text, check),
-        (None, Some(at)) => tcp(at, text, check),
-        (Some(_), Some(tcp)) => {
-            check
-                .error("a check by both `http` and `tcp`", &tcp.place())
-                .hint("keep one; a check by http opens the connection anyway");
-            return None;
-        }
-        (None, None) if object.broken => return None,
-        (None, None) => {
-            check
-                .error("a check that says neither `http` nor `tcp`", &place)
-                .hint("add http = \"/healthz\", or tcp = true");
-            return None;
-        }
-    };
-    let count = 1..=d::MAX_HEALTH_COUNT;
-    Some(Health {
-        kind,
-        interval: check.finite(
-            "interval",
-            text.interval.as_ref(),
-            d::MIN_HEALTH_INTERVAL,
-            d::HEALTH_INTERVAL,
-        ),
-        timeout: check.finite(
-            "timeout",
-            text.timeout.as_ref(),
-            Duration::from_millis(1),
-            d::HEALTH_TIMEOUT,
-        ),
-        rise: check.number("rise", text.rise.as_ref(), count.clone(), d::HEALTH_RISE),
-        fall: check.number("fall", text.fall.as_ref(), count, d::HEALTH_FALL),
-    })
-}
-
-fn tcp(at: &At<bool>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
-    if !at.value {
-        check
-            .error("tcp = false checks nothing", &at.place())
-            .hint("leave `health` out, or write http = \"/healthz\"");
-    }
-    let of_http = [("host", &text.host), ("method", &text.method), ("expect", &text.expect)];
-    for (key, value) in of_http {
-        if let Some(at) = value {
-            check
-                .error(format!("`{key}` means nothing to a check by tcp"), &at.place())
-                .hint("leave it out, or check by http");
-        }
-    }
-    HealthKind::Tcp
-}
-
-fn http(path: &At<String>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
-    let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !path.value.starts_with('/') || !visible(&path.value) || path.value.contains('#') {
-        check
-            .error(format!("`{}` is no path for a check", path.value), &path.place())
-            .hint("path and query, as in \"/healthz?full=1\"");
-    }
-    let host = text.host.as_ref().map(|at| at.value.clone()).unwrap_or_default();
-    if let Some(at) = text.host.as_ref().filter(|at| !visible(&at.value)) {
-        check
-            .error(format!("`{}` is no host", at.value), &at.place())
-            .hint("what the Host field shall say, as in \"www.example.com\"");
-    }
-    let method = text.method.as_ref().map_or(d::HEALTH_METHOD, |at| at.value.as_str());
-    if let Some(at) = text.method.as_ref().filter(|at| !is_token(&at.value)) {
-        check.error(format!("`{}` is no method", at.value), &at.place()).hint("GET or HEAD");
-    }
-    let expect = match &text.expect {
-        Some(at) => statuses(&at.value).unwrap_or_else(|| {
-            check
-                .error(format!("`{}` are no statuses", at.value), &at.place())
-                .hint("from 200 to 599, single or from-to: \"200-399\", \"200,204,300-399\"");
-            Vec::new()
-        }),
-        None => statuses(d::HEALTH_EXPECT).unwrap_or_default(),
-    };
-    HealthKind::Http { path: path.value.clone(), host, method: method.to_owned(), expect }
-}
-
-/// `200-399`, `200,204,300-399`.
-fn statuses(text: &str) -> Option<Vec<RangeInclusive<u16>>> {
-    let status = |text: &str| {
-        let number: u16 = text.trim().parse().ok()?;
-        (200..=599).contains(&number).then_some(number)
-    };
-    text.split(',')
-        .map(|part| {
-            let (low, high) = part.split_once('-').unwrap_or((part, part));
-            let (low, high) = (status(low)?, status(high)?);
-            (low <= high).then_some(low..=high)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn statuses_are_single_or_ranges() {
-        assert_eq!(statuses("200-399"), Some(vec![200..=399]));
-        assert_eq!(statuses("200, 204,300-399"), Some(vec![200..=200, 204..=204, 300..=399]));
-        for wrong in ["", "100", "600", "399-200", "200-", "2xx"] {
-            assert_eq!(statuses(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn an_address_folds_to_an_id() {

@@ -1,0 +1,74 @@
+//! Active checks, as they hold.
+
+use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+
+/// An active check.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Health {
+    /// What is asked.
+    pub kind: HealthKind,
+    /// Where it is asked; none: at the backend's own port.
+    pub port: Option<u16>,
+    /// Between two checks of one backend at the most: up to a tenth less, and a quarter of it
+    /// while the verdict may turn.
+    pub interval: Duration,
+    /// An answer must be complete by then.
+    pub timeout: Duration,
+    /// Passes in a row until up.
+    pub rise: u32,
+    /// Failures in a row until down.
+    pub fall: u32,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HealthKind {
+    /// A TCP connection that opens (with the pool's TLS).
+    Tcp,
+    /// An HTTP request.
+    Http {
+        /// Path and query.
+        path: String,
+        /// `Host`; empty: the backend's address.
+        host: String,
+        /// Request method.
+        method: String,
+        /// Further fields, name and value.
+        headers: Vec<(String, String)>,
+        /// Statuses that pass.
+        expect: Vec<RangeInclusive<u16>>,
+        /// What the body must have in it, if anything.
+        expect_body: Option<BodyTest>,
+    },
+}
+
+/// What is looked for in the body of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BodyTest {
+    /// This text, anywhere in it.
+    Text(String),
+    /// Something that this matches.
+    Pattern(BodyPattern),
+}
+
+/// A regular expression, which is equal to another one that is written alike.
+#[derive(Debug, Clone)]
+pub struct BodyPattern(pub Regex);
+
+impl PartialEq for BodyPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for BodyPattern {}
+
+impl Hash for BodyPattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_str().hash(state);
+    }
+}

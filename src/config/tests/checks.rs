@@ -1,0 +1,37 @@
+//! What the file may say of checks.
+
+use super::{START, good};
+use crate::config::model::{BodyTest, Health, HealthKind};
+
+fn health(text: &str) -> Health {
+    let text = format!("{START}[pools.p]\nhealth = {{ {text} }}\n");
+    good(&text).model.pools.remove(0).health.unwrap()
+}
+
+#[test]
+fn a_check_has_fields_a_port_and_a_text_or_a_pattern_for_the_body() {
+    let found = health("http = \"/\", port = 81, headers = { a = \"1\" }, expect_body = \"ok\"");
+    assert_eq!(found.port, Some(81));
+    let HealthKind::Http { headers, expect_body, .. } = found.kind else { panic!("no http") };
+    assert_eq!(headers, [("a".to_owned(), "1".to_owned())]);
+    assert_eq!(expect_body, Some(BodyTest::Text("ok".to_owned())));
+    let found = health("http = \"/\", expect_body = { regex = \"^ok\" }");
+    let HealthKind::Http { headers, expect_body, .. } = &found.kind else { panic!("no http") };
+    assert!(headers.is_empty());
+    assert!(matches!(expect_body, Some(BodyTest::Pattern(pattern)) if pattern.0.is_match(b"ok")));
+    assert_eq!(found, health("http = \"/\", expect_body = { regex = \"^ok\" }"));
+    assert_ne!(found, health("http = \"/\", expect_body = { regex = \"^on\" }"));
+}
+
+#[test]
+fn fields_take_values_from_the_environment_and_the_effective_file_does_not_tell_them() {
+    let text = format!("{START}[pools.p]\nhealth.http = \"/\"\nhealth.headers.a = \"${{APP}}\"\n");
+    let loaded = good(&text);
+    let HealthKind::Http { headers, .. } = &loaded.model.pools[0].health.as_ref().unwrap().kind
+    else {
+        panic!("no http")
+    };
+    assert_ne!(headers[0].1, "${APP}");
+    let page = crate::config::effective(&loaded);
+    assert!(page.contains("health.headers = { a = \"${APP}\" }"), "{page}");
+}

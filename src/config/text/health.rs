@@ -1,0 +1,56 @@
+//! `[pools.NAME.health]` as it is typed.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{At, WordOr, Words};
+use crate::config::unit::Time;
+
+/// `health` of a pool.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthText {
+    /// Path and query of a request.
+    pub http: Option<At<String>>,
+    /// A connection that opens is enough.
+    pub tcp: Option<At<bool>>,
+    /// `Host` of the request; empty: the backend's address.
+    pub host: Option<At<String>>,
+    /// Method of the request.
+    pub method: Option<At<String>>,
+    /// Further fields of the request.
+    pub headers: BTreeMap<String, At<String>>,
+    /// Statuses that pass, as `200-399` or `200,204`.
+    pub expect: Option<At<String>>,
+    /// What the body must have in it.
+    pub expect_body: Option<At<WordOr<BodyWord, BodyPatternText>>>,
+    /// Where checks go.
+    pub port: Option<At<i64>>,
+    /// Between two checks of one backend; a quarter of it while the verdict may turn.
+    pub interval: Option<At<Time>>,
+    /// An answer must be complete by then.
+    pub timeout: Option<At<Time>>,
+    /// Passes in a row until up.
+    pub rise: Option<At<i64>>,
+    /// Failures in a row until down.
+    pub fall: Option<At<i64>>,
+}
+
+/// A text that must stand in a body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct BodyWord(pub String);
+
+impl Words for BodyWord {
+    const FORMS: &'static str = "a text, or { regex = \"status: (ok|busy)\" }";
+}
+
+/// `expect_body = { regex = "…" }`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BodyPatternText {
+    /// A regular expression that must match somewhere in the body.
+    pub regex: Option<At<String>>,
+}
