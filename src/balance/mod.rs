@@ -43,10 +43,11 @@ impl From<PolicyKind> for Policy {
     fn from(kind: PolicyKind) -> Self {
         match kind {
             PolicyKind::RoundRobin => Self::RoundRobin,
-            PolicyKind::LeastRequest => Self::LeastRequest,
+            // `PeakEwma` and `Hash` go by the nearest of what is built here, until they are.
+            PolicyKind::LeastRequest | PolicyKind::PeakEwma | PolicyKind::Hash => {
+                Self::LeastRequest
+            }
             PolicyKind::Random => Self::Random,
-            // Not built here yet: the nearest that is, so that the file can be read already.
-            PolicyKind::PeakEwma | PolicyKind::Hash => Self::LeastRequest,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod listener;
+mod outage;
 mod pool;
 mod route;
 mod sticky;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Deserializer};
 
 pub use admin::*;
 pub use listener::*;
+pub use outage::*;
 pub use pool::*;
 pub use route::*;
 pub use sticky::*;
