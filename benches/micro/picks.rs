@@ -68,6 +68,8 @@ pub(super) fn selections(criterion: &mut Criterion) {
                 fresh: 42,
                 now: NOW,
                 plain: true,
+                desperate: false,
+                key: None,
                 spill: false,
                 called: false,
                 evicted: None,

@@ -1,20 +1,23 @@
-//! Active checks: one probe per checked backend, following the snapshot.
+//! Active checks: one for all backends that are asked the same at the same place.
 
 mod counts;
+mod group;
 mod probe;
+mod rhythm;
 mod threshold;
 
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::backend::{BackendState, CheckReport, Verdict};
-use crate::event::{Event, Sender};
+use self::group::{Checked, Group, Target};
+use crate::backend::{BackendState, Verdict};
+use crate::event::Sender;
 use crate::snapshot::{Health, Snapshot};
 use crate::task;
 pub use counts::{CheckCounts, CheckedName, Checks};
@@ -33,13 +36,12 @@ pub struct Supervisor {
     checks: Arc<Checks>,
     permits: Arc<Semaphore>,
     verdicts: Arc<Notify>,
-    running: HashMap<CheckedName, Running>,
+    running: HashMap<Target, Running>,
 }
 
 #[derive(Debug)]
 struct Running {
-    state: Arc<BackendState>,
-    health: Health,
+    group: Arc<Group>,
     /// Stops the task when dropped.
     _task: AbortOnDropHandle<()>,
 }
@@ -62,54 +64,53 @@ impl Supervisor {
     /// When called outside a tokio runtime.
     pub fn follow(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.running);
+        let known: Vec<Checked> =
+            before.values().flat_map(|running| running.group.members()).collect();
         let known: HashSet<*const BackendState> =
-            before.values().map(|running| Arc::as_ptr(&running.state)).collect();
-        for pool in &snapshot.pools {
-            let Some(health) = &pool.health else { continue };
-            for member in &pool.members {
-                let backend = &member.backend;
-                let name = (Arc::clone(&backend.pool), Arc::clone(&backend.id));
-                let kept = before.remove(&name).filter(|running| {
-                    running.health == *health && Arc::ptr_eq(&running.state, &backend.state)
-                });
-                let running = kept.unwrap_or_else(|| {
-                    if !known.contains(&Arc::as_ptr(&backend.state)) {
-                        // Checks were off: what was known before that is not known any more.
-                        backend.state.set_verdict(Verdict::Unchecked);
-                    }
-                    let task = Task {
-                        name: name.clone(),
-                        probe: Probe::new(pool, health, backend.address.to_string()),
-                        health: health.clone(),
-                        state: Arc::clone(&backend.state),
-                        events: self.events.clone(),
-                        checks: Arc::clone(&self.checks),
-                        permits: Arc::clone(&self.permits),
-                        verdicts: Arc::clone(&self.verdicts),
-                    };
-                    Running {
-                        state: Arc::clone(&backend.state),
-                        health: health.clone(),
-                        _task: AbortOnDropHandle::new(task::spawn("health check", task.run())),
-                    }
-                });
-                self.running.insert(name, running);
+            known.iter().map(|checked| Arc::as_ptr(&checked.state)).collect();
+        let mut names = HashSet::new();
+        for (target, (probe, members)) in targets(snapshot) {
+            for Checked { name, state } in &members {
+                if !known.contains(&Arc::as_ptr(state)) {
+                    // Checks were off: what was known before that is not known any more.
+                    state.set_verdict(Verdict::Unchecked);
+                }
+                names.insert(name.clone());
             }
+            let running = before.remove(&target);
+            let running = running.unwrap_or_else(|| self.start(&target, probe, &members));
+            running.group.set_members(members);
+            self.running.insert(target, running);
         }
-        self.checks.retain(|name| self.running.contains_key(name));
+        self.checks.retain(|name| names.contains(name));
+    }
+
+    fn start(&self, target: &Target, probe: Probe, members: &[Checked]) -> Running {
+        let group = Arc::new(Group::new(members));
+        let task = Task {
+            probe,
+            health: target.health.clone(),
+            group: Arc::clone(&group),
+            events: self.events.clone(),
+            checks: Arc::clone(&self.checks),
+            permits: Arc::clone(&self.permits),
+            verdicts: Arc::clone(&self.verdicts),
+        };
+        let task = AbortOnDropHandle::new(task::spawn("health check", task.run()));
+        Running { group, _task: task }
     }
 
     /// Ends when each checked backend has a verdict, at the latest at the deadline. Says whether
     /// all have one.
     pub fn first_verdicts(&self, deadline: Instant) -> impl Future<Output = bool> + use<> {
-        let mut waiting: Vec<Arc<BackendState>> =
-            self.running.values().map(|running| Arc::clone(&running.state)).collect();
+        let mut waiting: Vec<Checked> =
+            self.running.values().flat_map(|running| running.group.members()).collect();
         let verdicts = Arc::clone(&self.verdicts);
         async move {
             loop {
                 let mut told = pin!(verdicts.notified());
                 told.as_mut().enable();
-                waiting.retain(|state| state.verdict() == Verdict::Unchecked);
+                waiting.retain(|checked| checked.state.verdict() == Verdict::Unchecked);
                 if waiting.is_empty() {
                     return true;
                 }
@@ -121,12 +122,36 @@ impl Supervisor {
     }
 }
 
-/// The checks of one backend.
+/// Whom the checks of this snapshot ask, and for which backends.
+fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
+    let mut targets = HashMap::new();
+    for pool in &snapshot.pools {
+        let Some(health) = &pool.health else { continue };
+        for member in &pool.members {
+            let backend = &member.backend;
+            let target = Target {
+                address: backend.address.clone(),
+                tls: pool.tls.as_ref().map(|tls| tls.key().to_owned()),
+                health: health.clone(),
+            };
+            let (_, members): &mut (Probe, Vec<Checked>) =
+                targets.entry(target).or_insert_with(|| {
+                    (Probe::new(pool, health, backend.address.to_string()), Vec::new())
+                });
+            members.push(Checked {
+                name: (Arc::clone(&backend.pool), Arc::clone(&backend.id)),
+                state: Arc::clone(&backend.state),
+            });
+        }
+    }
+    targets
+}
+
+/// One check, again and again.
 struct Task {
-    name: CheckedName,
     probe: Probe,
     health: Health,
-    state: Arc<BackendState>,
+    group: Arc<Group>,
     events: Sender,
     checks: Arc<Checks>,
     permits: Arc<Semaphore>,
@@ -135,16 +160,22 @@ struct Task {
 
 impl Task {
     async fn run(self) {
-        let threshold = Threshold { rise: self.health.rise, fall: self.health.fall };
-        let mut count = Count::new(self.state.verdict());
         self.resolved().await;
-        self.check(threshold, &mut count).await;
+        let interval = self.health.interval;
+        let begun = Instant::now();
         // After a start or a reload that brought many, they are spread over the interval.
-        let mut next = Instant::now() + self.health.interval.mul_f64(fastrand::f64());
+        let phase = fastrand::f64();
+        let turning = self.check().await;
+        let mut next = begun + rhythm::pause(interval, turning, fastrand::f64()).mul_f64(phase);
         loop {
-            sleep_until(next).await;
-            next = Instant::now() + self.health.interval.mul_f64(0.9 + 0.2 * fastrand::f64());
-            self.check(threshold, &mut count).await;
+            tokio::select! {
+                () = sleep_until(next) => {
+                    let begun = Instant::now();
+                    let turning = self.check().await;
+                    next = begun + rhythm::pause(interval, turning, fastrand::f64());
+                }
+                () = self.group.joined() => self.tell().await,
+            }
         }
     }
 
@@ -152,40 +183,34 @@ impl Task {
     /// would fail for no fault of the backend.
     async fn resolved(&self) {
         let deadline = Instant::now() + self.health.timeout;
-        while !self.state.resolved() && Instant::now() < deadline {
+        while self.group.addresses().is_empty() && Instant::now() < deadline {
             sleep(RESOLVE_POLL).await;
         }
     }
 
-    async fn check(&self, threshold: Threshold, count: &mut Count) {
+    /// Checks once. Whether the verdict may be turning.
+    async fn check(&self) -> bool {
         // It is never closed; were it, going on without a permit would be better than no check.
         let permit = self.permits.acquire().await.ok();
         let begun = Instant::now();
-        let addresses = self.state.addresses();
+        let addresses = self.group.addresses();
         let result = task::catch(self.probe.check(&addresses)).await;
         let result = result.unwrap_or_else(|panicked| Err(panicked.to_string()));
-        let took = begun.elapsed();
         drop(permit);
-        let passed = result.is_ok();
-        let (Ok(detail) | Err(detail)) = result;
-        let before = count.verdict();
-        let verdict = count.observe(threshold, passed);
-        let (at, in_a_row) = (SystemTime::now(), count.in_a_row());
-        let report = CheckReport { at, passed, detail: detail.clone(), took, in_a_row };
-        self.state.set_last_check(report);
-        self.checks.count(&self.name, passed, took);
-        if verdict == before {
-            return;
+        let threshold = Threshold { rise: self.health.rise, fall: self.health.fall };
+        let turning = self.group.observe(threshold, result, begun.elapsed(), &self.checks);
+        self.tell().await;
+        turning
+    }
+
+    async fn tell(&self) {
+        let news = self.group.news();
+        if !news.is_empty() {
+            self.verdicts.notify_waiters();
         }
-        if verdict == Verdict::Up {
-            let now = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-            self.state.came_up(u32::try_from(now).unwrap_or(u32::MAX));
+        for event in news {
+            // Nobody listens any more when the process ends.
+            let _ = self.events.send(event).await;
         }
-        self.state.set_verdict(verdict);
-        self.verdicts.notify_waiters();
-        let (pool, backend) = (self.name.0.to_string(), self.name.1.to_string());
-        let up = verdict == Verdict::Up;
-        // Nobody listens any more when the process ends.
-        let _ = self.events.send(Event::Verdict { pool, backend, up, detail }).await;
     }
 }

@@ -35,6 +35,15 @@ impl Count {
         self.in_a_row
     }
 
+    /// Whether the last result was another one than the verdict, so that the next may turn it.
+    pub fn is_turning(&self) -> bool {
+        match self.verdict {
+            Verdict::Unchecked => false,
+            Verdict::Up => self.in_a_row > 0 && !self.passing,
+            Verdict::Down => self.in_a_row > 0 && self.passing,
+        }
+    }
+
     /// Takes in a result. The first one of a backend of which nothing is known decides at once:
     /// nobody is served by it yet, so that waiting protects nothing.
     pub fn observe(&mut self, threshold: Threshold, passed: bool) -> Verdict {
@@ -79,6 +88,17 @@ mod tests {
         assert_eq!(after(Verdict::Up, &[false, false, false]), Verdict::Down);
         assert_eq!(after(Verdict::Down, &[true, false, true]), Verdict::Down);
         assert_eq!(after(Verdict::Down, &[true, true]), Verdict::Up);
+    }
+
+    #[test]
+    fn a_count_is_turning_from_the_first_result_against_the_verdict_until_it_turns() {
+        let mut count = Count::new(Verdict::Up);
+        assert!(!count.is_turning());
+        let turning = [true, false, false, false, false, true, true, true].map(|passed| {
+            count.observe(TWO_THREE, passed);
+            count.is_turning()
+        });
+        assert_eq!(turning, [false, true, true, false, false, true, false, false]);
     }
 
     proptest! {

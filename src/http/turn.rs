@@ -48,7 +48,8 @@ impl Waiting {
     /// than `left`.
     pub(super) async fn turn(&mut self, pool: &Pool, left: Option<Duration>) -> Turn {
         let Some(ticket) = &self.ticket else { return Turn::NoRoom };
-        let limit = pool.queue.timeout.saturating_sub(self.waited);
+        // Deadlines are late by up to a tick, and this one is a promise.
+        let limit = pool.queue.timeout.saturating_sub(self.waited).saturating_sub(clock::TICK);
         let limit = left.map_or(limit, |left| left.min(limit));
         let began = Instant::now();
         let called = clock::within(Some(limit), poll_fn(|cx| ticket.poll_called(cx))).await;

@@ -18,7 +18,9 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 
 use crate::config::model::RouteTimeouts;
-pub use crate::config::model::{Health, HealthKind, OnCacheable, Retry as RetryRules};
+pub use crate::config::model::{
+    Address, HashOn, Health, HealthKind, OnCacheable, Retry as RetryRules,
+};
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
 pub use forward::{Forward, Share};

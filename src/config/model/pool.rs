@@ -159,11 +159,12 @@ pub struct PoolConnections {
 }
 
 /// An active check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Health {
     /// What is asked.
     pub kind: HealthKind,
-    /// Between two checks of one backend, give or take a tenth.
+    /// Between two checks of one backend at the most: up to a tenth less, and a quarter of it
+    /// while the verdict may turn.
     pub interval: Duration,
     /// An answer must be complete by then.
     pub timeout: Duration,
@@ -174,7 +175,7 @@ pub struct Health {
 }
 
 /// What a check asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HealthKind {
     /// A TCP connection that opens (with the pool's TLS).
     Tcp,

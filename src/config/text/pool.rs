@@ -138,7 +138,7 @@ pub struct HealthText {
     pub method: Option<At<String>>,
     /// Statuses that pass, as `200-399` or `200,204`.
     pub expect: Option<At<String>>,
-    /// Between two checks of one backend.
+    /// Between two checks of one backend; a quarter of it while the verdict may turn.
     pub interval: Option<At<Time>>,
     /// An answer must be complete by then.
     pub timeout: Option<At<Time>>,

@@ -80,6 +80,8 @@ fn who(presented: Presented) -> Visitor {
         fresh: 42,
         now: NOW,
         plain: true,
+        desperate: false,
+        key: None,
         spill: false,
         called: false,
         evicted: None,

@@ -3,6 +3,7 @@
 mod admin;
 mod bodies;
 mod checks;
+mod checks_shared;
 mod cli;
 mod connection_names;
 mod crowds;
