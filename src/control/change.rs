@@ -299,6 +299,20 @@ mod tests {
         );
         assert_eq!(change.summary(), "pools +0 -1 ~1, backends +1 -2 ~1");
     }
+
+    #[test]
+    fn a_pool_that_stands_in_another_place_is_no_other_fallback() {
+        let pools = |before: &str, spare: &str| {
+            format!(
+                "{before}[pools.shop]\nwhen_all_down = {{ pool = \"{spare}\" }}\n\
+                 [pools.one]\n[pools.two]\n"
+            )
+        };
+        let old = pools("", "one");
+        assert_eq!(between(&old, &pools("[pools.new]\n", "one")).lines(), ["+ pool new"]);
+        assert_eq!(between(&old, &pools("", "two")).lines(), ["~ pool shop"]);
+    }
+
     #[test]
     fn another_token_in_the_same_file_is_a_change_of_admin() {
         let with = |token: &str| {
