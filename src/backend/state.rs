@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 
 use super::drain::Drain;
+use super::own_word::AtomicOwnWord;
 use super::queue::Queue;
 use crate::config::model::AdminState;
 
@@ -66,6 +67,8 @@ pub struct BackendState {
     failed_at: AtomicU32,
     /// What a drain asks for.
     pub drain: Drain,
+    /// What it says about itself on the answers to its checks.
+    pub own_word: AtomicOwnWord,
     /// Who waits for a place in the pool.
     queue: OnceLock<Arc<Queue>>,
     addresses: ArcSwap<Vec<SocketAddr>>,
@@ -87,6 +90,7 @@ impl Default for BackendState {
             up_since: AtomicU32::new(0),
             failed_at: AtomicU32::new(0),
             drain: Drain::default(),
+            own_word: AtomicOwnWord::default(),
             queue: OnceLock::new(),
             addresses: ArcSwap::from_pointee(Vec::new()),
             last_check: Mutex::new(None),
