@@ -62,6 +62,15 @@ pub enum Event {
         /// What the deciding check saw.
         detail: String,
     },
+    /// A backend says something else about itself on the answers to its checks.
+    OwnWord {
+        /// Its pool.
+        pool: String,
+        /// Its id.
+        backend: String,
+        /// As the field has it; empty: nothing any more.
+        word: String,
+    },
     /// Open log files again (SIGUSR1).
     ReopenLogs,
     /// Drain, then end. A second one ends at once.

@@ -111,6 +111,7 @@ fn backend(member: &Member) -> Backend {
         weight: backend.effective_weight(),
         weight_in_file: backend.weight,
         mark: backend.state.marked_state(),
+        own_word: Some(backend.own_word()).filter(|word| !word.is_empty()).map(|w| w.to_string()),
         verdict: backend.checked.then(|| verdict.to_owned()),
         last_check: backend.state.last_check().filter(|_| backend.checked).map(check),
         in_flight: backend.state.in_flight(),

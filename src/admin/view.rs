@@ -141,6 +141,9 @@ pub struct Backend {
     pub weight_in_file: u32,
     /// The mark in force on its state.
     pub mark: Option<AdminState>,
+    /// What it says about itself on the answers to its checks: `drain`, `ready`, `weight=50%`.
+    #[serde(default)]
+    pub own_word: Option<String>,
     /// What its checks say; none where it is not checked.
     pub verdict: Option<String>,
     /// How its last check went.

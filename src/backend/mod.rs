@@ -3,6 +3,7 @@
 pub mod drain;
 pub mod latency;
 pub mod outlier;
+pub mod own_word;
 pub mod queue;
 pub mod slow_start;
 pub mod state;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::config::model::{Address, AdminState};
 pub use drain::{DrainTerms, TunnelOrder};
 pub use latency::Latency;
+pub use own_word::OwnWord;
 pub use queue::{Queue, Ticket};
 pub use slow_start::Ramp;
 pub use state::{BackendState, CheckReport, InFlight, Tunnel, Verdict};
@@ -68,14 +70,38 @@ pub enum Standing {
 }
 
 impl Backend {
-    /// The mark where there is one, else the file's word.
+    /// The mark where there is one, else the backend's own word, else the file's.
     pub fn admin_state(&self) -> AdminState {
-        self.state.marked_state().unwrap_or(self.state_in_file)
+        self.state.marked_state().unwrap_or_else(|| self.unmarked_state())
     }
 
-    /// The mark where there is one, else the file's number.
+    /// The state without any mark.
+    pub fn unmarked_state(&self) -> AdminState {
+        self.own_word().state(self.state_in_file)
+    }
+
+    /// The mark where there is one, else the file's number, or what the backend wants of it,
+    /// rounded up.
     pub fn effective_weight(&self) -> u32 {
-        self.state.marked_weight().unwrap_or(self.weight)
+        self.state.marked_weight().unwrap_or_else(|| self.unmarked_weight())
+    }
+
+    /// The weight without any mark.
+    pub fn unmarked_weight(&self) -> u32 {
+        self.weight.saturating_mul(self.own_word().percent()).div_ceil(100)
+    }
+
+    /// The weight in hundredths, for who shares out: half of weight 1 is something here.
+    pub fn hundredths(&self) -> u32 {
+        match self.state.marked_weight() {
+            Some(weight) => weight.saturating_mul(100),
+            None => self.weight.saturating_mul(self.own_word().percent()),
+        }
+    }
+
+    /// What it says about itself on the answers to its checks.
+    pub fn own_word(&self) -> OwnWord {
+        if self.checked { self.state.own_word.get() } else { OwnWord::default() }
     }
 
     /// What it may be given now.
@@ -109,7 +135,8 @@ impl Backend {
         self.state.has_room(self.max_requests, called)
     }
 
-    /// Whether it finishes what is bound to it: by the file, a mark, or as a ghost.
+    /// Whether it finishes what is bound to it: by the file, a mark, its own word,
+    /// or as a ghost.
     pub fn is_draining(&self) -> bool {
         self.ghost || self.admin_state() == AdminState::Drain
     }
@@ -118,6 +145,51 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::model::AddressHost;
+
+    fn backend(weight: u32, word: &str) -> Backend {
+        let state = Arc::new(BackendState::default());
+        state.set_addresses(vec![([127, 0, 0, 1], 80).into()]);
+        state.set_verdict(Verdict::Up);
+        state.own_word.set(OwnWord::parse(word).unwrap());
+        Backend {
+            pool: "shop".into(),
+            id: "a".into(),
+            name: 1,
+            address: Address { host: AddressHost::Ip([127, 0, 0, 1].into()), port: 80 },
+            weight,
+            state_in_file: AdminState::Up,
+            checked: true,
+            max_requests: 0,
+            ghost: false,
+            state,
+        }
+    }
+
+    #[test]
+    fn a_mark_wins_over_the_own_word_and_that_over_the_file() {
+        let backend = Backend { state_in_file: AdminState::Drain, ..backend(1, "ready") };
+        assert_eq!(backend.standing(), Standing::Open);
+        backend.state.own_word.set(OwnWord::parse("drain").unwrap());
+        assert_eq!((backend.standing(), backend.is_draining()), (Standing::BoundOnly, true));
+        backend.state.set_mark(Some(AdminState::Up), None);
+        assert_eq!(backend.standing(), Standing::Open);
+        backend.state.set_mark(None, None);
+        let unchecked = Backend { checked: false, state_in_file: AdminState::Up, ..backend };
+        assert_eq!(unchecked.standing(), Standing::Open, "who is not checked says nothing");
+    }
+
+    #[test]
+    fn a_backend_may_want_a_part_of_its_weight_and_zero_is_nobody_new() {
+        let weights = |backend: &Backend| (backend.effective_weight(), backend.hundredths());
+        assert_eq!(weights(&backend(1, "weight=50%")), (1, 50));
+        assert_eq!(weights(&backend(10, "weight=25%")), (3, 250));
+        assert_eq!(weights(&backend(0, "weight=25%")), (0, 0));
+        let none = backend(10, "weight=0%");
+        assert_eq!((weights(&none), none.standing()), ((0, 0), Standing::BoundOnly));
+        none.state.set_mark(None, Some(4));
+        assert_eq!((weights(&none), none.standing()), ((4, 400), Standing::Open));
+    }
 
     #[test]
     fn the_name_hash_is_the_same_in_every_version() {

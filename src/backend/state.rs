@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use super::drain::Drain;
 use super::latency::Latency;
 use super::outlier::Outcomes;
+use super::own_word::AtomicOwnWord;
 use super::queue::Queue;
 use crate::config::model::AdminState;
 
@@ -72,6 +73,8 @@ pub struct BackendState {
     pub outcomes: Outcomes,
     /// How long it takes to answer, as peak-ewma sees it.
     pub latency: Latency,
+    /// What it says about itself on the answers to its checks.
+    pub own_word: AtomicOwnWord,
     /// Who waits for a place in the pool.
     queue: OnceLock<Arc<Queue>>,
     addresses: ArcSwap<Vec<SocketAddr>>,
@@ -95,6 +98,7 @@ impl Default for BackendState {
             drain: Drain::default(),
             outcomes: Outcomes::default(),
             latency: Latency::default(),
+            own_word: AtomicOwnWord::default(),
             queue: OnceLock::new(),
             addresses: ArcSwap::from_pointee(Vec::new()),
             last_check: Mutex::new(None),

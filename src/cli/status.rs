@@ -158,7 +158,7 @@ fn backends(all: &[Backend], now: Timestamp) -> String {
         table.row([
             backend.id.clone(),
             backend.address.clone(),
-            format!("{}{}", backend.state, star(backend.mark.is_some())),
+            format!("{}{}{}", backend.state, star(backend.mark.is_some()), itself(backend)),
             format!("{}{}", backend.weight, star(backend.weight != backend.weight_in_file)),
             backend.in_flight.to_string(),
             backend.requests.to_string(),
@@ -166,6 +166,13 @@ fn backends(all: &[Backend], now: Timestamp) -> String {
         ]);
     }
     filled(&table)
+}
+
+/// A backend that nobody but itself has drained.
+fn itself(backend: &Backend) -> &'static str {
+    let says = backend.own_word.as_ref().is_some_and(|word| word.contains("drain"));
+    let drains = backend.state == "drain" && backend.mark.is_none();
+    if says && drains { " (by itself)" } else { "" }
 }
 
 fn routes(status: &Status) -> String {

@@ -223,6 +223,13 @@ impl<S: ListenerSockets> Control<S> {
             Event::Verdict { pool, backend, up, detail } => {
                 self.verdict(&pool, &backend, up, &detail);
             }
+            Event::OwnWord { pool, backend, word } => {
+                // Who waits for a place may have another choice now, or none.
+                if let Some(pool) = self.facts.current.load().pool(&pool) {
+                    pool.state.queue.call_all();
+                }
+                tracing::info!(pool, backend, word, "backend says this about itself");
+            }
             Event::ReopenLogs => {
                 if let Some(log) = &self.facts.access_log {
                     log.reopen();

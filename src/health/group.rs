@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
 use super::counts::{CheckedName, Checks};
+use super::probe::Outcome;
 use super::threshold::{Count, Threshold};
-use crate::backend::{BackendState, CheckReport, Verdict};
+use crate::backend::{BackendState, CheckReport, OwnWord, Verdict};
 use crate::event::Event;
 use crate::snapshot::{Address, Health};
 
@@ -43,14 +44,16 @@ pub(super) struct Group {
 struct Inner {
     count: Count,
     last: Option<CheckReport>,
+    /// What the backend says about itself.
+    word: OwnWord,
     members: Vec<Member>,
 }
 
 #[derive(Debug)]
 struct Member {
     checked: Checked,
-    /// The verdict that was last told of it.
-    told: Verdict,
+    /// The verdict and the own word that were last told of it.
+    told: (Verdict, OwnWord),
 }
 
 impl Group {
@@ -62,7 +65,10 @@ impl Group {
         let first = first.unwrap_or(Verdict::Unchecked);
         let agreed = verdicts.all(|verdict| verdict == first || verdict == Verdict::Unchecked);
         let verdict = if agreed { first } else { Verdict::Unchecked };
-        let inner = Inner { count: Count::new(verdict), last: None, members: Vec::new() };
+        let mut words = members.iter().map(|member| member.state.own_word.get());
+        let word = words.find(|word| !word.is_empty()).unwrap_or_default();
+        let count = Count::new(verdict);
+        let inner = Inner { count, last: None, word, members: Vec::new() };
         Self { inner: Mutex::new(inner), joined: Notify::new() }
     }
 
@@ -70,7 +76,7 @@ impl Group {
     pub(super) fn set_members(&self, members: Vec<Checked>) {
         let mut inner = self.lock();
         let before = std::mem::take(&mut inner.members);
-        let verdict = inner.count.verdict();
+        let now = (inner.count.verdict(), inner.word);
         for checked in members {
             let same = |member: &&Member| Arc::ptr_eq(&member.checked.state, &checked.state);
             let told = if let Some(member) = before.iter().find(same) {
@@ -79,9 +85,9 @@ impl Group {
                 if let Some(report) = &inner.last {
                     checked.state.set_last_check(report.clone());
                 }
-                give(&checked.state, verdict)
+                give(&checked.state, now)
             };
-            if told != verdict {
+            if told != now {
                 self.joined.notify_one();
             }
             inner.members.push(Member { checked, told });
@@ -105,47 +111,47 @@ impl Group {
     pub(super) fn observe(
         &self,
         threshold: Threshold,
-        result: Result<String, String>,
+        outcome: Outcome,
         took: Duration,
         checks: &Checks,
     ) -> bool {
         let mut inner = self.lock();
-        let passed = result.is_ok();
-        let (Ok(detail) | Err(detail)) = result;
-        let verdict = inner.count.observe(threshold, passed);
+        let passed = outcome.result.is_ok();
+        let (Ok(detail) | Err(detail)) = outcome.result;
+        inner.word = outcome.word.unwrap_or(inner.word);
+        let now = (inner.count.observe(threshold, passed), inner.word);
         let in_a_row = inner.count.in_a_row();
         let report = CheckReport { at: SystemTime::now(), passed, detail, took, in_a_row };
         for member in &inner.members {
             let Checked { name, state } = &member.checked;
             state.set_last_check(report.clone());
             checks.count(name, passed, took);
-            give(state, verdict);
+            give(state, now);
         }
         inner.last = Some(report);
         inner.count.is_turning()
     }
 
-    /// One event for each backend whose verdict was not told yet.
+    /// One event for each thing about each backend that was not told yet.
     pub(super) fn news(&self) -> Vec<Event> {
         let mut inner = self.lock();
-        let verdict = inner.count.verdict();
-        if verdict == Verdict::Unchecked {
-            return Vec::new();
-        }
+        let (verdict, word) = (inner.count.verdict(), inner.word);
         let detail = inner.last.as_ref().map(|report| report.detail.clone()).unwrap_or_default();
-        let untold = inner.members.iter_mut().filter(|member| member.told != verdict);
-        untold
-            .map(|member| {
-                member.told = verdict;
-                let (pool, backend) = &member.checked.name;
-                Event::Verdict {
-                    pool: pool.to_string(),
-                    backend: backend.to_string(),
-                    up: verdict == Verdict::Up,
-                    detail: detail.clone(),
-                }
-            })
-            .collect()
+        let mut news = Vec::new();
+        for member in &mut inner.members {
+            let (pool, backend) = &member.checked.name;
+            let (pool, backend) = (pool.to_string(), backend.to_string());
+            let before = std::mem::replace(&mut member.told, (verdict, word));
+            if before.1 != word {
+                let (pool, backend) = (pool.clone(), backend.clone());
+                news.push(Event::OwnWord { pool, backend, word: word.to_string() });
+            }
+            if before.0 != verdict && verdict != Verdict::Unchecked {
+                let up = verdict == Verdict::Up;
+                news.push(Event::Verdict { pool, backend, up, detail: detail.clone() });
+            }
+        }
+        news
     }
 
     /// Ends when somebody has joined who is to be told of.
@@ -158,17 +164,20 @@ impl Group {
     }
 }
 
-/// Gives a backend the verdict of its group, if that has one, and returns the one before.
-fn give(state: &BackendState, verdict: Verdict) -> Verdict {
-    let before = state.verdict();
+/// Gives a backend what its group knows, and returns what it had before. It takes visitors since
+/// now where it took nobody new before.
+fn give(state: &BackendState, (verdict, word): (Verdict, OwnWord)) -> (Verdict, OwnWord) {
+    let open = |verdict, word: OwnWord| verdict == Verdict::Up && word.takes_new();
+    let before = (state.verdict(), state.own_word.set(word));
     if verdict == Verdict::Unchecked {
         return before;
     }
-    if verdict == Verdict::Up && before != Verdict::Up {
+    if open(verdict, word) && !open(before.0, before.1) {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         state.came_up(u32::try_from(now.as_secs()).unwrap_or(u32::MAX));
     }
-    state.set_verdict(verdict)
+    state.set_verdict(verdict);
+    before
 }
 
 #[cfg(test)]
@@ -190,17 +199,25 @@ mod tests {
     }
 
     fn fails(group: &Group, checks: &Checks) -> bool {
-        group.observe(ONCE, Err("HTTP 503".to_owned()), Duration::ZERO, checks)
+        let outcome = Outcome { result: Err("HTTP 503".to_owned()), word: None };
+        group.observe(ONCE, outcome, Duration::ZERO, checks)
     }
 
     fn passes(group: &Group, checks: &Checks) -> bool {
-        group.observe(ONCE, Ok("HTTP 200".to_owned()), Duration::ZERO, checks)
+        says(group, checks, "")
+    }
+
+    fn says(group: &Group, checks: &Checks, word: &str) -> bool {
+        let word = Some(OwnWord::parse(word).unwrap_or_default());
+        let outcome = Outcome { result: Ok("HTTP 200".to_owned()), word };
+        group.observe(ONCE, outcome, Duration::ZERO, checks)
     }
 
     /// The pools that were told of, each with its verdict.
     fn told(group: &Group) -> Vec<String> {
         let told = |event| match event {
             Event::Verdict { pool, up, .. } => format!("{pool} {up}"),
+            Event::OwnWord { pool, word, .. } => format!("{pool} says {word}"),
             other => panic!("{other:?}"),
         };
         group.news().into_iter().map(told).collect()
@@ -240,6 +257,22 @@ mod tests {
         fails(&group, &checks);
         assert_eq!(members[0].state.verdict(), Verdict::Down);
         assert_eq!(told(&group), ["one false"]);
+    }
+
+    #[test]
+    fn an_own_word_holds_until_an_answer_is_without_it() {
+        let (first, second) = (backend("one", Verdict::Up), backend("two", Verdict::Unchecked));
+        let (group, checks) = (group(std::slice::from_ref(&first)), Checks::default());
+        let word = |checked: &Checked| checked.state.own_word.get().to_string();
+        says(&group, &checks, "drain");
+        assert_eq!((word(&first), told(&group)), ("drain".into(), vec!["one says drain".into()]));
+        group.set_members(vec![first.clone(), second.clone()]);
+        assert_eq!(word(&second), "drain");
+        assert_eq!(told(&group), ["two says drain", "two true"]);
+        fails(&group, &checks);
+        assert_eq!(word(&first), "drain", "no answer says nothing else");
+        passes(&group, &checks);
+        assert_eq!((word(&first), word(&second)), (String::new(), String::new()));
     }
 
     #[test]

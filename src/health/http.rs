@@ -13,11 +13,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::probe::chain;
+use crate::backend::OwnWord;
 use crate::snapshot::BodyTest;
 use crate::task;
 
 /// Bytes of an answer's body that are read: enough for any report, not for a download.
 const MAX_BODY: usize = 64 << 10;
+/// Where a backend says something about itself.
+const OWN_STATE: HeaderName = HeaderName::from_static("x-ostler-state");
 /// How the backend's log knows a check.
 const AGENT: &str = concat!("ostler/", env!("CARGO_PKG_VERSION"), " (health check)");
 
@@ -56,18 +59,26 @@ pub(super) fn wrong(what: &str) -> String {
 /// What came back.
 pub(super) struct Answer {
     status: u16,
+    /// What the backend says about itself; none: something that is not understood.
+    word: Option<OwnWord>,
     /// Its beginning.
     body: Vec<u8>,
 }
 
 impl Answer {
+    /// What the backend says about itself. What is not understood is nothing said.
+    pub(super) fn word(&self) -> OwnWord {
+        self.word.unwrap_or_default()
+    }
+
     /// Whether it is what was expected, in words.
     pub(super) fn judge(
         &self,
         expect: &[RangeInclusive<u16>],
         expect_body: Option<&BodyTest>,
     ) -> Result<String, String> {
-        let seen = format!("HTTP {}", self.status);
+        let note = if self.word.is_some() { "" } else { ", its X-Ostler-State is not understood" };
+        let seen = format!("HTTP {}{note}", self.status);
         if !expect.iter().any(|range| range.contains(&self.status)) {
             return Err(seen);
         }
@@ -96,6 +107,7 @@ where
     }));
     let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
     let status = response.status().as_u16();
+    let word = own_word(response.headers());
     let mut incoming = response.into_body();
     let mut body = Vec::new();
     while body.len() < MAX_BODY
@@ -107,7 +119,17 @@ where
             body.extend(data.iter().take(room));
         }
     }
-    Ok(Answer { status, body })
+    Ok(Answer { status, word, body })
+}
+
+/// Several fields are as one with commas (RFC 9110 §5.3).
+fn own_word(headers: &HeaderMap) -> Option<OwnWord> {
+    let said: Vec<_> = headers.get_all(OWN_STATE).iter().map(HeaderValue::to_str).collect();
+    if said.is_empty() {
+        return Some(OwnWord::default());
+    }
+    let said: Result<Vec<_>, _> = said.into_iter().collect();
+    OwnWord::parse(&said.ok()?.join(","))
 }
 
 #[cfg(test)]
@@ -118,7 +140,8 @@ mod tests {
     use crate::snapshot::BodyPattern;
 
     fn judged(body: &[u8], expected: &BodyTest) -> Result<String, String> {
-        Answer { status: 200, body: body.to_vec() }.judge(&[200..=299], Some(expected))
+        let word = Some(OwnWord::default());
+        Answer { status: 200, word, body: body.to_vec() }.judge(&[200..=299], Some(expected))
     }
 
     #[test]
@@ -129,6 +152,26 @@ mod tests {
         assert_eq!(why, "HTTP 200, and `^ok` does not match its body");
         assert!(judged(b"\xff ok", &BodyTest::Text("ok".to_owned())).is_ok());
         assert!(judged(b"", &BodyTest::Text("ok".to_owned())).is_err());
+    }
+
+    #[test]
+    fn an_own_word_is_read_from_one_field_or_several() {
+        let read = |fields: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in fields {
+                headers.append(OWN_STATE, HeaderValue::from_static(value));
+            }
+            own_word(&headers).map(|word| word.to_string())
+        };
+        assert_eq!(read(&[]).unwrap(), "");
+        assert_eq!(read(&["drain"]).unwrap(), "drain");
+        assert_eq!(read(&["weight=5%", "ready"]).unwrap(), "ready, weight=5%");
+        assert_eq!(read(&["drain", "ready"]), None);
+        assert_eq!(read(&["busy"]), None);
+        let answer = Answer { status: 200, word: None, body: Vec::new() };
+        let seen = answer.judge(&[200..=200], None).unwrap();
+        assert_eq!(seen, "HTTP 200, its X-Ostler-State is not understood");
+        assert!(answer.word().is_empty());
     }
 
     #[test]

@@ -17,12 +17,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::group::{Checked, Group, Target};
-use crate::backend::{BackendState, Verdict};
+use crate::backend::{BackendState, OwnWord, Verdict};
 use crate::event::Sender;
 use crate::snapshot::{Health, Snapshot};
 use crate::task;
 pub use counts::{CheckCounts, CheckedName, Checks};
-pub use probe::Probe;
+pub use probe::{Outcome, Probe};
 pub use threshold::{Count, Threshold};
 
 /// Probes under way at once: each holds a socket, and the start asks for all of them together.
@@ -63,6 +63,7 @@ impl Supervisor {
     ///
     /// # Panics
     /// When called outside a tokio runtime.
+    #[expect(clippy::mutable_key_type, reason = "a pattern is hashed and compared by its text")]
     pub fn follow(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.running);
         let known: Vec<Checked> =
@@ -75,6 +76,7 @@ impl Supervisor {
                 if !known.contains(&Arc::as_ptr(state)) {
                     // Checks were off: what was known before that is not known any more.
                     state.set_verdict(Verdict::Unchecked);
+                    state.own_word.set(OwnWord::default());
                 }
                 names.insert(name.clone());
             }
@@ -124,6 +126,7 @@ impl Supervisor {
 }
 
 /// Whom the checks of this snapshot ask, and for which backends.
+#[expect(clippy::mutable_key_type, reason = "a pattern is hashed and compared by its text")]
 fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
     let mut targets = HashMap::new();
     for pool in &snapshot.pools {
@@ -195,11 +198,12 @@ impl Task {
         let permit = self.permits.acquire().await.ok();
         let begun = Instant::now();
         let addresses = self.group.addresses();
-        let result = task::catch(self.probe.check(&addresses)).await;
-        let result = result.unwrap_or_else(|panicked| Err(panicked.to_string()));
+        let outcome = task::catch(self.probe.check(&addresses)).await;
+        let outcome = outcome
+            .unwrap_or_else(|panicked| Outcome { result: Err(panicked.to_string()), word: None });
         drop(permit);
         let threshold = Threshold { rise: self.health.rise, fall: self.health.fall };
-        let turning = self.group.observe(threshold, result, begun.elapsed(), &self.checks);
+        let turning = self.group.observe(threshold, outcome, begun.elapsed(), &self.checks);
         self.tell().await;
         turning
     }

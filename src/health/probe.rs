@@ -13,7 +13,17 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::http;
+use crate::backend::OwnWord;
 use crate::snapshot::{Health, HealthKind, Pool};
+
+/// What came of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was seen when it passed, or why it failed, as an operator wants to read it.
+    pub result: Result<String, String>,
+    /// What the backend says about itself; none where there was no answer to say it in.
+    pub word: Option<OwnWord>,
+}
 
 /// What is sent to a backend, and what is expected of it.
 #[derive(Debug, Clone)]
@@ -35,11 +45,18 @@ impl Probe {
         Self { health: health.clone(), tls, authority }
     }
 
-    /// Checks once. A pass says what was seen.
-    ///
-    /// # Errors
-    /// Why it failed, as an operator wants to read it.
-    pub async fn check(&self, addresses: &[SocketAddr]) -> Result<String, String> {
+    /// Checks once.
+    pub async fn check(&self, addresses: &[SocketAddr]) -> Outcome {
+        let mut word = None;
+        let result = self.ask(addresses, &mut word).await;
+        Outcome { result, word }
+    }
+
+    async fn ask(
+        &self,
+        addresses: &[SocketAddr],
+        word: &mut Option<OwnWord>,
+    ) -> Result<String, String> {
         let deadline =
             Deadline { at: Instant::now() + self.health.timeout, of: self.health.timeout };
         let tcp = match self.health.port {
@@ -50,14 +67,19 @@ impl Probe {
                 connect(&addresses, &deadline).await?
             }
         };
-        let Some((config, name)) = &self.tls else { return self.talk(tcp, &deadline).await };
+        let Some((config, name)) = &self.tls else { return self.talk(tcp, &deadline, word).await };
         let name = name.clone().map_err(|error| format!("TLS: {error}"))?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
         let stream = deadline.within("in the TLS handshake", handshake).await?;
-        self.talk(stream.map_err(|error| format!("TLS: {}", chain(&error)))?, &deadline).await
+        self.talk(stream.map_err(|error| format!("TLS: {}", chain(&error)))?, &deadline, word).await
     }
 
-    async fn talk<S>(&self, stream: S, deadline: &Deadline) -> Result<String, String>
+    async fn talk<S>(
+        &self,
+        stream: S,
+        deadline: &Deadline,
+        word: &mut Option<OwnWord>,
+    ) -> Result<String, String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -68,6 +90,7 @@ impl Probe {
                 let request = http::request(method, path, host, headers)?;
                 let exchange = http::exchange(stream, request);
                 let answer = deadline.within("waiting for the answer", exchange).await??;
+                *word = Some(answer.word());
                 answer.judge(expect, expect_body.as_ref())
             }
         }
@@ -174,7 +197,7 @@ mod tests {
             String::from_utf8_lossy(&asked[..length]).into_owned()
         });
         let probe = plain_probe(&health, address);
-        let result = probe.check(&[address]).await;
+        let result = probe.check(&[address]).await.result;
         (result, server.await.unwrap())
     }
 
@@ -226,7 +249,7 @@ mod tests {
             let health = Health { kind: HealthKind::Tcp, port: Some(port), ..http(200..=399) };
             let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
             let probe = plain_probe(&health, nowhere);
-            assert_eq!(probe.check(&[nowhere]).await.unwrap(), "connected");
+            assert_eq!(probe.check(&[nowhere]).await.result.unwrap(), "connected");
         });
     }
 
@@ -238,8 +261,11 @@ mod tests {
             drop(listener);
             let health = Health { kind: HealthKind::Tcp, ..http(200..=399) };
             let probe = plain_probe(&health, address);
-            assert_eq!(probe.check(&[address]).await.unwrap_err(), "connect: Connection refused");
-            assert_eq!(probe.check(&[]).await.unwrap_err(), "its name does not resolve");
+            assert_eq!(
+                probe.check(&[address]).await.result.unwrap_err(),
+                "connect: Connection refused"
+            );
+            assert_eq!(probe.check(&[]).await.result.unwrap_err(), "its name does not resolve");
         });
     }
 
@@ -250,12 +276,12 @@ mod tests {
             let address = silent.local_addr().unwrap();
             let health = Health { timeout: Duration::from_millis(50), ..http(200..=399) };
             let probe = plain_probe(&health, address);
-            let why = probe.check(&[address]).await.unwrap_err();
+            let why = probe.check(&[address]).await.result.unwrap_err();
             assert!(why.starts_with("timed out after 50ms"), "{why}");
             let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
             let health = Health { kind: HealthKind::Tcp, ..http(200..=399) };
             let probe = plain_probe(&health, address);
-            assert_eq!(probe.check(&[closed, address]).await.unwrap(), "connected");
+            assert_eq!(probe.check(&[closed, address]).await.result.unwrap(), "connected");
         });
     }
 }

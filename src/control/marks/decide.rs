@@ -142,7 +142,7 @@ fn after(backend: &Backend, targets: &[Named], action: MarkAction) -> Option<(Ad
             MarkAction::Drain(_) => (AdminState::Drain, weight),
             MarkAction::Maint => (AdminState::Maint, weight),
             MarkAction::Weight(weight) => (state, weight),
-            MarkAction::Unmark => (backend.state_in_file, backend.weight),
+            MarkAction::Unmark => (backend.unmarked_state(), backend.unmarked_weight()),
         }
     })
 }

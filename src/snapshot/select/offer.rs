@@ -27,7 +27,7 @@ impl Candidates for Offer<'_> {
     }
 
     fn weight(&self, index: usize) -> u32 {
-        self.view.pool.members.get(index).map_or(0, |member| member.backend.effective_weight())
+        self.view.pool.members.get(index).map_or(0, |member| member.backend.hundredths())
     }
 
     fn in_flight(&self, index: usize) -> u32 {

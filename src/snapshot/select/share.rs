@@ -20,7 +20,7 @@ impl<'a> Shares<'a> {
         let mut shares = Self { pool, now, sessions: 0, weights: 0 };
         for member in pool.members.iter().filter(|m| m.backend.standing() == Standing::Open) {
             shares.sessions += shares.count(member);
-            shares.weights += u64::from(member.backend.effective_weight());
+            shares.weights += u64::from(member.backend.hundredths());
         }
         shares
     }
@@ -42,7 +42,7 @@ impl<'a> Shares<'a> {
     /// What it has and what it is due, on one scale.
     fn compare(&self, index: usize) -> Option<(u64, u64)> {
         let member = self.pool.members.get(index)?;
-        let weight = u64::from(member.backend.effective_weight());
+        let weight = u64::from(member.backend.hundredths());
         let has = self.count(member).saturating_mul(self.weights);
         Some((has, self.sessions.saturating_mul(weight)))
     }

@@ -56,7 +56,9 @@ impl Wire {
             let odd = self.shared.checks.fetch_add(1, Ordering::Relaxed) % 2 == 1;
             let flaps = odd && self.shared.flapping.load(Ordering::Relaxed);
             let healthy = self.shared.healthy.load(Ordering::Relaxed) && !flaps;
-            self.send(if healthy { 200 } else { 503 }, "", b"checked").await?;
+            let word = self.shared.own_word.lock().unwrap().clone();
+            let word = word.map_or_else(String::new, |word| format!("x-ostler-state: {word}\r\n"));
+            self.send(if healthy { 200 } else { 503 }, &word, b"checked").await?;
             return Ok(true);
         }
         self.shared.seen.lock().unwrap().push(seen.clone());

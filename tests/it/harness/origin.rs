@@ -72,6 +72,8 @@ pub(super) struct Shared {
     pub(super) fault: Mutex<Fault>,
     pub(super) healthy: AtomicBool,
     pub(super) flapping: AtomicBool,
+    /// What it says about itself on the answer to a check.
+    pub(super) own_word: Mutex<Option<String>>,
     pub(super) checks: AtomicUsize,
     /// Exchanges whose client left before the end.
     pub(super) cancelled: AtomicUsize,
@@ -100,6 +102,7 @@ impl Origin {
             fault: Mutex::new(Fault::None),
             healthy: AtomicBool::new(true),
             flapping: AtomicBool::new(false),
+            own_word: Mutex::new(None),
             checks: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             produced: AtomicU64::new(0),
@@ -181,6 +184,11 @@ impl Origin {
     /// Makes each other check fail.
     pub(crate) fn flapping(&self, flapping: bool) {
         self.shared.flapping.store(flapping, Ordering::Relaxed);
+    }
+
+    /// What its answers to checks say in `X-Ostler-State` from now on, if anything.
+    pub(crate) fn says(&self, word: Option<&str>) {
+        *self.shared.own_word.lock().unwrap() = word.map(str::to_owned);
     }
 
     /// Lets go what waits in `/gate…`.

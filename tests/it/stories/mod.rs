@@ -4,6 +4,7 @@ mod admin;
 mod bodies;
 mod checks;
 mod checks_asks;
+mod checks_own_word;
 mod checks_shared;
 mod cli;
 mod connection_names;
