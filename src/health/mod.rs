@@ -166,9 +166,14 @@ impl Task {
     async fn run(self) {
         self.resolved().await;
         let interval = self.health.interval;
-        let begun = Instant::now();
-        // After a start or a reload that brought many, they are spread over the interval.
+        // After a start or a reload that brought many, they are spread over the interval; the first
+        // is at once where nothing is known yet.
         let phase = fastrand::f64();
+        let known = |checked: &Checked| checked.state.verdict() != Verdict::Unchecked;
+        if self.group.members().iter().all(known) {
+            sleep(interval.mul_f64(phase)).await;
+        }
+        let begun = Instant::now();
         let turning = self.check().await;
         let mut next = begun + rhythm::pause(interval, turning, fastrand::f64()).mul_f64(phase);
         loop {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::Notify;
+
 /// How often a worker looks for deadlines that have passed: they are late by up to this much.
 pub const TICK: Duration = Duration::from_millis(100);
 
@@ -55,11 +57,14 @@ thread_local! {
 
 /// How often things were stirred up, in all.
 static STIRRED: AtomicU64 = AtomicU64::new(0);
+/// Has the clocks tick at once; one that does not hear it ticks a little later anyway.
+static STIR: Notify = Notify::const_new();
 
 /// Something has changed that those who wait should look at: on each worker the deadlines that may
-/// be stirred pass at its next tick.
+/// be stirred pass, by a tick that comes at once.
 pub fn stir() {
     STIRRED.fetch_add(1, Ordering::Relaxed);
+    STIR.notify_waiters();
 }
 
 /// Milliseconds on this worker's clock, as of the last tick.
@@ -114,7 +119,10 @@ pub async fn run(mut also: impl FnMut()) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = STIR.notified() => {}
+        }
         tick();
         // Without its clock a worker has no deadlines: that must not go with what else is done.
         let _ = catch_unwind(AssertUnwindSafe(&mut also));
