@@ -49,7 +49,12 @@ impl Waiting {
     pub(super) async fn turn(&mut self, pool: &Pool, left: Option<Duration>) -> Turn {
         let Some(ticket) = &self.ticket else { return Turn::NoRoom };
         // Deadlines are late by up to a tick, and this one is a promise.
-        let limit = pool.queue.timeout.saturating_sub(self.waited).saturating_sub(clock::TICK);
+        let most = pool.queue.timeout;
+        let most = most.saturating_sub(clock::TICK).max(most / 2);
+        let limit = most.saturating_sub(self.waited);
+        if limit.is_zero() {
+            return Turn::Late;
+        }
         let limit = left.map_or(limit, |left| left.min(limit));
         let began = Instant::now();
         let called = clock::within(Some(limit), poll_fn(|cx| ticket.poll_called(cx))).await;

@@ -33,6 +33,7 @@ pub(super) fn read(
         plain,
         desperate: false,
         key: None,
+        spare_key: None,
         spill: false,
         called: false,
         evicted: None,

@@ -127,6 +127,13 @@ impl<'a> View<'a> {
         self.pool.members.get(index).map_or(0, |member| member.backend.name)
     }
 
+    /// Whether nobody is up, and this one may serve all the same.
+    fn is_hope(self, backend: &Backend) -> bool {
+        self.visitor.desperate
+            && matches!(backend.standing(), Standing::Down | Standing::Unchecked)
+            && backend.state.resolved()
+    }
+
     fn backend(&self, index: usize) -> Option<&'a Backend> {
         self.pool.members.get(index).map(|member| &member.backend)
     }
@@ -147,6 +154,10 @@ impl Kept<'_> {
                 self.moved(bond, Some(index), StickyToken::Unknown, MoveCause::Removed)
             }
             Standing::Open | Standing::BoundOnly if !self.view.tried.has(index) => {
+                self.at_home(bond, index, &member.backend)
+            }
+            // Where nobody is up, nobody is better than the one that knows the visitor.
+            _ if self.view.is_hope(&member.backend) && !self.view.tried.has(index) => {
                 self.at_home(bond, index, &member.backend)
             }
             _ if self.sticky.on_down() == OnDown::Strict => Err(Reason::SessionBackendDown),
@@ -322,9 +333,11 @@ impl Kept<'_> {
         let pool = self.view.pool;
         let (member, token) = if let Some(token) = join {
             let home = pool.member_named(token.backend).filter(|home| {
-                let standing = self.view.backend(*home).map(Backend::standing);
-                !self.view.tried.has(*home)
-                    && matches!(standing, Some(Standing::Open | Standing::BoundOnly))
+                let serves = |backend: &Backend| {
+                    matches!(backend.standing(), Standing::Open | Standing::BoundOnly)
+                        || self.view.is_hope(backend)
+                };
+                !self.view.tried.has(*home) && self.view.backend(*home).is_some_and(serves)
             });
             if let Some(home) = home {
                 (home, token)

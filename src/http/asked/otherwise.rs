@@ -55,6 +55,7 @@ impl<'a> Asked<'a> {
                 self.pool = self.snapshot.pools.get(*index)?;
                 self.sticky = None;
                 self.visitor.desperate = false;
+                self.visitor.key = self.visitor.spare_key.take();
                 record.forwarded(self.pool);
                 Some(Fallback::Ask)
             }
