@@ -72,7 +72,7 @@ class Backend:
     def is_open(self) -> bool:
         try:
             return bool(self.told())
-        except OSError:
+        except (OSError, ValueError):  # or somebody else's port
             return False
 
 
