@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::admin::facts::Mark;
+use crate::admin::facts::{Mark, MarkWord};
 use crate::admin::view;
 use crate::event::MarkAction;
 
@@ -56,11 +56,15 @@ pub(super) fn ready(places: &Places, ready: &args::Ready) -> Result<(), Fail> {
     let mark = &ready.mark;
     let page = page(mark.target.as_deref(), &mark.options)?;
     let answer = send(places, &page, &mark.options, MarkAction::Ready)?;
-    let mut waiting = if ready.wait { matched(&answer) } else { Vec::new() };
+    let all = if ready.wait { matched(&answer) } else { Vec::new() };
+    let mut waiting = all.clone();
     let mut told = false;
     while !waiting.is_empty() {
         let nodes = block_on(places.sessions(mark.options.this_node, ""))??;
-        waiting = drain::not_up(&nodes, &waiting)?;
+        waiting = drain::not_up(&nodes, &all)?;
+        if waiting.is_empty() {
+            waiting = unproven(&places.get("status")?, &all);
+        }
         if let Some((pool, id)) = waiting.first() {
             if !std::mem::replace(&mut told, true) {
                 out::note(&format!("waiting for {pool}/{id} to pass its checks"));
@@ -69,6 +73,22 @@ pub(super) fn ready(places: &Places, ready: &args::Ready) -> Result<(), Fail> {
         }
     }
     Ok(())
+}
+
+/// Backends whose checks have not passed here since they were marked: a verdict from before a
+/// restart says nothing about what runs now.
+fn unproven(status: &view::Status, backends: &[(String, String)]) -> Vec<(String, String)> {
+    let proven = |(pool, id): &&(String, String)| {
+        let is_meant = |mark: &&Mark| {
+            mark.pool == *pool && mark.backend == *id && matches!(mark.says, MarkWord::State(_))
+        };
+        let marked = status.marks.iter().find(is_meant).map(|mark| mark.when);
+        let pools = status.pools.iter().filter(|it| it.name == *pool);
+        let backend = pools.flat_map(|it| &it.backends).find(|it| it.id == *id);
+        let check = backend.and_then(|backend| backend.last_check.as_ref());
+        check.is_none_or(|check| check.passed && marked.is_none_or(|when| check.at >= when))
+    };
+    backends.iter().filter(|backend| !proven(backend)).cloned().collect()
 }
 
 /// Pools and ids of the backends that a mark was for, on all nodes.
