@@ -2,6 +2,7 @@
 
 mod counts;
 mod group;
+mod grpc;
 mod http;
 mod probe;
 mod rhythm;
@@ -63,6 +64,10 @@ impl Supervisor {
     ///
     /// # Panics
     /// When called outside a tokio runtime.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "a pattern is compared by its text, not its caches"
+    )]
     pub fn follow(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.running);
         let known: Vec<Checked> =
@@ -125,6 +130,7 @@ impl Supervisor {
 }
 
 /// Whom the checks of this snapshot ask, and for which backends.
+#[expect(clippy::mutable_key_type, reason = "a pattern is compared by its text, not its caches")]
 fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
     let mut targets = HashMap::new();
     for pool in &snapshot.pools {

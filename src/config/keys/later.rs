@@ -54,7 +54,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("pools.*.hash_on", "it comes later, with the policy `hash`"),
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
-    ("pools.*.health.grpc", "it comes later; use `http` or `tcp`"),
 ];
 
 /// Values of later versions.

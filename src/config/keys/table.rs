@@ -25,16 +25,22 @@ pub(crate) const OPTIONAL: &[&str] = &[
 ];
 
 /// Keys that mean something only where the first of the pair is absent.
-pub(crate) const UNLESS: &[(&str, &[&str])] = &[(
-    "pools.*.health.tcp",
-    &[
-        "pools.*.health.host",
-        "pools.*.health.method",
-        "pools.*.health.headers",
-        "pools.*.health.expect",
-        "pools.*.health.expect_body",
-    ],
-)];
+pub(crate) const UNLESS: &[(&str, &[&str])] = &[
+    (
+        "pools.*.health.tcp",
+        &[
+            "pools.*.health.host",
+            "pools.*.health.method",
+            "pools.*.health.headers",
+            "pools.*.health.expect",
+            "pools.*.health.expect_body",
+        ],
+    ),
+    (
+        "pools.*.health.grpc",
+        &["pools.*.health.method", "pools.*.health.expect", "pools.*.health.expect_body"],
+    ),
+];
 
 /// Keys that mean something only where the first of the three says the second.
 pub(crate) const ONLY_WITH: &[(&str, &str, &[&str])] = &[
@@ -187,9 +193,12 @@ pub const KEYS: &[Key] = &[
         "requests that wait while backends are at max_requests; 0: nobody waits"),
     key("pools.*.queue.timeout", Value(r#""5s""#), "how long one waits"),
     key("pools.*.drain.deadline", Value(r#""1h""#), "of a drain that is told no other"),
-    key("pools.*.health.http", Note("one of http, tcp is required"), "path and query of a request"),
-    key("pools.*.health.tcp", Note("one of http, tcp is required"),
+    key("pools.*.health.http", Note("one of http, tcp, grpc is required"),
+        "path and query of a request"),
+    key("pools.*.health.tcp", Note("one of http, tcp, grpc is required"),
         "true: a connection that opens is enough"),
+    key("pools.*.health.grpc", Note("one of http, tcp, grpc is required"),
+        "service that grpc.health.v1 is asked about; empty: the server as a whole"),
     key("pools.*.health.host", Value(r#""""#), "Host of the request; empty: the backend's address"),
     key("pools.*.health.method", Value(r#""GET""#), "method of the request"),
     key("pools.*.health.headers", Value("{}"), "further fields of the request, name and value"),

@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod config;
 mod crowd;
+mod grpc;
 mod jar;
 mod origin;
 mod pki;
@@ -25,6 +26,7 @@ pub(crate) use self::config::{
     Config, PLAIN, SECURE, backend, default_route, pool, pool_of, sticky_farm, sticky_pool,
 };
 pub(crate) use self::crowd::Crowd;
+pub(crate) use self::grpc::GrpcHealth;
 pub(crate) use self::jar::Jar;
 pub(crate) use self::origin::{After, Fault, Origin};
 pub(crate) use self::proxy::Proxy;
