@@ -24,7 +24,7 @@ use crate::telemetry::metrics::FAMILIES;
 use crate::telemetry::{Families, Family, Reason, process};
 
 /// States a backend can be in, in this version.
-const STATES: [&str; 6] = ["up", "drain", "maint", "down", "starting", "ghost"];
+const STATES: [&str; 7] = ["up", "drain", "maint", "down", "ejected", "starting", "ghost"];
 
 /// `/metrics`: what is asked for is read then, and nothing is kept beside it.
 #[derive(Debug)]

@@ -125,12 +125,15 @@ pub(super) fn policy_word(policy: Policy) -> &'static str {
         Policy::RoundRobin => "round-robin",
         Policy::LeastRequest => "least-request",
         Policy::Random => "random",
+        Policy::PeakEwma => "peak-ewma",
+        Policy::Hash => "hash",
     }
 }
 
 /// What holds of a backend. Weight 0 is a weight, not a state.
 pub(super) fn state_word(backend: &crate::backend::Backend) -> &'static str {
     match backend.standing() {
+        Standing::Open if backend.state.outcomes.phase().0.is_out() => "ejected",
         Standing::BoundOnly if backend.ghost => "ghost",
         Standing::BoundOnly if backend.admin_state() == AdminState::Drain => "drain",
         Standing::Open | Standing::BoundOnly => "up",

@@ -1,16 +1,21 @@
 //! One origin server of a pool: who it is, where it is, and what it may be given.
 
 pub mod drain;
+pub mod latency;
+pub mod outlier;
 pub mod own_word;
 pub mod queue;
+pub mod slow_start;
 pub mod state;
 
 use std::sync::Arc;
 
 use crate::config::model::{Address, AdminState};
 pub use drain::{DrainTerms, TunnelOrder};
+pub use latency::Latency;
 pub use own_word::OwnWord;
 pub use queue::{Queue, Ticket};
+pub use slow_start::Ramp;
 pub use state::{BackendState, CheckReport, InFlight, Tunnel, Verdict};
 
 /// Seed of every name hash that leaves the process inside a token. It must never change: a token

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 
 use super::drain::Drain;
+use super::latency::Latency;
+use super::outlier::Outcomes;
 use super::own_word::AtomicOwnWord;
 use super::queue::Queue;
 use crate::config::model::AdminState;
@@ -67,6 +69,10 @@ pub struct BackendState {
     failed_at: AtomicU32,
     /// What a drain asks for.
     pub drain: Drain,
+    /// What real traffic says of it.
+    pub outcomes: Outcomes,
+    /// How long it takes to answer, as peak-ewma sees it.
+    pub latency: Latency,
     /// What it says about itself on the answers to its checks.
     pub own_word: AtomicOwnWord,
     /// Who waits for a place in the pool.
@@ -90,6 +96,8 @@ impl Default for BackendState {
             up_since: AtomicU32::new(0),
             failed_at: AtomicU32::new(0),
             drain: Drain::default(),
+            outcomes: Outcomes::default(),
+            latency: Latency::default(),
             own_word: AtomicOwnWord::default(),
             queue: OnceLock::new(),
             addresses: ArcSwap::from_pointee(Vec::new()),
@@ -211,11 +219,18 @@ impl BackendState {
     /// It takes visitors again, since now (Unix seconds).
     pub fn came_up(&self, now: u32) {
         self.up_since.store(now, Ordering::Relaxed);
+        // What it was like before says nothing about it now.
+        self.latency.forget();
     }
 
     /// A connect to it has failed (Unix seconds).
     pub fn connect_failed(&self, now: u32) {
         self.failed_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Since when it takes visitors, in Unix seconds; 0: since the process began.
+    pub fn up_since(&self) -> u32 {
+        self.up_since.load(Ordering::Relaxed)
     }
 
     /// For how many seconds it has been well: since it came up and since a connect last failed.

@@ -1,7 +1,8 @@
 //! Fewest requests in flight for its weight.
 
 use super::logarithm::exponential;
-use super::{Candidates, Cursor, random};
+use super::ramp::{guests, two, weight};
+use super::{Candidates, Cursor};
 
 /// Up to so many candidates are all looked at; of more, two at random (power of two choices:
 /// Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001).
@@ -18,11 +19,18 @@ pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<
     if candidates.len() > LOOK_AT_ALL {
         return pick_of_two(candidates, cursor);
     }
+    match guests(candidates, cursor) {
+        Some(guests) => least(&guests, cursor),
+        None => least(candidates, cursor),
+    }
+}
+
+fn least(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> {
     let mut best: Option<(usize, u32)> = None;
     let mut tied = 0;
     let mut weights: Option<(u32, u32)> = None;
     for index in (0..candidates.len()).filter(|index| candidates.eligible(*index)) {
-        let (weight, load) = (candidates.weight(index), candidates.in_flight(index));
+        let (weight, load) = (weight(candidates, index), candidates.in_flight(index));
         let (least, most) = weights.unwrap_or((weight, weight));
         weights = Some((least.min(weight), most.max(weight)));
         match best {
@@ -49,7 +57,7 @@ pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<
 fn pick_by_weight(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> {
     let mut best: Option<(usize, u64, u32)> = None;
     for index in (0..candidates.len()).filter(|index| candidates.eligible(*index)) {
-        let weight = candidates.weight(index);
+        let weight = weight(candidates, index);
         let one_more = exponential(cursor.rng.u64(..));
         let load = (u64::from(candidates.in_flight(index)) << 16) + one_more;
         if best.is_none_or(|(_, lowest, of)| is_less((load, weight), (lowest, of))) {
@@ -61,9 +69,9 @@ fn pick_by_weight(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<u
 
 /// Two draws by weight, of which the less loaded for its weight is taken, in a tie the first.
 fn pick_of_two(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> {
-    let first = random::pick(candidates, cursor)?;
-    let second = random::pick(candidates, cursor)?;
-    let load = |index| (u64::from(candidates.in_flight(index)), candidates.weight(index));
+    let (first, second) = two(candidates, cursor)?;
+    let Some(second) = second else { return Some(first) };
+    let load = |index| (u64::from(candidates.in_flight(index)), weight(candidates, index));
     Some(if is_less(load(second), load(first)) { second } else { first })
 }
 
@@ -111,6 +119,17 @@ mod tests {
             // 400 / 10 against 80 / 1: one more request cannot change the order.
             assert_eq!(pick(&loaded(&[10, 1], &[400, 80]), &mut cursor), Some(0));
         }
+    }
+
+    #[test]
+    fn of_many_the_better_of_two_draws_is_taken() {
+        // Mitzenmacher's two choices, with draws that may fall together: the k-th of n, by load,
+        // is taken with a probability of (2 (n - k) - 1) / n², k from 0.
+        let n = 16;
+        let loads: Vec<_> = (0..n).collect();
+        let counts = shares(Policy::LeastRequest, &loaded(&[1; 16], &loads), 50_000);
+        let due: Vec<_> = loads.iter().map(|k| 2 * (n - k) - 1).collect();
+        assert!(follows(&counts, &due), "{counts:?}");
     }
 
     #[test]

@@ -3,29 +3,60 @@
 mod cursor;
 mod least_request;
 mod logarithm;
+mod maglev;
+mod peak_ewma;
+mod ramp;
 mod random;
 mod rendezvous;
 mod round_robin;
 
 pub use cursor::Cursor;
+pub use maglev::Maglev;
 pub use rendezvous::{rendezvous, rendezvous_bounded};
 
+use crate::backend::slow_start::FULL;
 use crate::config::model::PolicyKind;
 
 /// What a policy chooses from: the backends of one pool by index, as they are at this moment.
 pub trait Candidates {
     /// Number of candidates, eligible or not.
     fn len(&self) -> usize;
-    /// Share of requests; at least 1 where the candidate is eligible.
+    /// Share of requests; at least 1 where the candidate is eligible, and the same on every node.
     fn weight(&self, index: usize) -> u32;
     /// Requests in flight over all workers.
     fn in_flight(&self, index: usize) -> u32;
     /// Whether it may be chosen: false for what is down, drained, of weight 0 or already tried.
     fn eligible(&self, index: usize) -> bool;
+    /// How much of its weight it is to have now, in 1/256, from 1 to `FULL`: less where it has just
+    /// come up. Hashes take no notice, or nodes would not agree.
+    fn factor(&self, _index: usize) -> u32 {
+        FULL
+    }
+    /// How well it has been doing beside the others, in 1/256 of its weight. Hashes take no notice.
+    fn fitness(&self, _index: usize) -> u32 {
+        FULL
+    }
+    /// How long it takes to answer, in nanoseconds from 1; none where nobody knows.
+    fn latency(&self, _index: usize) -> Option<u64> {
+        None
+    }
+    /// What a request is hashed by, in a pool that hashes; none where it does not have it.
+    fn hashed(&self) -> Option<Hashed<'_>> {
+        None
+    }
     /// Whether there is none at all.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A request's key, and the pool's table that it is looked up in.
+#[derive(Debug, Clone, Copy)]
+pub struct Hashed<'a> {
+    /// Made of the backends of the pool, in the order of their indexes.
+    pub table: &'a Maglev,
+    /// A hash of what the request has.
+    pub key: u64,
 }
 
 /// How a pool picks a backend.
@@ -37,6 +68,10 @@ pub enum Policy {
     LeastRequest,
     /// Weighted random.
     Random,
+    /// Shortest time to answer, by a moving average and the requests in flight.
+    PeakEwma,
+    /// By a hash of something that the request has, within bounds of load; random without it.
+    Hash,
 }
 
 impl From<PolicyKind> for Policy {
@@ -45,6 +80,8 @@ impl From<PolicyKind> for Policy {
             PolicyKind::RoundRobin => Self::RoundRobin,
             PolicyKind::LeastRequest => Self::LeastRequest,
             PolicyKind::Random => Self::Random,
+            PolicyKind::PeakEwma => Self::PeakEwma,
+            PolicyKind::Hash => Self::Hash,
         }
     }
 }
@@ -56,6 +93,20 @@ impl Policy {
             Self::RoundRobin => round_robin::pick(candidates, cursor),
             Self::LeastRequest => least_request::pick(candidates, cursor),
             Self::Random => random::pick(candidates, cursor),
+            Self::PeakEwma => peak_ewma::pick(candidates, cursor),
+            Self::Hash => match candidates.hashed() {
+                Some(Hashed { table, key }) => table.pick_bounded(key, candidates),
+                None => random::pick(candidates, cursor),
+            },
+        }
+    }
+
+    /// Counts a pick that was not the policy's own: a bound visitor went home. Others are then
+    /// given what this one has had already. Requests in flight count by themselves.
+    pub fn count(self, candidates: &impl Candidates, cursor: &mut Cursor, picked: usize) {
+        match self {
+            Self::RoundRobin => round_robin::count(candidates, cursor, picked),
+            Self::LeastRequest | Self::PeakEwma | Self::Random | Self::Hash => {}
         }
     }
 }
@@ -72,7 +123,13 @@ pub(crate) mod tests {
         pub(crate) weight: u32,
         pub(crate) in_flight: u32,
         pub(crate) eligible: bool,
+        pub(crate) factor: u32,
+        pub(crate) latency: Option<u64>,
     }
+
+    /// A candidate with nothing to do.
+    pub(crate) const IDLE: Seat =
+        Seat { weight: 1, in_flight: 0, eligible: true, factor: FULL, latency: None };
 
     /// A test's candidates.
     #[derive(Debug, Clone)]
@@ -91,11 +148,17 @@ pub(crate) mod tests {
         fn eligible(&self, index: usize) -> bool {
             self.0[index].eligible
         }
+        fn factor(&self, index: usize) -> u32 {
+            self.0[index].factor
+        }
+        fn latency(&self, index: usize) -> Option<u64> {
+            self.0[index].latency
+        }
     }
 
     /// Idle candidates of these weights; weight 0 is not eligible.
     pub(crate) fn seats(weights: &[u32]) -> Seats {
-        let seat = |&weight: &u32| Seat { weight, in_flight: 0, eligible: weight > 0 };
+        let seat = |&weight: &u32| Seat { weight, eligible: weight > 0, ..IDLE };
         Seats(weights.iter().map(seat).collect())
     }
 
@@ -121,15 +184,22 @@ pub(crate) mod tests {
         })
     }
 
-    const POLICIES: [Policy; 3] = [Policy::RoundRobin, Policy::LeastRequest, Policy::Random];
+    const POLICIES: [Policy; 5] =
+        [Policy::RoundRobin, Policy::LeastRequest, Policy::Random, Policy::PeakEwma, Policy::Hash];
 
     fn seat() -> impl Strategy<Value = Seat> {
-        let weight = prop_oneof![1u32..4, 1u32..2000];
-        (weight, 0u32..5, any::<bool>()).prop_map(|(weight, in_flight, eligible)| Seat {
-            weight,
-            in_flight,
-            eligible,
-        })
+        let weight = prop_oneof![1u32..4, 1u32..2000, Just(65_535)];
+        let factor = prop_oneof![Just(FULL), 26..FULL];
+        let latency = proptest::option::of(1u64..1_000_000_000);
+        (weight, 0u32..5, any::<bool>(), factor, latency).prop_map(
+            |(weight, in_flight, eligible, factor, latency)| Seat {
+                weight,
+                in_flight,
+                eligible,
+                factor,
+                latency,
+            },
+        )
     }
 
     proptest! {

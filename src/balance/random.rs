@@ -1,5 +1,6 @@
 //! Weighted random, in constant time where the weights are not too uneven.
 
+use super::ramp::weight;
 use super::{Candidates, Cursor};
 
 /// Darts thrown before a scan decides; with equal weights and all eligible the first one hits.
@@ -20,7 +21,7 @@ pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<
         if !candidates.eligible(index) {
             continue;
         }
-        let weight = candidates.weight(index);
+        let weight = weight(candidates, index);
         if weight >= cursor.heaviest {
             cursor.heaviest = weight;
             return Some(index);
@@ -39,7 +40,7 @@ fn scan(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> {
     let mut total = 0;
     cursor.heaviest = 0;
     for index in (0..candidates.len()).filter(|index| candidates.eligible(*index)) {
-        let weight = candidates.weight(index);
+        let weight = weight(candidates, index);
         cursor.heaviest = cursor.heaviest.max(weight);
         total += u64::from(weight);
         if chosen.is_none() || cursor.rng.u64(..total.max(1)) < u64::from(weight) {

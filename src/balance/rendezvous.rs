@@ -36,23 +36,28 @@ pub fn rendezvous_bounded(
     candidates: &impl Candidates,
     name: impl Fn(usize) -> u64,
 ) -> Option<usize> {
-    let eligible = (0..candidates.len()).filter(|index| candidates.eligible(*index));
-    let (mut load, mut weights) = (1_u64, 0_u64);
-    for index in eligible {
-        load += u64::from(candidates.in_flight(index));
-        weights += u64::from(candidates.weight(index));
-    }
-    let bounded = Bounded { candidates, load, weights: weights.max(1) };
-    rendezvous(key, &bounded, name)
+    rendezvous(key, &Bounded::of(candidates), name)
 }
 
 /// Requests that any candidate may have.
-const FLOOR: u64 = 16;
+pub(super) const FLOOR: u64 = 16;
 
-struct Bounded<'a, C> {
+/// Those of the candidates that are below their bound of load; never none of them.
+pub(super) struct Bounded<'a, C> {
     candidates: &'a C,
     load: u64,
     weights: u64,
+}
+
+impl<'a, C: Candidates> Bounded<'a, C> {
+    pub(super) fn of(candidates: &'a C) -> Self {
+        let (mut load, mut weights) = (1_u64, 0_u64);
+        for index in (0..candidates.len()).filter(|index| candidates.eligible(*index)) {
+            load += u64::from(candidates.in_flight(index));
+            weights += u64::from(candidates.weight(index));
+        }
+        Self { candidates, load, weights: weights.max(1) }
+    }
 }
 
 impl<C: Candidates> Candidates for Bounded<'_, C> {
@@ -100,7 +105,7 @@ fn mix(key: u64, name: u64) -> u64 {
 }
 
 /// The finisher of `SplitMix64` (Steele, Lea and Flood, 2014), with its increment.
-fn finish(number: u64) -> u64 {
+pub(super) fn finish(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -111,7 +116,7 @@ fn finish(number: u64) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::{Seat, Seats, follows, seats};
+    use super::super::tests::{IDLE, Seat, Seats, follows, seats};
     use super::*;
     use crate::backend::name_hash;
 
@@ -192,7 +197,7 @@ mod tests {
         fn some_candidate_is_always_below_its_bound(
             seats in proptest::collection::vec((1u32..50, 0u32..500), 1..12), key: u64,
         ) {
-            let seat = |&(weight, in_flight): &_| Seat { weight, in_flight, eligible: true };
+            let seat = |&(weight, in_flight): &_| Seat { weight, in_flight, ..IDLE };
             let seats = Seats(seats.iter().map(seat).collect());
             prop_assert!(rendezvous_bounded(key, &seats, |index| index as u64).is_some());
         }
@@ -204,7 +209,7 @@ mod tests {
         ) {
             let mut pool: Vec<(u64, u32)> = names.into_iter().collect();
             let choose = |pool: &[(u64, u32)]| {
-                let seat = |&(_, weight)| Seat { weight, in_flight: 0, eligible: true };
+                let seat = |&(_, weight)| Seat { weight, ..IDLE };
                 let seats = Seats(pool.iter().map(seat).collect());
                 pool[rendezvous(key, &seats, |index| pool[index].0).unwrap()].0
             };

@@ -1,12 +1,28 @@
 //! Smooth weighted round-robin, as nginx has it since its commit 52327e0627f4 (2012).
 
 use super::cursor::around;
+use super::ramp::weight;
 use super::{Candidates, Cursor};
 
 /// Each round every candidate gains its weight, the richest is picked and pays the sum. Over as
 /// many picks as the weights add up to, each is picked exactly as often as its weight, and picks
 /// of the heavy are spread between those of the light: 5, 1, 1 gives `a a b a c a a`.
 pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> {
+    turn(candidates, cursor, None)
+}
+
+/// A turn that was given to this candidate by somebody else. It pays as if it had been picked.
+pub(super) fn count(candidates: &impl Candidates, cursor: &mut Cursor, picked: usize) {
+    if candidates.eligible(picked) {
+        turn(candidates, cursor, Some(picked));
+    }
+}
+
+/// How many picks somebody may owe or own. Turns that are given away come in bursts, which are to
+/// be made up for; without them and with one set of weights nobody goes beyond one.
+const MEMORY: i64 = 8;
+
+fn turn(candidates: &impl Candidates, cursor: &mut Cursor, given: Option<usize>) -> Option<usize> {
     cursor.fit(candidates.len());
     let mut best: Option<(usize, i64)> = None;
     let mut poorest = 0;
@@ -16,11 +32,12 @@ pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<
             continue;
         }
         let Some(current) = cursor.current.get_mut(index) else { continue };
-        let weight = i64::from(candidates.weight(index));
+        let weight = i64::from(weight(candidates, index));
         *current += weight;
         total += weight;
         poorest = poorest.min(*current);
-        if best.is_none_or(|(_, richest)| *current > richest) {
+        let better = || best.is_none_or(|(_, richest)| *current > richest);
+        if given.map_or_else(better, |given| given == index) {
             best = Some((index, *current));
         }
     }
@@ -28,9 +45,9 @@ pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<
     if let Some(current) = cursor.current.get_mut(index) {
         *current -= total;
     }
-    // With one set of weights nobody owes or owns more than the sum. Who does has kept it from
-    // other weights, and would be starved or flooded until it is paid back.
-    if poorest < -total || richest > 2 * total {
+    // Who owes or owns more has kept it from other weights, or was given more than its share for
+    // long: it would be starved or flooded until it is paid back.
+    if poorest < -MEMORY * total || richest > MEMORY * total {
         for current in &mut cursor.current {
             *current = (*current).clamp(-total, total);
         }
@@ -43,7 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::Policy;
-    use super::super::tests::{seats, shares};
+    use super::super::tests::{Seats, seats, shares};
     use super::*;
 
     #[test]
@@ -69,6 +86,47 @@ mod tests {
             counts[pick(&even, &mut cursor).unwrap()] += 1;
         }
         assert!(counts[0] >= 45 && counts[1] >= 45, "{counts:?}");
+    }
+
+    #[test]
+    fn turns_of_bound_visitors_count() {
+        let seats = seats(&[1; 5]);
+        let (mut cursor, mut rng) = (Cursor::new(1), fastrand::Rng::with_seed(1));
+        let mut counts = [0u32; 5];
+        for _ in 0..10_000 {
+            // Half are bound, most of them to one of the five.
+            let bound = [0, 0, 1, 2, 3, 4, 9, 9, 9, 9, 9, 9][rng.usize(..12)];
+            if bound < 5 {
+                Policy::RoundRobin.count(&seats, &mut cursor, bound);
+                counts[bound] += 1;
+            } else {
+                counts[pick(&seats, &mut cursor).unwrap()] += 1;
+            }
+        }
+        assert!(counts.iter().all(|count| (1_900..2_100).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn who_has_more_bound_visitors_than_its_share_is_given_nobody_else() {
+        let seats = seats(&[1, 1]);
+        let mut cursor = Cursor::new(1);
+        for round in 0..1000 {
+            Policy::RoundRobin.count(&seats, &mut cursor, 0);
+            Policy::RoundRobin.count(&seats, &mut cursor, 0);
+            let picked = pick(&seats, &mut cursor);
+            assert!(round == 0 || picked == Some(1), "{round}");
+        }
+        // And when they have gone, it is not starved.
+        let counts = shares_of(&seats, &mut cursor, 100);
+        assert!(counts[0] >= 40, "{counts:?}");
+    }
+
+    fn shares_of(seats: &Seats, cursor: &mut Cursor, picks: u32) -> [u32; 2] {
+        let mut counts = [0; 2];
+        for _ in 0..picks {
+            counts[pick(seats, cursor).unwrap()] += 1;
+        }
+        counts
     }
 
     proptest! {

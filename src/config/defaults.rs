@@ -119,6 +119,24 @@ pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 pub const POOL_MAX_AGE: Duration = Duration::from_mins(5);
 /// TCP and TLS to a backend: it stands in the same data centre.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest slow start: beyond, it is a weight.
+pub const MAX_SLOW_START: Duration = Duration::from_hours(1);
+/// Failures in a row that eject a backend: more than a restart that finishes its requests causes.
+pub const EJECTION_CONSECUTIVE: u16 = 5;
+/// The most failures in a row that eject a backend.
+pub const MAX_EJECTION_CONSECUTIVE: i64 = 1_000;
+/// How long the first ejection lasts: a restart takes as long.
+pub const EJECTION_BASE: Duration = Duration::from_secs(10);
+/// The shortest first ejection: anything less is a retry.
+pub const MIN_EJECTION_BASE: Duration = Duration::from_secs(1);
+/// The longest first ejection: beyond, it is a matter for people.
+pub const MAX_EJECTION_BASE: Duration = Duration::from_hours(1);
+/// Backends in percent that may be ejected at a time: half of a pool can still serve it badly,
+/// none cannot serve it at all.
+pub const EJECTION_MAX_EJECTED: u8 = 50;
+/// Status of a fixed response in place of a pool that is down: nothing keeps it, nobody takes it
+/// for the site.
+pub const ALL_DOWN_STATUS: u16 = 503;
 /// Between two checks of one backend.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
 /// The shortest time between two checks: anything less is load, not a check.

@@ -179,8 +179,17 @@ fn fields(prefix: &str, given: &DeTable<'_>) -> (Vec<String>, String) {
     let mut silent = Vec::new();
     for key in KEYS {
         let Some(name) = key.path.strip_prefix(prefix) else { continue };
-        match (given.get(name), key.unset) {
-            (Some(value), _) => fields.push(format!("{name} = {}", shown(value.get_ref()))),
+        let is_set = |path: &str| find(given, path).is_some();
+        // A table in the table shows its defaults only where it is.
+        let absent = name.rsplit_once('.').is_some_and(|(table, _)| !is_set(table))
+            || UNLESS.iter().any(|(other, keys)| {
+                keys.contains(&key.path) && other.strip_prefix(prefix).is_some_and(is_set)
+            });
+        if absent {
+            continue;
+        }
+        match (find(given, name), key.unset) {
+            (Some((_, value)), _) => fields.push(format!("{name} = {}", shown(value.get_ref()))),
             (None, Unset::Value(value)) => {
                 fields.push(format!("{name} = {value}"));
                 silent.push(name);

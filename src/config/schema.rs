@@ -22,7 +22,7 @@ mod tests {
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         assert!(schema["properties"]["listeners"].is_object());
         let text = schema.to_string();
-        for word in ["least-request", "http/1.1", "redirect_https", "Longest idleness."] {
+        for word in ["peak-ewma", "http/1.1", "redirect_https", "try-all", "Longest idleness."] {
             assert!(text.contains(word), "{word}");
         }
         assert_eq!(schema["additionalProperties"], false);

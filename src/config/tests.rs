@@ -1,6 +1,7 @@
 //! Stories about whole files: what a text becomes, and what is said about it.
 
 mod checks;
+mod outage;
 mod sessions;
 
 use std::fmt::Write as _;
@@ -130,6 +131,9 @@ fn defaults_written_out_change_nothing() {
                 "source_prefix.",
                 "on_remove.",
                 "rebalance.",
+                "hash_on",
+                "ejection.",
+                "when_all_down.",
             ];
             if let (Some(path), Unset::Value(value)) = (key.path.strip_prefix(prefix), key.unset)
                 && !skip.iter().any(|skip| path.contains(skip))
@@ -169,7 +173,7 @@ fn every_mistake_is_found_at_once() {
                 [[routes]]\npool = \"shop\"\n\
                 [pools.shup]\npolicy = \"fastest\"\n\
                 backends = [{ adress = \"a:80\" }, { address = \"a:80\", weight = -1 }]\n\
-                slow_start = \"1s\"\nsticky.by = \"sauce\"\n";
+                send_proxy = \"v1\"\nsticky.by = \"sauce\"\n";
     assert_eq!(
         errors(text),
         [
@@ -180,7 +184,7 @@ fn every_mistake_is_found_at_once() {
             "8:10 unknown value \"fastest\"",
             "9:15 unknown key `adress`",
             "9:63 weight = -1 is out of range",
-            "10:1 slow_start: not in this version",
+            "10:1 send_proxy: not in this version",
             "11:13 unknown value \"sauce\"",
         ]
     );

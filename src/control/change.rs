@@ -6,7 +6,7 @@ use std::fmt::{Debug, Write as _};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::config::model::{Action, Admin, Listener, Model, Pool, Route, Share};
+use crate::config::model::{Action, Admin, Listener, Model, Pool, Route, Share, WhenAllDown};
 
 /// The objects of a configuration by name, each with a hash of what it says, wherever in the file
 /// it says so. Certificates count with their content.
@@ -55,7 +55,7 @@ impl Shapes {
             shapes.routes.insert(route.name.to_string(), route_shape(route, model));
         }
         for pool in &model.pools {
-            shapes.pools.insert(pool.name.to_string(), pool_shape(pool));
+            shapes.pools.insert(pool.name.to_string(), pool_shape(pool, model));
             for backend in &pool.backends {
                 let name = format!("{}/{}", &*pool.name.value, &*backend.id.value);
                 shapes.backends.insert(name, shape(backend));
@@ -174,11 +174,18 @@ fn route_shape(route: &Route, model: &Model) -> u64 {
 }
 
 /// A pool without its backends, which are told of one by one.
-fn pool_shape(pool: &Pool) -> u64 {
+fn pool_shape(pool: &Pool, model: &Model) -> u64 {
     let Pool { policy, tls, connections, health, sticky, queue, drain_deadline, .. } = pool;
+    let Pool { hash_on, slow_start, ejection, when_all_down, .. } = pool;
+    let all_down = match when_all_down {
+        WhenAllDown::Pool(index) => format!("{:?}", pool_name(model, *index)),
+        other => format!("{other:?}"),
+    };
+    let outage = (slow_start, ejection, all_down);
     let keys = sticky.iter().flat_map(|sticky| sticky.keys.iter().flatten());
     let keys: Vec<u64> = keys.map(|key| xxh3_64(&key.0)).collect();
-    shape(&(policy, tls, connections, health, sticky, keys, queue, drain_deadline))
+    let placed = (policy, hash_on, queue, drain_deadline);
+    shape(&(placed, tls, connections, health, sticky, keys, outage))
 }
 
 /// Hashes of tokens, so that another token in the same file is a change.
@@ -292,6 +299,20 @@ mod tests {
         );
         assert_eq!(change.summary(), "pools +0 -1 ~1, backends +1 -2 ~1");
     }
+
+    #[test]
+    fn a_pool_that_stands_in_another_place_is_no_other_fallback() {
+        let pools = |before: &str, spare: &str| {
+            format!(
+                "{before}[pools.shop]\nwhen_all_down = {{ pool = \"{spare}\" }}\n\
+                 [pools.one]\n[pools.two]\n"
+            )
+        };
+        let old = pools("", "one");
+        assert_eq!(between(&old, &pools("[pools.new]\n", "one")).lines(), ["+ pool new"]);
+        assert_eq!(between(&old, &pools("", "two")).lines(), ["~ pool shop"]);
+    }
+
     #[test]
     fn another_token_in_the_same_file_is_a_change_of_admin() {
         let with = |token: &str| {

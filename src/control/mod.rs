@@ -6,6 +6,7 @@ mod certificates;
 mod change;
 mod maintenance;
 mod marks;
+mod outliers;
 mod reload;
 mod remains;
 mod resolve;
@@ -34,6 +35,7 @@ use certificates::Certificates;
 use change::Shapes;
 use maintenance::Maintenance;
 use marks::Marks;
+use outliers::Outliers;
 pub use reload::{Candidate, ListenerSockets, Loader, Origin};
 use resolve::Resolver;
 use sessions::Keeper;
@@ -86,6 +88,7 @@ pub struct Control<S: ListenerSockets> {
     marks: Marks,
     maintenance: Maintenance,
     sessions: Keeper,
+    outliers: Outliers,
     audit: Audit,
     supervisor: Supervisor,
     resolver: Resolver,
@@ -127,6 +130,7 @@ impl<S: ListenerSockets> Control<S> {
             marks,
             maintenance: Maintenance::default(),
             sessions,
+            outliers: Outliers::new(),
             audit,
             supervisor,
             resolver: Resolver::default(),
@@ -260,7 +264,10 @@ impl<S: ListenerSockets> Control<S> {
     }
 
     fn verdict(&self, pool: &str, backend: &str, up: bool, detail: &str) {
-        // Who waits for a place may have another choice now, or none.
+        // Who waits for an answer or a place may have another choice now, or none.
+        if !up {
+            crate::net::clock::stir();
+        }
         if let Some(pool) = self.facts.current.load().pool(pool) {
             pool.state.queue.call_all();
         }
@@ -278,6 +285,7 @@ impl<S: ListenerSockets> Control<S> {
     fn beat(&mut self) {
         let (snapshot, now) = (self.facts.current.load(), unix());
         self.sessions.tick(&snapshot, now);
+        self.outliers.tick(&snapshot);
         for (ghost, why) in self.loader.remains.end(&snapshot, now) {
             tracing::info!(ghost, why, "a ghost has ended");
         }

@@ -64,10 +64,7 @@ impl Supervisor {
     ///
     /// # Panics
     /// When called outside a tokio runtime.
-    #[expect(
-        clippy::mutable_key_type,
-        reason = "a pattern is compared by its text, not its caches"
-    )]
+    #[expect(clippy::mutable_key_type, reason = "a pattern is hashed and compared by its text")]
     pub fn follow(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.running);
         let known: Vec<Checked> =
@@ -130,7 +127,7 @@ impl Supervisor {
 }
 
 /// Whom the checks of this snapshot ask, and for which backends.
-#[expect(clippy::mutable_key_type, reason = "a pattern is compared by its text, not its caches")]
+#[expect(clippy::mutable_key_type, reason = "a pattern is hashed and compared by its text")]
 fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
     let mut targets = HashMap::new();
     for pool in &snapshot.pools {
@@ -170,9 +167,14 @@ impl Task {
     async fn run(self) {
         self.resolved().await;
         let interval = self.health.interval;
-        let begun = Instant::now();
-        // After a start or a reload that brought many, they are spread over the interval.
+        // After a start or a reload that brought many, they are spread over the interval; the first
+        // is at once where nothing is known yet.
         let phase = fastrand::f64();
+        let known = |checked: &Checked| checked.state.verdict() != Verdict::Unchecked;
+        if self.group.members().iter().all(known) {
+            sleep(interval.mul_f64(phase)).await;
+        }
+        let begun = Instant::now();
         let turning = self.check().await;
         let mut next = begun + rhythm::pause(interval, turning, fastrand::f64()).mul_f64(phase);
         loop {

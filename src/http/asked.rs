@@ -1,13 +1,16 @@
 //! The attempts of one exchange: who is asked, who is asked next, and what comes of it.
 
+mod otherwise;
+
 use std::sync::Arc;
 
 use http::{Response, StatusCode};
 
-use crate::backend::{Backend, BackendState};
+use crate::backend::outlier::{Entry, Kind, Outcome};
+use crate::balance::Policy;
 use crate::net::clock;
 use crate::snapshot::choice::{Choice, Selected, Visitor};
-use crate::snapshot::{Forward, Listener, Pool, Route};
+use crate::snapshot::{Forward, Listener, Member, Pool, Route, Snapshot};
 use crate::sticky::{By, Issue, Presented, Stickiness};
 use crate::telemetry::counters::{ClientProtocol, MoveCause};
 use crate::telemetry::reason::Reason;
@@ -23,10 +26,12 @@ use super::record::Record;
 use super::respond::{self, Shape};
 use super::retry::{Attempts, Verdict};
 use super::tunnel;
-use super::turn::{Turn, Waiting};
+use super::turn::Waiting;
+use otherwise::Fallback;
 
 /// A request for a pool, with all that its attempts share.
 pub(super) struct Asked<'a> {
+    pub(super) snapshot: &'a Snapshot,
     pub(super) forward: &'a Forward,
     pub(super) sticky: Option<&'a Stickiness>,
     pub(super) pool: &'a Pool,
@@ -56,7 +61,7 @@ impl Drop for Asked<'_> {
     }
 }
 
-impl<'a> Asked<'a> {
+impl Asked<'_> {
     pub(super) async fn answer(
         &mut self,
         record: &mut Record,
@@ -97,8 +102,17 @@ impl<'a> Asked<'a> {
                         Err(reason) => return Err(self.refuse(reason, last, record)),
                     }
                 }
-                Err(reason) => return Err(self.refuse(reason, last, record)),
+                Err(reason) => match self.fall_back(reason, &attempts, record) {
+                    Some(Fallback::Ask) => continue,
+                    Some(Fallback::Answer(response)) => return Ok(response),
+                    None => return Err(self.refuse(reason, last, record)),
+                },
             };
+            if choice.evens_out() && !self.pool.state.take_move() {
+                // Somebody was faster: it stays where it is.
+                self.visitor.plain = false;
+                continue;
+            }
             let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
             let backend = &member.backend;
             // An operator's look is no load to speak of.
@@ -111,6 +125,7 @@ impl<'a> Asked<'a> {
             };
             waiting.done(self.pool, backend);
             self.visitor.called = false;
+            let entry = backend.state.outcomes.enter();
             // Only now that there is somebody to ask.
             if let Some((reason, sent)) = owed.take()
                 && !self.afford(reason, sent)
@@ -125,12 +140,14 @@ impl<'a> Asked<'a> {
                 attempt::send(self.pool, place, &mut self.outbound, attempts.fresh, waits, record);
             let missed = match sent.await {
                 Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                    self.answered(member, entry, reply.response.status(), record);
                     let shape = self.shape(&choice, record);
                     let upgrade = upgrade.take();
                     let idle = timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
                     return tunnel::begin(reply, upgrade, &shape, idle, record);
                 }
                 Ok(mut reply) => {
+                    self.answered(member, entry, reply.response.status(), record);
                     self.offered |= self.visitor.join.is_some();
                     if let Some(missed) = self.unwanted(&mut reply, &mut attempts, &choice) {
                         last = Some(missed);
@@ -142,7 +159,7 @@ impl<'a> Asked<'a> {
             };
             let over = waits.total.is_some_and(|limit| record.elapsed() >= limit);
             if !over {
-                self.unwell(&member.backend, &missed);
+                self.unwell(member, entry, &missed);
             }
             let bound = choice.seen.is_some_and(|seen| seen.member == choice.member);
             let verdict =
@@ -188,50 +205,16 @@ impl<'a> Asked<'a> {
         select(self)
     }
 
-    /// A place that would do now, were it our turn.
-    fn place(&self, attempts: &Attempts) -> Option<&'a Arc<BackendState>> {
-        let visitor = Visitor { called: true, ..self.visitor };
-        let selected = local::position(self.pool, |cursor, _| {
-            self.pool.select(self.sticky, &visitor, &attempts.tried, cursor)
-        });
-        let Ok(Selected::Now(choice)) = selected else { return None };
-        self.pool.members.get(choice.member).map(|member| &member.backend.state)
-    }
-
-    /// Nobody is left to ask. What was tried tells more than that, but for a session that is
-    /// refused rather than moved.
-    fn refuse(&self, reason: Reason, last: Option<Failure>, record: &mut Record) -> Failure {
-        if self.sticky.is_some() && reason.refuses_session() {
-            record.session_refused(self.visitor.word(reason));
-        }
-        let strict = reason == Reason::SessionBackendDown
-            && !matches!(self.visitor.presented, Presented::Look(_));
-        match last {
-            Some(last) if !strict => last,
-            _ => reason.into(),
-        }
-    }
-
-    /// What a turn in the queue, or the end of the wait for one, means for the next choice.
-    fn came(&mut self, turn: Turn, at: Option<usize>, waiting: &mut Waiting) -> Result<(), Reason> {
-        let bound = !matches!(self.visitor.presented, Presented::None | Presented::Invalid);
-        match turn {
-            Turn::Come => self.visitor.called = waiting.has_ticket(),
-            // It has waited for its own backend: this once another one will do.
-            Turn::Late | Turn::NoRoom if bound && at.is_some() && !self.visitor.spill => {
-                waiting.leave();
-                self.visitor.called = false;
-                self.visitor.spill = true;
-            }
-            Turn::Late => return Err(Reason::QueueTimeout),
-            Turn::NoRoom => return Err(Reason::QueueFull),
-        }
-        Ok(())
-    }
-
     /// A backend that cannot be reached: its visitors go home to it a while after the last time,
     /// and a ghost ends by it.
-    fn unwell(&self, backend: &Backend, missed: &Missed) {
+    fn unwell(&self, member: &Member, entry: Entry, missed: &Missed) {
+        let backend = &member.backend;
+        if let Some(kind) = missed.blame {
+            self.outcome(member, entry, Outcome::Failure(kind));
+            if self.pool.policy == Policy::PeakEwma {
+                backend.state.latency.fail(0, u64::from(clock::unix()) * 1000);
+            }
+        }
         let unreachable = matches!(
             missed.failed.reason,
             Reason::ConnectRefused | Reason::ConnectTimeout | Reason::BackendTls
@@ -275,6 +258,33 @@ impl<'a> Asked<'a> {
             self.outbound.written = connection.take_written();
         }
         Some(Failure::because(Reason::BackendStatus, status.as_str().to_owned()))
+    }
+
+    /// A backend has answered with this status.
+    fn answered(&self, member: &Member, entry: Entry, status: StatusCode, record: &Record) {
+        // What came before the attempt, or went up with it, is no time of the backend's.
+        let took = record.first_attempt_took().filter(|_| self.outbound.upload.is_none());
+        let nanos = took.map(|took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        let outcome = if status.is_server_error() {
+            Outcome::Failure(Kind::Status)
+        } else {
+            Outcome::Success { nanos }
+        };
+        self.outcome(member, entry, outcome);
+        if self.pool.policy == Policy::PeakEwma
+            && let Some(nanos) = nanos
+        {
+            member.backend.state.latency.observe(nanos, u64::from(clock::unix()) * 1000);
+        }
+    }
+
+    fn outcome(&self, member: &Member, entry: Entry, outcome: Outcome) {
+        let tally = member.tally.get(local::worker());
+        let terms = self.pool.ejection.as_ref().map(|terms| (terms, &self.pool.state.quota));
+        if member.backend.state.outcomes.record(tally, entry, outcome, terms) {
+            // Who waits for it may have another choice.
+            self.pool.state.queue.call_all();
+        }
     }
 
     /// Pays for a retry out of the pool's budget, where a backend may have seen the request.

@@ -11,6 +11,7 @@ use http::Response;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
+use crate::backend::outlier::Kind;
 use crate::backend::{InFlight, Verdict};
 use crate::net::clock::{self, Deadline};
 use crate::net::wire::Refusal;
@@ -59,6 +60,8 @@ pub struct Missed {
     pub failed: Failed,
     /// For log and client, should it be the last.
     pub failure: Failure,
+    /// What the backend is to blame for, if it is.
+    pub blame: Option<Kind>,
 }
 
 /// Sends a request to a backend, in the place that was taken there. `fresh`: over a new connection.
@@ -101,7 +104,7 @@ pub async fn send(
         let (Some(connection), Some(request)) = (loan.connection(), outbound.take()) else {
             let failed = Failed { reason: Reason::Internal, sent: true, reused, untouched: false };
             let failure = Failure::because(Reason::Internal, "no request");
-            return Err(Missed { failed, failure });
+            return Err(Missed { failed, failure, blame: None });
         };
         // The runtime's budget of a task must not end here: nobody would be woken for the answer.
         let answer = tokio::task::unconstrained(connection.send(request, outbound.repeatable));
@@ -127,6 +130,7 @@ pub async fn send(
     if !matches!(outcome, Outcome::Answer(_)) {
         counters.attempt(Class::Error);
     }
+    let ours = matches!(outcome, Outcome::Over | Outcome::Down | Outcome::Cut);
     let (reason, cause): (Reason, Cow<'static, str>) = match outcome {
         Outcome::Answer(response) => {
             let after = record.elapsed();
@@ -144,8 +148,8 @@ pub async fn send(
                 outbound.request = Some(request);
                 let failed =
                     Failed { reason: Reason::BackendReset, sent: false, reused, untouched: true };
-                let cause = chain(error.error());
-                return Err(Missed { failed, failure: Failure::because(failed.reason, cause) });
+                let failure = Failure::because(failed.reason, chain(error.error()));
+                return Err(Missed { failed, failure, blame: Some(Kind::Reset) });
             }
             why(error.error(), outbound, &mut loan)
         }
@@ -157,7 +161,8 @@ pub async fn send(
     }
     drop(loan);
     let failed = Failed { reason, sent: true, reused, untouched: outbound.untouched() };
-    Err(Missed { failed, failure: Failure::because(reason, cause) })
+    let blame = if ours { None } else { blame(reason) };
+    Err(Missed { failed, failure: Failure::because(reason, cause), blame })
 }
 
 /// Counts an idle connection that was of use, also where its exchange is given up.
@@ -229,7 +234,7 @@ impl<'a> Watch<'a> {
             self.silent_since = Some(clock::now());
         }
         if !self.deadline.armed() {
-            self.deadline.arm(Some(self.look));
+            self.deadline.arm_stirred(Some(self.look));
         }
         while self.deadline.poll(cx).is_ready() {
             let silent = self.silent_since.map(|since| clock::now().saturating_sub(since));
@@ -248,7 +253,7 @@ impl<'a> Watch<'a> {
             if backend.state.drain.since().is_some() && backend.state.drain.cuts(clock::unix()) {
                 return Poll::Ready(Outcome::Cut);
             }
-            self.deadline.arm(Some(self.look));
+            self.deadline.arm_stirred(Some(self.look));
         }
         Poll::Pending
     }
@@ -278,6 +283,21 @@ fn why(error: &hyper::Error, outbound: &Outbound, loan: &mut Loan) -> (Reason, C
     (reason, chain(error).into())
 }
 
+/// What a backend is to blame for, by the reason of a failed attempt.
+fn blame(reason: Reason) -> Option<Kind> {
+    match reason {
+        Reason::ConnectRefused
+        | Reason::ConnectTimeout
+        | Reason::BackendTls
+        | Reason::DnsFailed => Some(Kind::Connect),
+        Reason::BackendReset | Reason::BadResponse | Reason::BackendHeaderTooLarge => {
+            Some(Kind::Reset)
+        }
+        Reason::BackendHeaderTimeout => Some(Kind::Timeout),
+        _ => None,
+    }
+}
+
 fn unsent(error: &DialError) -> Missed {
     let reason = match error {
         DialError::Unresolved => Reason::DnsFailed,
@@ -289,5 +309,6 @@ fn unsent(error: &DialError) -> Missed {
         DialError::Tls(_) => Reason::BackendTls,
     };
     let failed = Failed { reason, sent: false, reused: false, untouched: true };
-    Missed { failed, failure: Failure::because(reason, error.to_string()) }
+    let failure = Failure::because(reason, error.to_string());
+    Missed { failed, failure, blame: blame(reason) }
 }

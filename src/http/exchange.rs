@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::net::clock;
-use crate::snapshot::{Action, Listener};
+use crate::snapshot::pool::WhenAllDown;
+use crate::snapshot::{Action, Listener, Snapshot};
 use crate::task;
 use crate::telemetry::counters::ClientProtocol;
 use crate::telemetry::reason::Reason;
@@ -23,6 +24,7 @@ use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
 use super::record::Record;
+use super::respond;
 use super::tunnel;
 use super::visitor;
 
@@ -48,7 +50,8 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             Err(refused)
         }
         (Some(listener), None) => {
-            let story = run(&mut head, body, &peer, listener, &mut record);
+            let here = (&**snapshot, listener);
+            let story = run(&mut head, body, &peer, here, &mut record);
             task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
         }
     };
@@ -86,7 +89,7 @@ async fn run(
     head: &mut Parts,
     body: Incoming,
     peer: &Arc<Peer>,
-    listener: &Listener,
+    (snapshot, listener): (&Snapshot, &Listener),
     record: &mut Record,
 ) -> Result<Response<Body>, Failure> {
     let seen = Seen::of(&head.headers);
@@ -110,25 +113,27 @@ async fn run(
     let target = match &route.action {
         _ if admitted.last_hop => return Ok(own_options()),
         Action::Redirect(plan) => return redirect(plan, head, &admitted, client),
-        Action::Respond(plan) => {
-            let mut response = Response::new(Body::full(plan.body.clone()));
-            *response.status_mut() = plan.status;
-            if let Some(content_type) = &plan.content_type {
-                response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
-            }
-            return Ok(response);
-        }
+        Action::Respond(plan) => return Ok(respond::fixed(plan)),
         Action::Forward(target) => target,
     };
     let sticky = target.sticky().map(AsRef::as_ref);
     let alone = !listener.trusted.contains(peer.address.ip());
-    let visitor = visitor::read(head, seen, sticky, peer, client, (record.now(), alone));
+    let mut visitor = visitor::read(head, seen, sticky, peer, client, (record.now(), alone));
     let pool = target.choose(&visitor).ok_or(Reason::Internal)?;
+    if let Some((on, _)) = &pool.hashing {
+        visitor.key = visitor::key(head, on, client);
+    }
+    if let WhenAllDown::Pool(spare) = pool.when_all_down
+        && let Some((on, _)) = snapshot.pools.get(spare).and_then(|spare| spare.hashing.as_ref())
+    {
+        visitor.spare_key = visitor::key(head, on, client);
+    }
     record.forwarded(pool);
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
     let way = Way { admitted: &admitted, seen, route, listener, peer, client };
     let outbound = forward::prepare(head, body, way, record);
     let mut asked = Asked {
+        snapshot,
         forward: target,
         sticky,
         pool,

@@ -191,7 +191,7 @@ pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor, &mut Budget) -> T)
         #[expect(clippy::indexing_slicing, reason = "resized two lines above")]
         let position = pools[pool.slot].get_or_insert_with(|| Position {
             cursor: Cursor::new(local.random.borrow_mut().u64(..)),
-            budget: Budget::default(),
+            budget: Budget::new(local.counters.iter().count()),
         });
         act(&mut position.cursor, &mut position.budget)
     })

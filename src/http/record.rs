@@ -169,6 +169,12 @@ impl Record {
         self.reused = reused;
     }
 
+    /// Time until the head of the answer, where that was the backend's alone: in the first attempt,
+    /// without a wait for a place.
+    pub fn first_attempt_took(&self) -> Option<Duration> {
+        self.first_byte.filter(|_| self.attempts == 1 && self.queue.is_zero())
+    }
+
     /// Notes that the head of the answer is there.
     pub fn first_byte(&mut self, after: Duration) {
         self.first_byte = Some(after);

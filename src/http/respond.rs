@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Response, StatusCode, Version};
 
+use crate::route::action::RespondPlan;
 use crate::snapshot::choice::{self, Choice};
 use crate::snapshot::{OnCacheable, Pool};
 use crate::sticky::{Issue, Stickiness, count, explicit_freshness, is_publicly_cacheable};
-use crate::telemetry::counters::MoveCause;
 use crate::telemetry::reason::Reason;
 
 use super::attempt::Reply;
@@ -77,6 +77,16 @@ pub fn build(
     Ok(response.map(|incoming| Body::backend(Download::new(incoming, loan, in_flight, waits))))
 }
 
+/// An answer that the file has.
+pub fn fixed(plan: &RespondPlan) -> Response<Body> {
+    let mut response = Response::new(Body::full(plan.body.clone()));
+    *response.status_mut() = plan.status;
+    if let Some(content_type) = &plan.content_type {
+        response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
+    }
+    response
+}
+
 /// A backend has answered: what that means for its visitor's session is written and remembered.
 pub fn session(
     headers: &mut HeaderMap,
@@ -108,6 +118,9 @@ pub fn session(
         sessions.note(made, seat, shape.now);
     }
     if !holds {
+        if choice.evens_out() {
+            pool.state.give_move_back();
+        }
         return;
     }
     let Some(seen) = choice.seen else { return };
@@ -121,10 +134,10 @@ pub fn session(
     }
     if !first {
         record.moved_before();
+        if choice.evens_out() {
+            pool.state.give_move_back();
+        }
         return;
-    }
-    if choice.told.and_then(|told| told.cause) == Some(MoveCause::Rebalance) {
-        pool.state.count_move();
     }
     if let Some(left) = choice.sent_off.and_then(|index| pool.members.get(index)) {
         left.backend.state.drain.count_moved();

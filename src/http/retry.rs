@@ -116,33 +116,44 @@ fn decide(failed: Failed, method: &Method, rules: &RetryRules) -> Verdict {
 pub struct Budget {
     /// In hundredths of a retry.
     credit: u64,
+    /// What requests have earned since the last look.
+    earned: u64,
+    /// Hundredths of a retry a second, however little traffic there is.
+    floor: u64,
     /// Milliseconds on the worker's clock.
     refilled: u64,
 }
 
-/// Retries a second whatever the traffic.
+/// Retries a second over all workers whatever the traffic: in place of the share, not beside it.
 const FLOOR_PER_SECOND: u64 = 10;
 /// Retries that may be saved up.
 const MOST: u64 = 100;
 
-impl Default for Budget {
-    fn default() -> Self {
-        Self { credit: FLOOR_PER_SECOND * 100, refilled: 0 }
-    }
-}
-
 impl Budget {
+    /// Of one of so many workers, with what a second is worth.
+    pub fn new(workers: usize) -> Self {
+        let workers = u64::try_from(workers).unwrap_or(u64::MAX).max(1);
+        let floor = (FLOOR_PER_SECOND * 100).div_ceil(workers);
+        Self { credit: floor, earned: 0, floor, refilled: 0 }
+    }
+
     /// A request has come: it earns its share.
     pub fn earn(&mut self, percent: u32) {
-        self.credit = (self.credit + u64::from(percent)).min(MOST * 100);
+        let percent = u64::from(percent);
+        self.earned = self.earned.saturating_add(percent);
+        self.credit = (self.credit + percent).min(MOST * 100);
     }
 
     /// Takes a retry out, if there is one. `now`: milliseconds.
     pub fn spend(&mut self, now: u64) -> bool {
         let since = now.saturating_sub(self.refilled);
-        self.refilled = now;
-        let refill = since.min(60_000) * FLOOR_PER_SECOND / 10;
-        self.credit = (self.credit + refill).min(MOST * 100);
+        // The clock stands still between two ticks: until it goes on, what is earned adds up.
+        if since > 0 {
+            self.refilled = now;
+            let floor = since.min(60_000) * self.floor / 1000;
+            let refill = floor.saturating_sub(std::mem::take(&mut self.earned));
+            self.credit = (self.credit + refill).min(MOST * 100);
+        }
         let paid = self.credit.checked_sub(100);
         self.credit = paid.unwrap_or(self.credit);
         paid.is_some()
@@ -216,13 +227,35 @@ mod tests {
 
     #[test]
     fn retries_stay_a_share_of_requests() {
-        let mut budget = Budget::default();
+        let mut budget = Budget::new(1);
         let mut retries = 0;
         for _ in 0..1_000 {
             budget.earn(20);
             retries += u32::from(budget.spend(0));
         }
         assert_eq!(retries, 10 + 200);
-        assert!(budget.spend(1_000), "a second brings ten more");
+        assert!(!budget.spend(1_000), "that second had its share");
+        assert!(budget.spend(2_000), "a quiet one brings ten more");
+    }
+
+    #[test]
+    fn what_is_earned_counts_against_the_floor_so_that_the_share_is_never_exceeded() {
+        // 500 requests a second over two workers, of which all want to be repeated.
+        let mut workers = [Budget::new(2), Budget::new(2)];
+        let mut retries = 0;
+        for request in 0..10_000_u64 {
+            let budget = &mut workers[usize::try_from(request % 2).unwrap()];
+            budget.earn(20);
+            // As the worker's clock has it.
+            let now = request * 2 / 100 * 100;
+            retries += u32::from(budget.spend(now));
+        }
+        assert!(retries <= 2_000 + 10, "{retries}");
+        // Five in ten seconds: the floor, and it is there for each of them.
+        let mut quiet = Budget::new(2);
+        for request in 0..5_u64 {
+            quiet.earn(20);
+            assert!(quiet.spend(request * 2_000));
+        }
     }
 }

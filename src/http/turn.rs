@@ -48,7 +48,13 @@ impl Waiting {
     /// than `left`.
     pub(super) async fn turn(&mut self, pool: &Pool, left: Option<Duration>) -> Turn {
         let Some(ticket) = &self.ticket else { return Turn::NoRoom };
-        let limit = pool.queue.timeout.saturating_sub(self.waited);
+        // Deadlines are late by up to a tick, and this one is a promise.
+        let most = pool.queue.timeout;
+        let most = most.saturating_sub(clock::TICK).max(most / 2);
+        let limit = most.saturating_sub(self.waited);
+        if limit.is_zero() {
+            return Turn::Late;
+        }
         let limit = left.map_or(limit, |left| left.min(limit));
         let began = Instant::now();
         let called = clock::within(Some(limit), poll_fn(|cx| ticket.poll_called(cx))).await;

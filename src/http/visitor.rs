@@ -3,6 +3,7 @@
 use http::header::{COOKIE, Entry, HeaderMap, SET_COOKIE};
 use http::request::Parts;
 
+use crate::snapshot::HashOn;
 use crate::snapshot::choice::Visitor;
 use crate::sticky::{By, Presented, Stickiness, cookie, prefix_hash, query_value, value_hash};
 use crate::telemetry::counters::ClientProtocol;
@@ -30,6 +31,9 @@ pub(super) fn read(
         fresh: local::random(),
         now,
         plain,
+        desperate: false,
+        key: None,
+        spare_key: None,
         spill: false,
         called: false,
         evicted: None,
@@ -61,6 +65,22 @@ pub(super) fn read(
         forward::hide_cookies(&mut head.headers, Some(sticky));
     }
     visitor
+}
+
+/// What a pool that hashes is asked by, as a number.
+pub(super) fn key(head: &Parts, on: &HashOn, client: Client) -> Option<u64> {
+    match on {
+        HashOn::Source => Some(prefix_hash(client.address, 32, 128)),
+        HashOn::Header(name) => {
+            head.headers.get(&**name).and_then(|value| value_hash(value.as_bytes()))
+        }
+        HashOn::Query(name) => query_value(head.uri.query()?, name).and_then(value_hash),
+        HashOn::Cookie(name) => {
+            let field = head.headers.get(COOKIE)?.as_bytes();
+            cookie::values(field, name.as_bytes()).find_map(value_hash)
+        }
+        HashOn::Path => value_hash(head.uri.path().as_bytes()),
+    }
 }
 
 /// The value that stands for the client's session, as a number.

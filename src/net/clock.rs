@@ -6,8 +6,11 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
 
 /// How often a worker looks for deadlines that have passed: they are late by up to this much.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -17,6 +20,8 @@ const NEVER: u64 = u64::MAX;
 struct Table {
     start: Instant,
     now: u64,
+    /// How often things had been stirred up at the last tick.
+    stirred: u64,
     /// The last tick, and the wall clock then: microseconds since 1970.
     ticked: Instant,
     wall: u64,
@@ -27,18 +32,39 @@ struct Table {
 struct Entry {
     due: u64,
     passed: bool,
+    /// Passes also when something has been stirred up.
+    stirred: bool,
     waker: Option<Waker>,
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self { due: NEVER, passed: false, stirred: false, waker: None }
+    }
 }
 
 thread_local! {
     static TABLE: RefCell<Table> = RefCell::new(Table {
         start: Instant::now(),
         now: 0,
+        stirred: 0,
         ticked: Instant::now(),
         wall: wall(),
         entries: Vec::new(),
         free: Vec::new(),
     });
+}
+
+/// How often things were stirred up, in all.
+static STIRRED: AtomicU64 = AtomicU64::new(0);
+/// Has the clocks tick at once; one that does not hear it ticks a little later anyway.
+static STIR: Notify = Notify::const_new();
+
+/// Something has changed that those who wait should look at: on each worker the deadlines that may
+/// be stirred pass, by a tick that comes at once.
+pub fn stir() {
+    STIRRED.fetch_add(1, Ordering::Relaxed);
+    STIR.notify_waiters();
 }
 
 /// Milliseconds on this worker's clock, as of the last tick.
@@ -71,9 +97,13 @@ pub fn tick() {
         table.wall = wall();
         table.now = millis(table.ticked.saturating_duration_since(table.start));
         let now = table.now;
+        let stirs = STIRRED.load(Ordering::Relaxed);
+        let stirred = std::mem::replace(&mut table.stirred, stirs) != stirs;
         let mut woken = Vec::new();
-        for entry in table.entries.iter_mut().filter(|entry| entry.due <= now) {
+        let due = |entry: &&mut Entry| entry.due <= now || (stirred && entry.stirred);
+        for entry in table.entries.iter_mut().filter(due) {
             entry.due = NEVER;
+            entry.stirred = false;
             entry.passed = true;
             woken.extend(entry.waker.take());
         }
@@ -89,7 +119,10 @@ pub async fn run(mut also: impl FnMut()) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = STIR.notified() => {}
+        }
         tick();
         // Without its clock a worker has no deadlines: that must not go with what else is done.
         let _ = catch_unwind(AssertUnwindSafe(&mut also));
@@ -111,6 +144,15 @@ impl Deadline {
 
     /// Passes after this time, whatever was set before; never after `None`.
     pub fn arm(&mut self, after: Option<Duration>) {
+        self.set(after, false);
+    }
+
+    /// As [`Deadline::arm`], and passes also when something is stirred up.
+    pub fn arm_stirred(&mut self, after: Option<Duration>) {
+        self.set(after, true);
+    }
+
+    fn set(&mut self, after: Option<Duration>, stirred: bool) {
         let Some(after) = after else {
             self.disarm();
             return;
@@ -120,12 +162,13 @@ impl Deadline {
             let due = table.now.saturating_add(millis(after)).saturating_add(millis(TICK));
             let place = *self.place.get_or_insert_with(|| {
                 table.free.pop().unwrap_or_else(|| {
-                    table.entries.push(Entry { due: NEVER, passed: false, waker: None });
+                    table.entries.push(Entry::default());
                     table.entries.len() - 1
                 })
             });
             if let Some(entry) = table.entries.get_mut(place) {
                 entry.due = due;
+                entry.stirred = stirred;
                 entry.passed = false;
             }
         });
@@ -135,6 +178,7 @@ impl Deadline {
     pub fn disarm(&mut self) {
         self.with(|entry| {
             entry.due = NEVER;
+            entry.stirred = false;
             entry.passed = false;
         });
     }
@@ -174,6 +218,7 @@ impl Drop for Deadline {
             table.free.push(place);
             let entry = table.entries.get_mut(place)?;
             entry.due = NEVER;
+            entry.stirred = false;
             entry.passed = false;
             entry.waker.take()
         });

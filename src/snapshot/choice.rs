@@ -6,6 +6,7 @@ use crate::telemetry::reason::Reason;
 
 /// Who asks for a backend.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub struct Visitor {
     /// What the request brought.
     pub presented: Presented,
@@ -17,6 +18,12 @@ pub struct Visitor {
     pub now: u32,
     /// A GET without a body: a good moment to be moved.
     pub plain: bool,
+    /// Nobody serves: those whose checks fail are asked as well.
+    pub desperate: bool,
+    /// What a pool that hashes is asked by, as a number; none where the request does not have it.
+    pub key: Option<u64>,
+    /// The same for the pool that takes over where this one has nobody.
+    pub spare_key: Option<u64>,
     /// Has waited in vain for its own backend: another one will do this once.
     pub spill: bool,
     /// Its turn has come: places kept for those who wait are for it, too.
@@ -76,6 +83,12 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// Whether it moves a visitor for no other reason than to even out the pool.
+    pub fn evens_out(&self) -> bool {
+        let cause = self.told.and_then(|told| told.cause);
+        matches!(self.issue, Issue::Move(_)) && cause == Some(MoveCause::Rebalance)
+    }
+
     /// Whether it moves a visitor.
     pub fn moves(&self) -> bool {
         self.told.is_some_and(|told| told.outcome == StickyOutcome::Moved)

@@ -1,21 +1,19 @@
 //! Model and registry to snapshot: the only file that knows both sides.
 
 mod members;
+mod pools;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::backend::name_hash;
-use crate::config::model::{
-    self, Model, OnRemove, PoolConnections, SecretKey, TlsVersion, UnknownName,
-};
+use crate::config::model::{self, Model, SecretKey, TlsVersion, UnknownName};
 use crate::config::{Place, Report};
 use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Rule, Table};
 use crate::sticky::{KeyRing, Stickiness};
-use crate::tls::client::ClientTls;
 use crate::tls::server::{self, Offer};
 use crate::tls::store::{self, CertificateStore};
 
@@ -132,59 +130,6 @@ fn pools_in_scope(model: &Model) -> HashMap<&str, usize> {
 }
 
 impl Compiler<'_> {
-    fn pool(&mut self, index: usize, pool: &model::Pool) -> Option<Arc<Pool>> {
-        let tls = match &pool.tls {
-            None => None,
-            Some(tls) => Some(self.client_tls(pool, tls)?),
-        };
-        let (counters, slot) = self.registry.pool(&pool.name);
-        let state = self.pool_state(pool);
-        let members = self.members(pool, tls.as_ref(), &state);
-        let by_name = self.names(pool, &members);
-        let sticky = match &pool.sticky {
-            None => None,
-            Some(sticky) => {
-                let name = format!("pools.{}", &*pool.name.value);
-                Some(self.stickiness(&pool.name.place, sticky, &name)?)
-            }
-        };
-        Some(Arc::new(Pool {
-            index,
-            name: Arc::clone(&pool.name.value),
-            hash: name_hash(&pool.name),
-            slot,
-            policy: pool.policy.into(),
-            members: members.into(),
-            by_name: by_name.into(),
-            sticky,
-            limited: pool.backends.iter().any(|backend| backend.max_requests > 0),
-            queue: pool.queue,
-            on_remove: pool.sticky.as_ref().map_or(OnRemove::Move, |sticky| sticky.on_remove),
-            rebalance: pool.sticky.as_ref().and_then(|sticky| sticky.rebalance),
-            drain_deadline: pool.drain_deadline,
-            state,
-            tls,
-            idle_per_worker: idle_per_worker(&pool.connections, self.registry.workers()),
-            connections: pool.connections,
-            health: pool.health.clone(),
-            counters,
-        }))
-    }
-
-    fn client_tls(&mut self, pool: &model::Pool, tls: &model::PoolTls) -> Option<Arc<ClientTls>> {
-        if let Some(known) = self.registry.client_tls(&ClientTls::key_of(tls)) {
-            return Some(Arc::clone(known));
-        }
-        match ClientTls::new(tls) {
-            Ok(tls) => Some(Arc::new(tls)),
-            Err(problem) => {
-                let place = tls.ca.as_ref().map_or(&pool.name.place, |ca| &ca.place);
-                self.report.error(format!("pools.{}.tls: {problem}", &*pool.name.value), place);
-                None
-            }
-        }
-    }
-
     /// Tokens name pools by a hash, wherever several share a scope or a route.
     fn tell_pools_apart(&mut self) {
         let mut hashes: HashMap<u64, &model::Pool> = HashMap::new();
@@ -376,9 +321,4 @@ impl Compiler<'_> {
         self.certificates.push((Arc::clone(&store), table));
         Some(ListenerTls { config, store })
     }
-}
-
-/// The file's limit is for the process: each worker keeps its share, rounded up.
-fn idle_per_worker(connections: &PoolConnections, workers: usize) -> usize {
-    connections.idle.div_ceil(workers.max(1))
 }

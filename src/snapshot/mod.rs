@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::model::RouteTimeouts;
 pub use crate::config::model::{
-    Address, BodyPattern, BodyTest, Health, HealthKind, OnCacheable, Retry as RetryRules,
+    Address, BodyPattern, BodyTest, HashOn, Health, HealthKind, OnCacheable, Retry as RetryRules,
 };
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pool_state::PoolState;
+use crate::backend::outlier::{Tally, Terms};
+use crate::backend::slow_start::Ramp;
 use crate::backend::{Backend, Standing};
-use crate::balance::Policy;
-use crate::config::model::{Health, OnRemove, PoolConnections, Queue, Rebalance};
+use crate::balance::{Maglev, Policy};
+use crate::config::model::{HashOn, Health, OnRemove, PoolConnections, Queue, Rebalance};
+use crate::route::action::RespondPlan;
 use crate::sticky::Stickiness;
 use crate::sticky::count::Seat;
 use crate::telemetry::counters::{BackendCounters, PerWorker, PoolCounters};
@@ -35,6 +38,14 @@ pub struct Pool {
     pub sticky: Option<Arc<Stickiness>>,
     /// Whether some backend has a limit of requests.
     pub limited: bool,
+    /// What is done where nobody serves.
+    pub when_all_down: WhenAllDown,
+    /// Present: backends that fail real traffic are ejected.
+    pub ejection: Option<Terms>,
+    /// Present: who comes up is given its share little by little.
+    pub slow_start: Option<Ramp>,
+    /// Present: the policy hashes, by this of a request.
+    pub hashing: Option<(HashOn, Maglev)>,
     /// How many may wait for a place at backends that are at their limit, and how long.
     pub queue: Queue,
     /// What becomes of a sticky pool's backends that leave the file.
@@ -57,6 +68,19 @@ pub struct Pool {
     pub counters: Arc<PerWorker<PoolCounters>>,
 }
 
+/// What a pool does that has nobody who serves.
+#[derive(Debug)]
+pub enum WhenAllDown {
+    /// The request fails.
+    Fail,
+    /// All are asked, whatever their checks say.
+    TryAll,
+    /// Another pool serves, by its place in `Snapshot::pools`.
+    Pool(usize),
+    /// This is the answer.
+    Respond(RespondPlan),
+}
+
 /// A backend in its pool.
 #[derive(Debug)]
 pub struct Member {
@@ -70,6 +94,8 @@ pub struct Member {
     pub former: Box<[u64]>,
     /// Its place in the table of the pool's sessions; none in a pool that keeps none.
     pub seat: Option<Arc<Seat>>,
+    /// How its attempts ended, a block a worker; kept across generations.
+    pub tally: Arc<PerWorker<Tally>>,
     /// Kept across generations.
     pub counters: Arc<PerWorker<BackendCounters>>,
 }

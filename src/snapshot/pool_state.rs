@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::backend::Queue;
+use crate::backend::outlier::Quota;
 use crate::sticky::count::Sessions;
 
 /// Kept by the registry under the pool's name.
@@ -15,6 +16,8 @@ pub struct PoolState {
     pub learns: bool,
     /// Who waits for a place at a backend.
     pub queue: Arc<Queue>,
+    /// How many backends may be ejected at once.
+    pub quota: Quota,
     /// Sessions that may still be moved in this period to even out the pool.
     moves: AtomicU32,
 }
@@ -22,7 +25,7 @@ pub struct PoolState {
 impl PoolState {
     /// Of a pool that has served nobody yet.
     pub fn new(sessions: Sessions, learns: bool, queue: Arc<Queue>) -> Self {
-        Self { sessions, learns, queue, moves: AtomicU32::new(0) }
+        Self { sessions, learns, queue, quota: Quota::default(), moves: AtomicU32::new(0) }
     }
 
     /// Allows so many moves in the period that begins.
@@ -35,9 +38,15 @@ impl PoolState {
         self.moves.load(Ordering::Relaxed) > 0
     }
 
-    /// One was moved.
-    pub fn count_move(&self) {
+    /// Takes one of the moves of this period, if one is left: before its request is sent, or those
+    /// that run at the same time would be more than may be.
+    pub fn take_move(&self) -> bool {
         let one_less = |moves: u32| moves.checked_sub(1);
-        let _ = self.moves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        self.moves.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+
+    /// Gives one back that has moved nobody.
+    pub fn give_move_back(&self) {
+        self.moves.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::BackendState;
+use crate::backend::outlier::Tally;
 use crate::sticky::count::Seat;
 use crate::telemetry::counters::{
     BackendCounters, ListenerCounters, PerWorker, PoolCounters, RouteCounters,
@@ -47,6 +48,8 @@ pub struct Kept {
     pub former: Vec<u64>,
     /// Where its visitors are counted.
     pub seat: Option<Arc<Seat>>,
+    /// How its attempts ended.
+    pub tally: Arc<PerWorker<Tally>>,
 }
 
 #[derive(Debug)]
@@ -127,6 +130,11 @@ impl Registry {
         self.backends.iter().filter(move |((of, _), _)| &**of == pool)
     }
 
+    pub(super) fn tally(&self, name: &BackendName) -> Arc<PerWorker<Tally>> {
+        let kept = self.backends.get(name).map(|kept| Arc::clone(&kept.tally));
+        kept.unwrap_or_else(|| Arc::new(PerWorker::new(self.workers)))
+    }
+
     pub(super) fn backend_counters(&self, name: &BackendName) -> Arc<PerWorker<BackendCounters>> {
         kept_or_new(self.backend_series.get(name), self.workers)
     }
@@ -188,6 +196,7 @@ impl Registry {
                     },
                     former: member.former.to_vec(),
                     seat: member.seat.clone(),
+                    tally: Arc::clone(&member.tally),
                 };
                 let counters = Arc::clone(&member.counters);
                 keep(&mut self.backend_series, name.clone(), counters, member.slot);

@@ -80,7 +80,7 @@ struct Kept<'a> {
 
 impl<'a> View<'a> {
     fn offer(self) -> Offer<'a> {
-        Offer { view: self, except: None, sessions: 0, room: true, draining: false }
+        Offer { view: self, except: None, sessions: 0, room: true, ejected: false, draining: false }
     }
 
     fn is_crowded(&self, member: &Member, most: u32) -> bool {
@@ -99,8 +99,13 @@ impl<'a> View<'a> {
         let offer = Offer { sessions, ..self.offer() };
         let limited = self.pool.limited && !self.visitor.called && self.pool.state.queue.anyone();
         // Who came before waits for any place: nobody passes by.
-        if !limited && let Some(member) = self.pool.policy.pick(&offer, cursor) {
-            return Ok(Some(member));
+        if !limited {
+            let picked = self.pool.policy.pick(&offer, cursor);
+            // Rather one that fails now and then than nobody.
+            let any = Offer { ejected: true, ..offer };
+            if let Some(member) = picked.or_else(|| self.pool.policy.pick(&any, cursor)) {
+                return Ok(Some(member));
+            }
         }
         self.wait(sessions).map(|()| None)
     }
@@ -108,8 +113,8 @@ impl<'a> View<'a> {
     /// Whether waiting makes sense: somebody would do but for the requests it has already.
     fn wait(&self, sessions: u32) -> Result<(), Reason> {
         let any = |offer: &Offer<'_>| (0..offer.len()).any(|index| offer.eligible(index));
-        let full = Offer { room: false, ..self.offer() };
-        if any(&Offer { sessions, room: false, ..self.offer() }) {
+        let full = Offer { room: false, ejected: true, ..self.offer() };
+        if any(&Offer { sessions, ..full }) {
             Ok(())
         } else if any(&full) {
             Err(Reason::PoolFull)
@@ -120,6 +125,13 @@ impl<'a> View<'a> {
 
     fn name(&self, index: usize) -> u64 {
         self.pool.members.get(index).map_or(0, |member| member.backend.name)
+    }
+
+    /// Whether nobody is up, and this one may serve all the same.
+    fn is_hope(self, backend: &Backend) -> bool {
+        self.visitor.desperate
+            && matches!(backend.standing(), Standing::Down | Standing::Unchecked)
+            && backend.state.resolved()
     }
 
     fn backend(&self, index: usize) -> Option<&'a Backend> {
@@ -142,6 +154,10 @@ impl Kept<'_> {
                 self.moved(bond, Some(index), StickyToken::Unknown, MoveCause::Removed)
             }
             Standing::Open | Standing::BoundOnly if !self.view.tried.has(index) => {
+                self.at_home(bond, index, &member.backend)
+            }
+            // Where nobody is up, nobody is better than the one that knows the visitor.
+            _ if self.view.is_hope(&member.backend) && !self.view.tried.has(index) => {
                 self.at_home(bond, index, &member.backend)
             }
             _ if self.sticky.on_down() == OnDown::Strict => Err(Reason::SessionBackendDown),
@@ -239,7 +255,9 @@ impl Kept<'_> {
         let home = self.view.pool.member_named(token.home).filter(|home| *home != index)?;
         let backend = self.view.backend(home)?;
         let well = backend.state.well_for(self.view.visitor.now) >= self.sticky.home_stable();
-        let takes = backend.standing() == Standing::Open && backend.has_room(false);
+        let takes = backend.standing() == Standing::Open
+            && backend.state.outcomes.takes_new()
+            && backend.has_room(false);
         (well && takes && !self.view.tried.has(home)).then_some(home)
     }
 
@@ -315,9 +333,11 @@ impl Kept<'_> {
         let pool = self.view.pool;
         let (member, token) = if let Some(token) = join {
             let home = pool.member_named(token.backend).filter(|home| {
-                let standing = self.view.backend(*home).map(Backend::standing);
-                !self.view.tried.has(*home)
-                    && matches!(standing, Some(Standing::Open | Standing::BoundOnly))
+                let serves = |backend: &Backend| {
+                    matches!(backend.standing(), Standing::Open | Standing::BoundOnly)
+                        || self.view.is_hope(backend)
+                };
+                !self.view.tried.has(*home) && self.view.backend(*home).is_some_and(serves)
             });
             if let Some(home) = home {
                 (home, token)
@@ -359,7 +379,9 @@ impl Kept<'_> {
         let sessions = self.sticky.max_sessions();
         let offer = Offer { except, sessions, room: false, ..self.view.offer() };
         let member = rendezvous(session, &offer, name);
-        let any = || rendezvous(session, &Offer { sessions: 0, ..offer }, name);
+        let member =
+            member.or_else(|| rendezvous(session, &Offer { ejected: true, ..offer }, name));
+        let any = || rendezvous(session, &Offer { sessions: 0, ejected: true, ..offer }, name);
         match member.or_else(|| if bound { any() } else { None }) {
             Some(member) => Ok((member, name(member))),
             None if any().is_some() => Err(Reason::PoolFull),

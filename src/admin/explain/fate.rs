@@ -72,6 +72,9 @@ pub(super) fn of(
         now: seconds(now),
         // To even out a pool takes one of its moves, and nobody is moved here.
         plain: false,
+        desperate: false,
+        key: None,
+        spare_key: None,
         spill: false,
         called: false,
         evicted: None,

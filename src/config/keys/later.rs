@@ -15,7 +15,6 @@ const fn value(path: &'static str, begins: &'static str, hint: &'static str) -> 
     LaterValue { path, begins, hint }
 }
 
-const POLICY: &str = "it comes later; use `least-request`, `round-robin` or `random`";
 const PER_ROUTE: &str = "it comes later; tell requests apart by `hosts` and `path`";
 const EDIT: &str = "it comes later; let the backends do it";
 const GUARD: &str = "it comes later; use a firewall, or the backends' own rules";
@@ -48,10 +47,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("routes[].deny", GUARD),
     ("routes[].rate_limit", GUARD),
     ("pools.*.send_proxy", "it comes later; backends read X-Forwarded-For"),
-    ("pools.*.ejection", "it comes later; use `health`"),
-    ("pools.*.slow_start", "it comes later; raise the weight in steps by `ostler weight`"),
-    ("pools.*.when_all_down", "it comes later; the answer is 503"),
-    ("pools.*.hash_on", "it comes later, with the policy `hash`"),
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
 ];
@@ -63,8 +58,6 @@ pub(super) const VALUES: &[LaterValue] = &[
     value("log.access", "$", "formats come later; use `json` or `off`"),
     value("listeners.*.protocols[]", "h2c", "it comes later; use `http/1.1`, or `h2` with TLS"),
     value("listeners.*.protocols[]", "h3", "it comes later; use `h2` and `http/1.1`"),
-    value("pools.*.policy", "peak-ewma", POLICY),
-    value("pools.*.policy", "hash", POLICY),
     value("pools.*.protocol", "h2", "it comes later; backends are spoken to in HTTP/1.1"),
     value("pools.*.backends[].address", "unix:",
         "it comes later; let the backend listen on a TCP port"),

@@ -127,6 +127,6 @@ mod tests {
     fn defaults_know_the_keys_of_the_objects() {
         let pools = &tree().children["defaults"].children["pools"];
         assert!(pools.children["sticky"].children.contains_key("cookie"));
-        assert!(pools.children["slow_start"].later.is_some());
+        assert!(pools.children["send_proxy"].later.is_some());
     }
 }

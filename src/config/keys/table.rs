@@ -40,6 +40,7 @@ pub(crate) const UNLESS: &[(&str, &[&str])] = &[
         "pools.*.health.grpc",
         &["pools.*.health.method", "pools.*.health.expect", "pools.*.health.expect_body"],
     ),
+    ("pools.*.when_all_down.respond", &["pools.*.when_all_down.pool"]),
 ];
 
 /// Keys that mean something only where the first of the three says the second.
@@ -66,12 +67,17 @@ pub(crate) const ONLY_WITH: &[(&str, &str, &[&str])] = &[
             "pools.*.sticky.rebalance",
         ],
     ),
+    ("pools.*.policy", "hash", &["pools.*.hash_on"]),
     (
         "pools.*.sticky.by",
         "source",
         &["pools.*.sticky.source_prefix.ipv4", "pools.*.sticky.source_prefix.ipv6"],
     ),
 ];
+
+/// What holds where the file says nothing of ejection.
+const EJECTION: &str = "{ on = [\"connect\", \"reset\", \"timeout\"], consecutive = 5, \
+                        base = \"10s\", max_ejected = \"50%\" }";
 
 /// Every key of this version.
 #[rustfmt::skip]
@@ -170,7 +176,10 @@ pub const KEYS: &[Key] = &[
     key("routes[].retry.on", Value(r#"["unsent", "stale", "reset"]"#),
         "also by asking: response_timeout, 5xx"),
     key("routes[].retry.budget", Value(r#""20%""#), "retries in percent of a pool's requests"),
-    key("pools.*.policy", Value(r#""least-request""#), "round-robin, least-request or random"),
+    key("pools.*.policy", Value(r#""least-request""#), 
+        "round-robin, least-request, random, peak-ewma or hash"),
+    key("pools.*.hash_on", Value(r#""source""#),
+        "for policy = \"hash\": source, header:N, cookie:N, query:N or path"),
     key("pools.*.backends", Note("none"), "origin servers"),
     key("pools.*.backends[].id", Note("made from the address"),
         "stable name; sessions know the backend by it"),
@@ -193,6 +202,24 @@ pub const KEYS: &[Key] = &[
         "requests that wait while backends are at max_requests; 0: nobody waits"),
     key("pools.*.queue.timeout", Value(r#""5s""#), "how long one waits"),
     key("pools.*.drain.deadline", Value(r#""1h""#), "of a drain that is told no other"),
+    key("pools.*.slow_start", Value(r#""0s""#),
+        "how long a backend that comes (back) takes to reach its full share; 0s: none"),
+    key("pools.*.ejection", Value(EJECTION),
+        "when failures of real requests take a backend out; or \"off\""),
+    key("pools.*.ejection.on", Value(r#"["connect", "reset", "timeout"]"#),
+        "which failures count; also by asking: 5xx"),
+    key("pools.*.ejection.consecutive", Value("5"), "so many in a row eject"),
+    key("pools.*.ejection.base", Value(r#""10s""#),
+        "how long the first ejection lasts; later ones last longer"),
+    key("pools.*.ejection.max_ejected", Value(r#""50%""#),
+        "backends in percent that may be ejected at a time"),
+    key("pools.*.when_all_down", Value(r#""fail""#),
+        "without a usable backend: fail, try-all, another pool or a fixed response"),
+    key("pools.*.when_all_down.pool", Note("one of pool, respond"), "requests go to this pool"),
+    key("pools.*.when_all_down.respond.status", Value("503"), "200 to 599"),
+    key("pools.*.when_all_down.respond.body", Value(r#""""#), "sent as it is"),
+    key("pools.*.when_all_down.respond.content_type", Value(r#""text/plain; charset=utf-8""#),
+        "type of the body"),
     key("pools.*.health.http", Note("one of http, tcp, grpc is required"),
         "path and query of a request"),
     key("pools.*.health.tcp", Note("one of http, tcp, grpc is required"),

@@ -3,6 +3,7 @@
 mod admin;
 mod health;
 mod listener;
+mod outage;
 mod pool;
 mod route;
 mod secret;
@@ -19,8 +20,10 @@ pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
     TlsVersion, UnknownName,
 };
+pub use outage::{Ejection, WhenAllDown};
 pub use pool::{
-    Address, AddressHost, AdminState, Backend, PolicyKind, Pool, PoolConnections, PoolTls, Queue,
+    Address, AddressHost, AdminState, Backend, HashOn, PolicyKind, Pool, PoolConnections, PoolTls,
+    Queue,
 };
 pub use route::{
     Action, HostPattern, PathPattern, Redirect, Respond, Retry, Route, RouteTimeouts, Share,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Health, Located, Sticky};
+use super::{Ejection, Health, Located, Sticky, WhenAllDown};
 
 /// A named set of backends and the policy over them.
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct Pool {
     pub name: Located<Arc<str>>,
     /// How a backend is picked.
     pub policy: PolicyKind,
+    /// What `PolicyKind::Hash` hashes.
+    pub hash_on: HashOn,
     /// In file order; may be empty.
     pub backends: Vec<Backend>,
     /// Present: TLS to the backends.
@@ -28,6 +30,12 @@ pub struct Pool {
     pub queue: Queue,
     /// How long a drain may take that is told nothing else; none: for ever.
     pub drain_deadline: Option<Duration>,
+    /// How long a backend that comes (back) takes to reach its full share; none: it has it at once.
+    pub slow_start: Option<Duration>,
+    /// When real traffic ejects a backend; none: never.
+    pub ejection: Option<Ejection>,
+    /// What happens while no backend is usable.
+    pub when_all_down: WhenAllDown,
 }
 
 /// The waiting room of a pool.
@@ -48,6 +56,25 @@ pub enum PolicyKind {
     LeastRequest,
     /// Weighted random.
     Random,
+    /// Lowest latency times requests in flight for its weight, where failures count as slow ones.
+    PeakEwma,
+    /// By a hash of `Pool::hash_on`, so that equal requests meet one backend.
+    Hash,
+}
+
+/// What the policy `hash` hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HashOn {
+    /// The client's address.
+    Source,
+    /// The value of this header, in lower case.
+    Header(Box<str>),
+    /// The value of this cookie.
+    Cookie(Box<str>),
+    /// The value of this query parameter.
+    Query(Box<str>),
+    /// The path, without the query.
+    Path,
 }
 
 /// One origin server of a pool.

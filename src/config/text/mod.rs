@@ -3,6 +3,7 @@
 mod admin;
 mod health;
 mod listener;
+mod outage;
 mod pool;
 mod route;
 mod sticky;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 pub use admin::*;
 pub use health::*;
 pub use listener::*;
+pub use outage::*;
 pub use pool::*;
 pub use route::*;
 pub use sticky::*;

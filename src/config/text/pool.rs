@@ -3,9 +3,15 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, HealthText, List, StickyText};
+use super::{
+    AllDownText, AllDownWord, At, EjectionText, HealthText, List, NoEjectionWord, StickyText,
+    WordOr,
+};
 use crate::config::model::AdminState;
 use crate::config::unit::Time;
+
+/// What `hash_on` may say, for the schema.
+const HASH_ON_PATTERN: &str = r"^(source|path|(header|cookie|query):.+|.*\$\{.*)$";
 
 /// `[pools.NAME]`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -13,6 +19,10 @@ use crate::config::unit::Time;
 pub struct PoolText {
     /// How a backend is picked.
     pub policy: Option<At<PolicyWord>>,
+    /// What `policy = "hash"` hashes: `source`, `header:NAME`, `cookie:NAME`, `query:NAME` or
+    /// `path`.
+    #[schemars(extend("pattern" = HASH_ON_PATTERN))]
+    pub hash_on: Option<At<String>>,
     /// Origin servers.
     pub backends: Option<List<BackendText>>,
     /// Present: TLS to the backends.
@@ -29,6 +39,12 @@ pub struct PoolText {
     pub drain: DrainText,
     /// What is spoken to the backends.
     pub protocol: Option<At<PoolProtocolWord>>,
+    /// How long a backend that comes (back) takes to reach its full share; `"0s"`: none.
+    pub slow_start: Option<At<Time>>,
+    /// When failures of real requests take a backend out.
+    pub ejection: Option<At<WordOr<NoEjectionWord, EjectionText>>>,
+    /// What happens while no backend is usable.
+    pub when_all_down: Option<At<WordOr<AllDownWord, AllDownText>>>,
 }
 
 /// A value of `protocol` of a pool.
@@ -49,6 +65,10 @@ pub enum PolicyWord {
     LeastRequest,
     /// At random, by weight.
     Random,
+    /// Lowest latency times requests in flight for its weight.
+    PeakEwma,
+    /// By a hash of `hash_on`.
+    Hash,
 }
 
 /// One of `backends`.

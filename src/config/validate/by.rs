@@ -1,14 +1,43 @@
-//! What binds a visitor, and which keys that leaves without a meaning.
+//! What binds a visitor or is hashed, and which keys that leaves without a meaning.
 
 use http::HeaderName;
 
+use super::Object;
 use super::check::{Check, is_token};
 use crate::config::defaults as d;
-use crate::config::model::{By, Place};
-use crate::config::text::{At, OnDownWord, StickyText, WordOr};
+use crate::config::model::{By, HashOn, Place};
+use crate::config::text::{At, OnDownWord, PolicyWord, PoolText, StickyText, WordOr};
 
 const FORMS: &str = "one of: \"cookie\", \"header:NAME\", \"query:NAME\", \"app_cookie:NAME\", \
                      \"source\", \"learn:header:NAME\", \"learn:cookie:NAME\"";
+const HASH_FORMS: &str = "one of: \"source\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \
+                          \"path\"";
+
+/// What a name is wanted for, in the words of mistakes.
+struct Purpose {
+    /// What a header of the proxy's own cannot do.
+    cannot: &'static str,
+    /// Who asks for the header of cookies.
+    cookie: &'static str,
+    /// Who asks for another header of the proxy's own.
+    example: &'static str,
+    /// Who asks for one of our cookies.
+    ours: &'static str,
+}
+
+const BIND: Purpose = Purpose {
+    cannot: "bind a visitor",
+    cookie: "for a cookie write \"app_cookie:NAME\" or \"learn:cookie:NAME\"",
+    example: "name one that tells visitors apart, as \"x-user\"",
+    ours: "to bind by them write by = \"cookie\"",
+};
+const HASH: Purpose = Purpose {
+    cannot: "be hashed",
+    cookie: "for a cookie write \"cookie:NAME\"",
+    example: "name one that tells requests apart, as \"x-tenant\"",
+    ours: "to keep visitors on their backend write sticky.by = \"cookie\"",
+};
+
 /// Cookies of ours: a backend never sees them, and so cannot have made them.
 const OURS: [&str; 3] = ["ostler-", "__Host-ostler-", "__Secure-ostler-"];
 /// Headers that the proxy writes, or that end at it.
@@ -42,22 +71,52 @@ pub(super) fn by(text: &StickyText, check: &mut Check<'_>) -> Option<By> {
         _ => {}
     }
     if let Some(name) = named("header:") {
-        return header(name, at, check).map(By::Header);
+        return header(name, at, &BIND, check).map(By::Header);
     }
     if let Some(name) = named("learn:header:") {
-        return header(name, at, check).map(By::LearnHeader);
+        return header(name, at, &BIND, check).map(By::LearnHeader);
     }
     if let Some(name) = named("app_cookie:") {
-        return cookie(name, at, check).map(By::AppCookie);
+        return cookie(name, at, &BIND, check).map(By::AppCookie);
     }
     if let Some(name) = named("learn:cookie:") {
-        return cookie(name, at, check).map(By::LearnCookie);
+        return cookie(name, at, &BIND, check).map(By::LearnCookie);
     }
     if let Some(name) = named("query:") {
         return query(name, at, check).map(By::Query);
     }
     check.error(format!("unknown value \"{}\"", at.value), &at.place()).hint(FORMS);
     None
+}
+
+/// What `hash_on` says; the client's address where it cannot be read.
+pub(super) fn hash_on(object: &Object<PoolText>, check: &mut Check<'_>) -> HashOn {
+    let Some(at) = &object.text.hash_on else { return HashOn::Source };
+    let policy = object.text.policy.as_ref();
+    if policy.is_none_or(|at| at.value != PolicyWord::Hash) && !object.broken {
+        check
+            .error("hash_on: only with policy = \"hash\"", &at.place())
+            .also(&policy.map(At::place).unwrap_or_default(), "backends are picked by this")
+            .hint("leave it out, or write policy = \"hash\"");
+    }
+    let named = |kind: &str| at.value.strip_prefix(kind);
+    let read = if let Some(name) = named("header:") {
+        header(name, at, &HASH, check).map(HashOn::Header)
+    } else if let Some(name) = named("cookie:") {
+        cookie(name, at, &HASH, check).map(HashOn::Cookie)
+    } else if let Some(name) = named("query:") {
+        query(name, at, check).map(HashOn::Query)
+    } else {
+        match at.value.as_str() {
+            "source" => {}
+            "path" => return HashOn::Path,
+            other => {
+                check.error(format!("unknown value \"{other}\""), &at.place()).hint(HASH_FORMS);
+            }
+        }
+        None
+    };
+    read.unwrap_or(HashOn::Source)
 }
 
 fn source(text: &StickyText, check: &mut Check<'_>) -> By {
@@ -68,7 +127,12 @@ fn source(text: &StickyText, check: &mut Check<'_>) -> By {
     }
 }
 
-fn header(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>> {
+fn header(
+    name: &str,
+    at: &At<String>,
+    purpose: &Purpose,
+    check: &mut Check<'_>,
+) -> Option<Box<str>> {
     let Ok(read) = HeaderName::from_bytes(name.as_bytes()) else {
         check
             .error(format!("`{name}` is no name of a header"), &at.place())
@@ -77,24 +141,27 @@ fn header(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>
     };
     let name = read.as_str();
     let hint = match name {
-        "cookie" | "set-cookie" => {
-            "for a cookie write \"app_cookie:NAME\" or \"learn:cookie:NAME\""
-        }
+        "cookie" | "set-cookie" => purpose.cookie,
         "x-real-ip" | "forwarded" => "for the client's address write \"source\"",
         _ if name.starts_with("x-forwarded-") => "for the client's address write \"source\"",
-        _ if OWNED.contains(&name) => "name one that tells visitors apart, as \"x-user\"",
+        _ if OWNED.contains(&name) => purpose.example,
         _ => return Some(name.into()),
     };
     check
         .error(
-            format!("`{name}` cannot bind a visitor: Ostler writes it itself, or it ends here"),
+            format!("`{name}` cannot {}: Ostler writes it itself, or it ends here", purpose.cannot),
             &at.place(),
         )
         .hint(hint);
     None
 }
 
-fn cookie(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>> {
+fn cookie(
+    name: &str,
+    at: &At<String>,
+    purpose: &Purpose,
+    check: &mut Check<'_>,
+) -> Option<Box<str>> {
     if !is_token(name) {
         check
             .error(format!("`{name}` is no cookie name"), &at.place())
@@ -104,7 +171,7 @@ fn cookie(name: &str, at: &At<String>, check: &mut Check<'_>) -> Option<Box<str>
     if OURS.iter().any(|prefix| name.starts_with(prefix)) {
         check
             .error(format!("`{name}` is a name of our own cookies"), &at.place())
-            .hint("to bind by them write by = \"cookie\"");
+            .hint(purpose.ours);
         return None;
     }
     Some(name.into())

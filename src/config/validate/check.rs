@@ -113,6 +113,14 @@ impl Check<'_> {
         }
     }
 
+    /// An error where a duration is longer than this.
+    pub(super) fn at_most(&mut self, key: &str, value: Option<&At<Time>>, most: Duration) {
+        if let Some(at) = value.filter(|at| at.value.0.is_some_and(|time| time > most)) {
+            self.error(format!("{key} = \"{}\" is too long", at.value), &at.place())
+                .hint(format!("at most \"{}\"", Time(Some(most))));
+        }
+    }
+
     /// A size within bounds that may not be none.
     pub(super) fn bytes(
         &mut self,

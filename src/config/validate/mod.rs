@@ -6,6 +6,7 @@ mod check;
 mod health;
 mod host;
 mod listener;
+mod outage;
 mod pool;
 mod route;
 mod scope;
@@ -56,7 +57,7 @@ pub(crate) fn model(pieces: &Pieces, expander: &Expander<'_>, report: &mut Repor
     let listeners = listener::listeners(&pieces.listeners, metrics.bind.as_ref(), &mut check);
     let pools = pool::pools(&pieces.pools, &mut check);
     let routes = route::routes(pieces, &pools, &mut check);
-    tie::warn_of_unused(pieces, &listeners, &routes, &metrics, &mut check);
+    tie::warn_of_unused(pieces, &listeners, &routes, &pools, &metrics, &mut check);
     let sessions = section::sessions(&pieces.sessions, &mut check);
     let admin = admin::admin(&pieces.admin, &listeners, &metrics, &mut check);
     admin::peers_share(pieces, &sessions, &pools, &mut check);

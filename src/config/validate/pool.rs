@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::Object;
 use super::check::Check;
 use super::host::{address, is_dns_name};
-use super::{health, sticky};
+use super::{by, health, outage, sticky};
 use crate::config::defaults as d;
 use crate::config::model::{
-    Address, AdminState, Backend, Located, Place, PolicyKind, Pool, PoolConnections, PoolTls, Queue,
+    Address, AdminState, Backend, Located, Place, PolicyKind, Pool, PoolConnections, PoolTls,
+    Queue, WhenAllDown,
 };
 use crate::config::text::{
     At, BackendText, ConnectionsText, PolicyWord, PoolText, PoolTlsText, QueueText,
@@ -30,6 +31,7 @@ pub(super) fn pools(objects: &[Object<PoolText>], check: &mut Check<'_>) -> Vec<
         left = left.saturating_sub(count);
         pools.push(pool(object, check));
     }
+    outage::when_all_down(objects, &mut pools, check);
     pools
 }
 
@@ -54,8 +56,11 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
         policy: match text.policy.as_ref().map(|at| at.value) {
             Some(PolicyWord::RoundRobin) => PolicyKind::RoundRobin,
             Some(PolicyWord::Random) => PolicyKind::Random,
+            Some(PolicyWord::PeakEwma) => PolicyKind::PeakEwma,
+            Some(PolicyWord::Hash) => PolicyKind::Hash,
             Some(PolicyWord::LeastRequest) | None => PolicyKind::LeastRequest,
         },
+        hash_on: by::hash_on(object, check),
         backends,
         tls: text.tls.as_ref().map(|text| tls(text, check)),
         connections: connections(&text.connections, check),
@@ -67,6 +72,10 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
             text.drain.deadline.as_ref(),
             Some(d::DRAIN_DEADLINE),
         ),
+        slow_start: outage::slow_start(text.slow_start.as_ref(), check),
+        ejection: outage::ejection(object, check),
+        // Known once every pool is read.
+        when_all_down: WhenAllDown::Fail,
     }
 }
 

@@ -189,7 +189,7 @@ fn action(
         return redirect(object, at, check).map(Action::Redirect);
     }
     if let Some(at) = &text.respond {
-        return Some(Action::Respond(respond(&at.value, check)));
+        return Some(Action::Respond(respond(&at.value, d::RESPOND_STATUS, check)));
     }
     check.missing(object, "a route that does nothing", "add pool, split, redirect or respond");
     None
@@ -230,8 +230,9 @@ fn redirect(
     }
 }
 
-fn respond(text: &RespondText, check: &mut Check<'_>) -> Respond {
-    let status = check.number("status", text.status.as_ref(), 200..=599, d::RESPOND_STATUS);
+/// A fixed response, of this status where the file says none.
+pub(super) fn respond(text: &RespondText, status: u16, check: &mut Check<'_>) -> Respond {
+    let status = check.number("status", text.status.as_ref(), 200..=599, status);
     if let Some(at) = &text.body {
         if matches!(status, 204 | 205 | 304) && !at.value.is_empty() {
             check

@@ -102,13 +102,8 @@ pub(super) fn in_scope(sticky: &Sticky, scope: Located<Arc<str>>, text: &StickyT
 }
 
 fn idle(at: Option<&At<Time>>, check: &mut Check<'_>) -> Duration {
-    let idle = check.finite("idle", at, SECOND, d::STICKY_IDLE);
-    if let Some(at) = at.filter(|_| idle > d::MAX_STICKY_IDLE) {
-        check
-            .error(format!("idle = \"{}\" is too long", at.value), &at.place())
-            .hint(format!("at most \"{}\"", Time(Some(d::MAX_STICKY_IDLE))));
-    }
-    idle
+    check.at_most("idle", at, d::MAX_STICKY_IDLE);
+    check.finite("idle", at, SECOND, d::STICKY_IDLE)
 }
 
 fn on_remove(object: &Object<PoolText>, text: &StickyText, check: &mut Check<'_>) -> OnRemove {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::Pieces;
 use super::check::Check;
-use crate::config::model::{Action, HostPattern, Listener, Metrics, PathPattern, Place, Route};
+use crate::config::model::{
+    Action, HostPattern, Listener, Metrics, PathPattern, Place, Pool, Route, WhenAllDown,
+};
 
 /// What one route and another must have in common to tie.
 #[derive(PartialEq, Eq, Hash)]
@@ -73,6 +75,7 @@ pub(super) fn warn_of_unused(
     pieces: &Pieces,
     listeners: &[Listener],
     routes: &[Route],
+    pools: &[Pool],
     metrics: &Metrics,
     check: &mut Check<'_>,
 ) {
@@ -84,6 +87,11 @@ pub(super) fn warn_of_unused(
     let mut used = vec![false; pieces.pools.len()];
     for pool in &metrics.ready_requires {
         mark(&mut used, *pool);
+    }
+    for pool in pools {
+        if let WhenAllDown::Pool(spare) = pool.when_all_down {
+            mark(&mut used, spare);
+        }
     }
     for (object, route) in pieces.routes.iter().zip(routes) {
         for listener in &route.listeners {

@@ -167,6 +167,7 @@ impl Compiler<'_> {
             slot,
             former: former.into(),
             seat,
+            tally: self.registry.tally(&name),
             counters: self.registry.backend_counters(&name),
             backend: Backend {
                 pool: name.0,

@@ -54,8 +54,10 @@ impl Kept<'_> {
         let sessions = if there.is_some() { 0 } else { self.sticky.max_sessions() };
         let offer = Offer { room: false, sessions, ..self.view.offer() };
         let name = |index| self.view.name(index);
-        let Some(member) = rendezvous_bounded(value, &offer, name) else {
-            let full = rendezvous(value, &Offer { sessions: 0, ..offer }, name).is_some();
+        let any = || rendezvous_bounded(value, &Offer { ejected: true, ..offer }, name);
+        let Some(member) = rendezvous_bounded(value, &offer, name).or_else(any) else {
+            let all = Offer { sessions: 0, ejected: true, ..offer };
+            let full = rendezvous(value, &all, name).is_some();
             return Err(if full { Reason::PoolFull } else { pool.why_none() });
         };
         if !self.has_room(member) {
@@ -113,7 +115,7 @@ impl Kept<'_> {
 
     /// The bond with a draining backend that would own the value, did it not drain.
     fn draining_owner(&self, value: u64) -> Option<Bond> {
-        let all = Offer { room: false, draining: true, ..self.view.offer() };
+        let all = Offer { room: false, draining: true, ejected: true, ..self.view.offer() };
         let owner = rendezvous(value, &all, |index| self.view.name(index))?;
         let member = self.view.pool.members.get(owner)?;
         let seat = member.seat.as_ref()?.index();

@@ -61,11 +61,20 @@ impl Wire {
             self.send(if healthy { 200 } else { 503 }, &word, b"checked").await?;
             return Ok(true);
         }
-        self.shared.seen.lock().unwrap().push(seen.clone());
+        let count = {
+            let mut all = self.shared.seen.lock().unwrap();
+            all.push(seen.clone());
+            all.len()
+        };
         let fault = self.shared.fault.lock().unwrap().clone();
         match fault {
-            Fault::None => self.answer(&seen).await,
             Fault::ResetAfterHead => self.reset(),
+            Fault::ResetEachOther if count % 2 == 1 => self.reset(),
+            Fault::None | Fault::ResetEachOther => self.answer(&seen).await,
+            Fault::Late(late) => {
+                tokio::time::sleep(late).await;
+                self.answer(&seen).await
+            }
             Fault::HangInHead => self.hold().await,
             Fault::Status(status) => {
                 self.drain(&seen).await?;

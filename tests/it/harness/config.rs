@@ -75,6 +75,13 @@ pub(crate) fn pool_of(name: &str, backends: &[String], more: &str) -> String {
     )
 }
 
+/// A pool of these origins without checks.
+pub(crate) fn unchecked(name: &str, origins: &[Origin], lines: &str) -> String {
+    let backends: Vec<String> = origins.iter().map(|origin| backend(origin, "")).collect();
+    let backends = backends.join(", ");
+    format!("[pools.{name}]\npolicy = \"round-robin\"\nbackends = [{backends}]\n{lines}\n")
+}
+
 /// A backend under the origin's name, with further keys.
 pub(crate) fn backend(origin: &Origin, more: &str) -> String {
     let (id, address) = (origin.name(), origin.address());

@@ -24,6 +24,7 @@ pub(crate) use self::client::{Answer, Connection, Door, Sent, read};
 pub(crate) use self::command::{Output, ostler, ostler_in};
 pub(crate) use self::config::{
     Config, PLAIN, SECURE, backend, default_route, pool, pool_of, sticky_farm, sticky_pool,
+    unchecked,
 };
 pub(crate) use self::crowd::Crowd;
 pub(crate) use self::grpc::GrpcHealth;

@@ -57,8 +57,12 @@ pub(crate) enum Fault {
     None,
     /// Takes the head and resets the connection.
     ResetAfterHead,
+    /// The same to each other request.
+    ResetEachOther,
     /// Takes the head and never answers.
     HangInHead,
+    /// Answers as it should, so much later.
+    Late(Duration),
     /// Answers with a status.
     Status(u16),
     /// Answers with these bytes, whatever was asked.

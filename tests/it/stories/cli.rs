@@ -100,10 +100,7 @@ async fn what_is_not_built_yet_is_said_to_be_so() {
     for (key, text) in [
         ("proxy_protocol", format!("{listener}proxy_protocol = \"require\"\n{ROUTE}")),
         ("rate_limit", format!("{listener}{ROUTE}rate_limit = {{ rate = \"1/s\" }}\n")),
-        ("ejection", format!("{listener}{ROUTE}{pool}ejection = {{ consecutive = 5 }}\n")),
-        ("slow_start", format!("{listener}{ROUTE}{pool}slow_start = \"1s\"\n")),
-        ("hash", format!("{listener}{ROUTE}{pool}policy = \"hash\"\n")),
-        ("grpc", format!("{listener}{ROUTE}{pool}health = {{ grpc = \"service\" }}\n")),
+        ("send_proxy", format!("{listener}{ROUTE}{pool}send_proxy = \"v2\"\n")),
         ("h2c", format!("{listener}protocols = [\"h2c\"]\n{ROUTE}")),
     ] {
         let text = format!("{}{text}", preamble(&directory));

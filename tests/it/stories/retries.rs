@@ -1,6 +1,9 @@
 //! Retries, by the one table of failures: never a POST twice, never a GET lost needlessly.
 
-use crate::harness::{After, Config, Fault, Origin, PLAIN, Proxy, default_route, soon};
+use crate::harness::{
+    After, Config, Fault, Jar, Origin, PLAIN, Proxy, SOON, default_route, soon, spawn, sticky_farm,
+    unchecked, within,
+};
 
 /// One worker and no checks, so that the turn of each backend is known.
 async fn front(origins: &[&Origin], route: &str) -> Proxy {
@@ -239,4 +242,58 @@ async fn idle_connections_are_used_again() {
     }
     assert!(origins[0].connections() <= 2, "{} connections", origins[0].connections());
     assert_eq!(proxy.logged("/").await["upstream_reused"], true);
+}
+
+#[tokio::test]
+async fn where_half_is_reset_retries_stay_within_their_budget() {
+    let origins = Origin::three();
+    let pool = unchecked("web", &origins, "ejection = \"off\"");
+    let body = format!("{PLAIN}{}{pool}", default_route("web"));
+    let proxy = Proxy::start(Config::new(body).runtime("workers = 1")).await;
+    for origin in &origins {
+        origin.fault(Fault::ResetEachOther);
+    }
+    let began = std::time::Instant::now();
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        let door = proxy.door();
+        tasks.push(spawn(async move {
+            for _ in 0..75 {
+                assert!([200, 502].contains(&door.get("/half").await.status));
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    // A share of the requests; in its place ten a second, where these are few.
+    let share = (300 / 5).max(10 * (1 + began.elapsed().as_secs()));
+    let most = 300 + 12 + usize::try_from(share).unwrap();
+    let attempts: usize = origins.iter().map(Origin::count).sum();
+    assert!(attempts > 300 && attempts <= most, "{attempts} attempts, {most} at most");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_backend_that_goes_down_is_freed_by_the_verdict() {
+    let origins = ["a", "b"].map(Origin::start);
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"1h\"")).await;
+    let mut jar = Jar::new();
+    while jar.get(&proxy.door(), "/").await.name() != "a" {
+        jar = Jar::new();
+    }
+    origins[0].fault(Fault::HangInHead);
+    let before = origins[0].count();
+    let (door, mut getter) = (proxy.door(), jar.clone());
+    let get = spawn(async move { getter.get(&door, "/get").await });
+    let door = proxy.door();
+    let post = spawn(async move {
+        let mut connection = door.connect().await;
+        let request = door.request("POST", "/post");
+        jar.send_on(&mut connection, request, "body").await
+    });
+    within(SOON, "both to wait", async || (origins[0].count() == before + 2).then_some(())).await;
+    origins[0].healthy(false);
+    assert_eq!(soon("the repetition", get).await.unwrap().name(), "b");
+    assert_eq!(soon("the refusal", post).await.unwrap().status, 502);
+    assert_eq!(proxy.logged("/post").await["reason"], "backend_reset");
 }

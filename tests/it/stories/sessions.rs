@@ -3,7 +3,8 @@
 use http::header::COOKIE;
 
 use crate::harness::{
-    Config, Jar, Origin, PLAIN, Proxy, SECURE, default_route, distinct, pool, sticky_pool,
+    Config, Jar, Origin, PLAIN, Proxy, SECURE, default_route, distinct, pool, sticky_farm,
+    sticky_pool,
 };
 
 fn farm(listener: &str, origins: &[Origin]) -> Config {
@@ -198,6 +199,20 @@ async fn a_public_asset_carries_no_cookie() {
     let answer = proxy.door().get("/page").await;
     assert_eq!(answer.set_cookies().len(), 1);
     assert_eq!(answer.header("cache-control"), Some("private"), "it must not be shared now");
+}
+
+#[tokio::test]
+async fn a_pool_may_bind_by_public_assets_and_show_its_cookie() {
+    let origin = Origin::start("a");
+    let keys = "on_cacheable = \"private\", pass = true";
+    let proxy = Proxy::start(sticky_farm([&origin], keys)).await;
+    let mut jar = Jar::new();
+    let answer = jar.get(&proxy.door(), "/cacheable").await;
+    assert_eq!(answer.set_cookies().len(), 1);
+    assert_eq!(answer.header("cache-control"), Some("private, max-age=600"));
+    jar.put("theirs", "1");
+    jar.get(&proxy.door(), "/").await;
+    assert_eq!(origin.last().one("cookie"), Some(&*jar.line()));
 }
 
 #[tokio::test]

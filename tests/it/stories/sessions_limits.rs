@@ -1,7 +1,9 @@
 //! Backends that are full: who waits, who spills, who is refused, and who comes first.
 
+use std::time::Duration;
+
 use crate::harness::{
-    Answer, Config, Connection, Crowd, Door, Jar, Origin, PLAIN, Proxy, SOON, backend,
+    Answer, Config, Connection, Crowd, Door, Fault, Jar, Origin, PLAIN, Proxy, SOON, backend,
     default_route, distinct, pool_of, spawn, sticky_farm, within,
 };
 
@@ -254,7 +256,7 @@ async fn clients_that_leave_while_they_wait_take_nobodys_turn() {
             for round in 0..4 {
                 let answer = jar.get(&door, "/ask");
                 if number % 3 == 0 {
-                    let patience = std::time::Duration::from_millis(number % 7 + round);
+                    let patience = Duration::from_millis(number % 7 + round);
                     let _ = tokio::time::timeout(patience, answer).await;
                 } else {
                     answer.await.name();
@@ -319,4 +321,30 @@ async fn above_max_sessions_nobody_new_comes_until_a_quarter_has_left() {
         names.push(door.get("/again").await.name());
     }
     assert_eq!(distinct(&names), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn nobody_is_admitted_after_the_time_of_the_queue() {
+    let origin = Origin::start("a");
+    let proxy = Proxy::start(limited(&[&origin], 1, "queue.timeout = \"600ms\"")).await;
+    origin.fault(Fault::Late(Duration::from_millis(80)));
+    let mut tasks = Vec::new();
+    for _ in 0..24 {
+        let door = proxy.door();
+        tasks.push(spawn(async move { door.get("/rush").await.status }));
+    }
+    let mut codes = Vec::new();
+    for task in tasks {
+        codes.push(task.await.unwrap());
+    }
+    assert_eq!(distinct(&codes), [200, 503], "{codes:?}");
+    let lines = within(SOON, "all lines of the log", async || {
+        let mut lines = proxy.log();
+        lines.retain(|line| line["path"] == "/rush");
+        (lines.len() == codes.len()).then_some(lines)
+    })
+    .await;
+    for line in lines.iter().filter(|line| line["status"] == 200) {
+        assert!(line["t_queue"].as_f64().unwrap_or(0.0) <= 600.0, "{line}");
+    }
 }

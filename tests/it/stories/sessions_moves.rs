@@ -1,8 +1,10 @@
 //! Who is moved, who is not, and the cause that is told: weights, homes, ghosts, scale-out.
 
+use rustix::process::Signal;
+
 use crate::harness::{
     Config, Crowd, Jar, Origin, PLAIN, Proxy, SOON, backend, default_route, distinct, pool_of,
-    sticky_farm, within,
+    spawn, sticky_farm, within,
 };
 
 /// The backends as they are written, and how sessions are kept.
@@ -45,17 +47,43 @@ async fn a_strict_pool_refuses_the_bound_of_a_dead_backend_and_they_find_it_agai
     let door = proxy.door();
     let mut jar = Crowd::gather(&door, 6).await.pick("b");
     origins[1].kill();
-    proxy.verdict("b", false).await;
-    let answer = jar.get(&door, "/gone").await;
-    assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true));
-    assert!(answer.set_cookies().is_empty(), "the token is kept");
-    let line = proxy.logged("/gone").await;
-    assert_eq!(line["reason"], "session_backend_down");
+    // Before a check has noticed, and after.
+    for path in ["/refused", "/gone"] {
+        let answer = jar.get(&door, path).await;
+        assert_eq!((answer.status, answer.header("retry-after").is_some()), (503, true), "{path}");
+        assert!(answer.set_cookies().is_empty(), "the token is kept");
+        assert_eq!(proxy.logged(path).await["reason"], "session_backend_down");
+        proxy.verdict("b", false).await;
+    }
     assert_eq!(Crowd::gather(&door, 6).await.on("b"), 0, "who is new goes elsewhere");
     origins[1].revive();
     proxy.verdict("b", true).await;
     assert_eq!(distinct(&jar.visits(&door, 3).await), ["b"]);
     assert_eq!(proxy.moved("").await, 0);
+}
+
+#[tokio::test]
+async fn a_post_that_is_refused_is_served_elsewhere_and_moves_only_who_is_well_served() {
+    let mut origins = Origin::three();
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"10m\"")).await;
+    let door = proxy.door();
+    let jar = Crowd::gather(&door, 6).await.pick("b");
+    origins[1].kill();
+    let post = async |path: &str| {
+        let mut jar = jar.clone();
+        let request = door.request("POST", path);
+        jar.send_on(&mut door.connect().await, request, "two of them").await
+    };
+    // Whoever is next is no home while it cannot serve.
+    let answer = post("/status/503").await;
+    assert_eq!((answer.status, answer.set_cookies().len()), (503, 0));
+    assert_eq!(proxy.moved("").await, 0);
+    let before = origins[0].count() + origins[2].count();
+    let answer = post("/order").await;
+    assert_ne!(answer.name(), "b");
+    assert_eq!(answer.set_cookies().len(), 1);
+    assert_eq!(origins[0].count() + origins[2].count(), before + 1, "once");
+    assert_eq!(proxy.moved("down").await, 1);
 }
 
 #[tokio::test]
@@ -119,8 +147,10 @@ async fn a_removed_backend_serves_its_visitors_as_a_ghost_until_its_time_is_over
     assert_eq!(Crowd::gather(&proxy.door(), 6).await.on("a"), 0, "nobody new");
     let ghost = ["backend=\"a\"", "state=\"ghost\""];
     assert!(proxy.metric("ostler_backend_state", &ghost).await > 0.5);
-    let mut proxy = proxy.restart().await;
-    assert!(crowd.visit(&proxy.door()).await.is_empty(), "a ghost survives a restart");
+    proxy.signal(Signal::KILL);
+    proxy.ended().await;
+    let mut proxy = Proxy::start_in(proxy.directory(), sticky_farm(rest, keys)).await;
+    assert!(crowd.visit(&proxy.door()).await.is_empty(), "a ghost survives even a kill");
 
     let door = proxy.door();
     let mut last = crowd.pick("a");
@@ -212,6 +242,43 @@ async fn after_a_scale_out_idle_sessions_move_and_no_faster_than_they_may() {
     assert!((1..=4).contains(&moved), "{moved} of 40 in one period");
     assert_eq!(crowd.on("c"), moved);
     assert_eq!((proxy.moved("rebalance").await, proxy.moved("").await), (moved, moved));
+}
+
+#[tokio::test]
+async fn a_burst_of_idle_visitors_moves_no_more_than_may_move() {
+    let origins = Origin::three();
+    let keys = "rebalance = { idle = \"1s\", percent = 10, per = \"1h\" }";
+    let mut proxy = Proxy::start(sticky_farm(&origins[..2], "idle = \"10m\"")).await;
+    let door = proxy.door();
+    let mut crowd = Crowd::gather(&door, 30).await;
+    proxy.apply(sticky_farm(&origins, keys)).await;
+    proxy.verdict("c", true).await;
+    let mut strangers = 0;
+    within(SOON, "a while", async || {
+        door.get("/stranger").await.name();
+        strangers += 1;
+        (strangers > 100).then_some(())
+    })
+    .await;
+    let mut tasks = Vec::new();
+    while crowd.len() > 0 {
+        let (door, home) = (proxy.door(), crowd.homes()[0].clone());
+        let mut jar = crowd.pick(&home);
+        tasks.push(spawn(async move { jar.get(&door, "/gate").await.name() }));
+    }
+    // All are under way before the first is answered.
+    let at = |origin: &Origin| origin.seen().iter().filter(|it| it.target == "/gate").count();
+    within(SOON, "all at the backends", async || {
+        (origins.iter().map(at).sum::<usize>() == 30).then_some(())
+    })
+    .await;
+    let moved = at(&origins[2]);
+    assert!((1..=3).contains(&moved), "{moved} of 30");
+    origins.iter().for_each(Origin::open_gate);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(proxy.moved("rebalance").await, moved);
 }
 
 #[tokio::test]

@@ -30,26 +30,20 @@ async fn an_idle_session_ends_and_one_in_use_does_not() {
     let mut crowd = Crowd::gather(&door, 6).await;
     let (mut idle, mut busy) = (crowd.pick("b"), crowd.pick("c"));
     let before = idle.token();
-    within(SOON, "only one who is left", async || {
+    let mut looks = 0;
+    within(SOON, "only one who is left for a while", async || {
         assert_eq!(busy.get(&door, "/busy").await.name(), "c");
         let live = proxy.live("a").await + proxy.live("b").await;
-        (live == 0).then_some(())
+        // A token holds a little longer than its session counts: clocks may differ.
+        looks += u32::from(live == 0);
+        (looks > 75).then_some(())
     })
     .await;
     assert_eq!(proxy.live("c").await, 1);
     assert!(expired(&proxy).await < 0.5);
-    within(SOON, "the end of the idle time", async || {
-        let mut again = idle.clone();
-        let answer = again.get(&door, "/idle").await;
-        let over = answer.set_cookies().len() == 1 && expired(&proxy).await > 0.5;
-        // A look refreshes nothing: the old cookie is sent again.
-        over.then_some(()).or_else(|| {
-            assert_eq!(answer.name(), "b");
-            None
-        })
-    })
-    .await;
-    idle.get(&door, "/idle").await;
+    let answer = idle.get(&door, "/idle").await;
+    assert_eq!(answer.set_cookies().len(), 1);
+    assert!(expired(&proxy).await > 0.5);
     assert_ne!(idle.token(), before, "a new session");
     assert_eq!(proxy.moved("").await, 0, "an end is no move");
 }

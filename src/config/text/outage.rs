@@ -1,0 +1,74 @@
+//! What a pool does about backends that fail, as it is typed.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{At, List, RespondText, Words};
+use crate::config::unit::{Percent, Time};
+
+/// The word of `ejection`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoEjectionWord {
+    /// Nobody is ejected.
+    Off,
+}
+
+impl Words for NoEjectionWord {
+    const FORMS: &'static str =
+        r#""off", or { on = ["connect"], consecutive = 5, base = "10s", max_ejected = "50%" }"#;
+}
+
+/// The table of `ejection`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EjectionText {
+    /// Which failures count.
+    pub on: Option<List<EjectionFailureWord>>,
+    /// So many in a row eject.
+    pub consecutive: Option<At<i64>>,
+    /// How long the first ejection lasts.
+    pub base: Option<At<Time>>,
+    /// Backends in percent that may be ejected at a time.
+    pub max_ejected: Option<At<Percent>>,
+}
+
+/// A word of `ejection.on`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EjectionFailureWord {
+    /// A connection that was refused or not up in time.
+    Connect,
+    /// A connection that broke before any answer.
+    Reset,
+    /// An answer that did not come in time.
+    Timeout,
+    /// A 5xx of the backend.
+    #[serde(rename = "5xx")]
+    Status5xx,
+}
+
+/// A word of `when_all_down`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AllDownWord {
+    /// Requests fail with 503.
+    Fail,
+    /// Backends that are down are tried all the same.
+    TryAll,
+}
+
+impl Words for AllDownWord {
+    const FORMS: &'static str =
+        r#""fail", "try-all", { pool = "spare" }, or { respond = { status = 503, body = "…" } }"#;
+}
+
+/// The table of `when_all_down`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AllDownText {
+    /// Requests go to this pool.
+    pub pool: Option<At<String>>,
+    /// Requests get a fixed response, 503 unless it says otherwise.
+    pub respond: Option<At<RespondText>>,
+}

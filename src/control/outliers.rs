@@ -1,0 +1,90 @@
+//! Once a second: how backends do with real traffic, what they weigh for it, and who is ejected.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::backend::Standing;
+use crate::backend::outlier::{Ejection, Meter, News, Seen, Weights};
+use crate::snapshot::{Member, Pool, Snapshot};
+
+/// What is known of each pool's backends, by the pool's name: a reload must not begin anew.
+#[derive(Debug)]
+pub(super) struct Outliers {
+    began: Instant,
+    pools: HashMap<Arc<str>, Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    ejection: Ejection,
+    weights: Weights,
+    meter: Meter,
+}
+
+impl Outliers {
+    /// Nothing is known yet.
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), pools: HashMap::new() }
+    }
+
+    /// Looks at every pool.
+    pub(super) fn tick(&mut self, snapshot: &Snapshot) {
+        let now = self.began.elapsed();
+        self.pools.retain(|name, _| snapshot.pool(name).is_some());
+        for pool in &snapshot.pools {
+            let watched = self.pools.entry(Arc::clone(&pool.name)).or_default();
+            let held = pool.state.quota.held();
+            let seen: Vec<Seen> =
+                pool.members.iter().map(|member| look(member, &mut watched.meter)).collect();
+            watched.meter.retain(|name| seen.iter().any(|seen| seen.name == name));
+            let factors = watched.weights.tick(&seen);
+            for (member, factor) in pool.members.iter().zip(factors) {
+                member.backend.state.outcomes.set_factor(factor);
+            }
+            let plan = watched.ejection.tick(now, pool.ejection.as_ref(), held, &seen);
+            let outcomes = pool.members.iter().map(|member| &member.backend.state.outcomes);
+            plan.apply(outcomes, &pool.state.quota);
+            tell(pool, &plan.news);
+        }
+    }
+}
+
+fn look(member: &Member, meter: &mut Meter) -> Seen {
+    let backend = &member.backend;
+    Seen {
+        name: backend.name,
+        usable: backend.standing() == Standing::Open,
+        phase: backend.state.outcomes.phase(),
+        counts: meter.read(backend.name, member.tally.iter()),
+    }
+}
+
+fn tell(pool: &Pool, news: &[Option<News>]) {
+    for (member, news) in pool.members.iter().zip(news) {
+        let (pool, backend) = (&*pool.name, &*member.backend.id);
+        match news {
+            Some(News::Ejected { cause, time }) => {
+                tracing::warn!(
+                    event = "ejected",
+                    pool,
+                    backend,
+                    ?cause,
+                    ?time,
+                    "backend is ejected"
+                );
+            }
+            Some(News::Tried) => {
+                tracing::info!(event = "trial", pool, backend, "ejected backend is tried again");
+            }
+            Some(News::Returned) => {
+                tracing::info!(event = "returned", pool, backend, "ejected backend is back");
+            }
+            None => {}
+        }
+    }
+    if news.iter().any(Option::is_some) {
+        // Who waits for a place may have another choice now.
+        pool.state.queue.call_all();
+    }
+}
