@@ -2,6 +2,7 @@
 
 use crate::config::model::AdminState;
 
+use super::facts::Mark;
 use super::view::{Backend, Pool, Problem, Severity, Status, mark_line};
 
 /// Certificates that end sooner are a warning (days).
@@ -39,10 +40,22 @@ pub(super) fn find(status: &Status, last_problem: Option<&str>) -> Vec<Problem> 
         }
     }
     for mark in &status.marks {
-        found.push(Problem { severity: Severity::Info, text: mark_line(mark) });
+        let text = format!("{}{}", mark_line(mark), left(mark, status));
+        found.push(Problem { severity: Severity::Info, text });
     }
     found.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
     found
+}
+
+/// What a drain has left, for the line of its mark.
+fn left(mark: &Mark, status: &Status) -> String {
+    let pool = status.pools.iter().find(|pool| pool.name == mark.pool);
+    let backends = pool.into_iter().flat_map(|pool| &pool.backends);
+    let backend = backends.filter(|_| mark.drain.is_some()).find(|one| one.id == mark.backend);
+    let Some(backend) = backend else { return String::new() };
+    let (tunnels, exchanges) = (backend.tunnels, backend.in_flight.saturating_sub(backend.tunnels));
+    let sessions = backend.sessions.map(|count| format!("{count} sessions, ")).unwrap_or_default();
+    format!("; left: {sessions}{exchanges} exchanges, {tunnels} tunnels")
 }
 
 fn warning(text: String) -> Problem {

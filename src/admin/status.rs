@@ -1,5 +1,7 @@
 //! Reads what runs into the shape that is shown.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::facts::{Facts, Phase};
@@ -11,6 +13,7 @@ use crate::backend::{CheckReport, Standing, Verdict};
 use crate::balance::Policy;
 use crate::config::model::AdminState;
 use crate::snapshot::{self, Member};
+use crate::sticky::count::Seat;
 use crate::telemetry::counters::Class;
 use crate::telemetry::reason::Source;
 
@@ -91,17 +94,19 @@ fn show_pool(pool: &snapshot::Pool) -> Pool {
         name: pool.name.to_string(),
         policy: policy_word(pool.policy).to_owned(),
         usable: pool.usable(),
-        backends: pool.members.iter().map(backend).collect(),
+        backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
     }
 }
 
-fn backend(member: &Member) -> Backend {
+fn backend(pool: &snapshot::Pool, member: &Member) -> Backend {
     let backend = &member.backend;
     let verdict = match backend.state.verdict() {
         Verdict::Unchecked => "unchecked",
         Verdict::Up => "up",
         Verdict::Down => "down",
     };
+    let now = u32::try_from(Timestamp::now().as_second()).unwrap_or(0);
+    let sessions = |seat: &Arc<Seat>| pool.state.sessions.tally(seat, now).sessions;
     let attempts = |class| member.counters.sum(|counters| counters.attempts(class));
     Backend {
         id: backend.id.to_string(),
@@ -115,6 +120,8 @@ fn backend(member: &Member) -> Backend {
         verdict: backend.checked.then(|| verdict.to_owned()),
         last_check: backend.state.last_check().filter(|_| backend.checked).map(check),
         in_flight: backend.state.in_flight(),
+        tunnels: backend.state.tunnels(),
+        sessions: member.seat.as_ref().map(sessions),
         requests: Class::ALL.into_iter().map(attempts).sum(),
     }
 }

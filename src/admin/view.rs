@@ -148,8 +148,14 @@ pub struct Backend {
     pub verdict: Option<String>,
     /// How its last check went.
     pub last_check: Option<Check>,
-    /// Requests it works on.
+    /// Requests it works on, tunnels too.
     pub in_flight: u32,
+    /// Tunnels.
+    #[serde(default)]
+    pub tunnels: u32,
+    /// Sessions that are bound to it, in a pool that keeps them.
+    #[serde(default)]
+    pub sessions: Option<u64>,
     /// Attempts so far.
     pub requests: u64,
 }
