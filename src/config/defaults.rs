@@ -153,6 +153,8 @@ pub const MAX_HEALTH_COUNT: i64 = 1_000;
 pub const HEALTH_METHOD: &str = "GET";
 /// Statuses that pass.
 pub const HEALTH_EXPECT: &str = "200-399";
+/// Bytes of the name of a service that is asked about by gRPC.
+pub const MAX_SERVICE: usize = 256;
 /// Path attribute of the session cookie: the whole site.
 pub const STICKY_PATH: &str = "/";
 /// A session unused for so long is over: the usual life of a login.

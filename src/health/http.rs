@@ -77,8 +77,7 @@ impl Answer {
         expect: &[RangeInclusive<u16>],
         expect_body: Option<&BodyTest>,
     ) -> Result<String, String> {
-        let note = if self.word.is_some() { "" } else { ", its X-Ostler-State is not understood" };
-        let seen = format!("HTTP {}{note}", self.status);
+        let seen = format!("HTTP {}{}", self.status, note(self.word));
         if !expect.iter().any(|range| range.contains(&self.status)) {
             return Err(seen);
         }
@@ -92,6 +91,11 @@ impl Answer {
             _ => Ok(seen),
         }
     }
+}
+
+/// What an operator should know of an own word that says nothing.
+pub(super) fn note(word: Option<OwnWord>) -> &'static str {
+    if word.is_some() { "" } else { ", its X-Ostler-State is not understood" }
 }
 
 /// One request over a connection of its own; the answer, once it is complete.
@@ -123,7 +127,7 @@ where
 }
 
 /// Several fields are as one with commas (RFC 9110 §5.3).
-fn own_word(headers: &HeaderMap) -> Option<OwnWord> {
+pub(super) fn own_word(headers: &HeaderMap) -> Option<OwnWord> {
     let said: Vec<_> = headers.get_all(OWN_STATE).iter().map(HeaderValue::to_str).collect();
     if said.is_empty() {
         return Some(OwnWord::default());

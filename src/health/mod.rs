@@ -2,6 +2,7 @@
 
 mod counts;
 mod group;
+mod grpc;
 mod http;
 mod probe;
 mod rhythm;

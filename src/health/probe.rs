@@ -12,9 +12,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::http;
+use super::{grpc, http};
 use crate::backend::OwnWord;
-use crate::snapshot::{Health, HealthKind, Pool};
+use crate::snapshot::{ClientTls, Health, HealthKind, Pool};
+
+/// As ALPN calls it.
+const HTTP2: &[u8] = b"h2";
 
 /// What came of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +44,7 @@ impl Probe {
         let host = authority.rsplit_once(':').map_or(&*authority, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let tls = pool.tls.as_ref();
-        let tls = tls.map(|tls| (Arc::clone(tls.config()), tls.server_name(host)));
+        let tls = tls.map(|tls| (config(tls, &health.kind), tls.server_name(host)));
         Self { health: health.clone(), tls, authority }
     }
 
@@ -71,7 +74,12 @@ impl Probe {
         let name = name.clone().map_err(|error| format!("TLS: {error}"))?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
         let stream = deadline.within("in the TLS handshake", handshake).await?;
-        self.talk(stream.map_err(|error| format!("TLS: {}", chain(&error)))?, &deadline, word).await
+        let stream = stream.map_err(|error| format!("TLS: {}", chain(&error)))?;
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        if !http2 && matches!(self.health.kind, HealthKind::Grpc { .. }) {
+            return Err("TLS: gRPC needs HTTP/2, which was not agreed on".to_owned());
+        }
+        self.talk(stream, &deadline, word).await
     }
 
     async fn talk<S>(
@@ -93,8 +101,26 @@ impl Probe {
                 *word = Some(answer.word());
                 answer.judge(expect, expect_body.as_ref())
             }
+            HealthKind::Grpc { service, host, headers } => {
+                let host = if host.is_empty() { &self.authority } else { host };
+                let request = grpc::request(service, self.tls.is_some(), host, headers)?;
+                let exchange = grpc::exchange(stream, request);
+                let (result, said) = deadline.within("waiting for the answer", exchange).await??;
+                *word = Some(said);
+                result
+            }
         }
     }
+}
+
+/// The pool's TLS, with the protocol of the check.
+fn config(tls: &ClientTls, kind: &HealthKind) -> Arc<ClientConfig> {
+    if !matches!(kind, HealthKind::Grpc { .. }) {
+        return Arc::clone(tls.config());
+    }
+    let mut config = ClientConfig::clone(tls.config());
+    config.alpn_protocols = vec![HTTP2.to_vec()];
+    Arc::new(config)
 }
 
 /// When a probe must be over, and how long it had.

@@ -23,6 +23,7 @@ pub use crate::config::model::{
 };
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
+pub use crate::tls::client::ClientTls;
 pub use forward::{Forward, Share};
 pub use listener::Listener;
 pub use pool::{Member, Pool};

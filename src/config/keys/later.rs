@@ -49,7 +49,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("pools.*.send_proxy", "it comes later; backends read X-Forwarded-For"),
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
-    ("pools.*.health.grpc", "it comes later; use `http` or `tcp`"),
 ];
 
 /// Values of later versions.

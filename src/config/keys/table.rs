@@ -36,6 +36,10 @@ pub(crate) const UNLESS: &[(&str, &[&str])] = &[
             "pools.*.health.expect_body",
         ],
     ),
+    (
+        "pools.*.health.grpc",
+        &["pools.*.health.method", "pools.*.health.expect", "pools.*.health.expect_body"],
+    ),
     ("pools.*.when_all_down.respond", &["pools.*.when_all_down.pool"]),
 ];
 
@@ -216,9 +220,12 @@ pub const KEYS: &[Key] = &[
     key("pools.*.when_all_down.respond.body", Value(r#""""#), "sent as it is"),
     key("pools.*.when_all_down.respond.content_type", Value(r#""text/plain; charset=utf-8""#),
         "type of the body"),
-    key("pools.*.health.http", Note("one of http, tcp is required"), "path and query of a request"),
-    key("pools.*.health.tcp", Note("one of http, tcp is required"),
+    key("pools.*.health.http", Note("one of http, tcp, grpc is required"),
+        "path and query of a request"),
+    key("pools.*.health.tcp", Note("one of http, tcp, grpc is required"),
         "true: a connection that opens is enough"),
+    key("pools.*.health.grpc", Note("one of http, tcp, grpc is required"),
+        "service that grpc.health.v1 is asked about; empty: the server as a whole"),
     key("pools.*.health.host", Value(r#""""#), "Host of the request; empty: the backend's address"),
     key("pools.*.health.method", Value(r#""GET""#), "method of the request"),
     key("pools.*.health.headers", Value("{}"), "further fields of the request, name and value"),

@@ -29,6 +29,15 @@ pub struct Health {
 pub enum HealthKind {
     /// A TCP connection that opens (with the pool's TLS).
     Tcp,
+    /// A question to `grpc.health.v1` over HTTP/2.
+    Grpc {
+        /// What is asked about; empty: the server as a whole.
+        service: String,
+        /// `:authority`; empty: the backend's address.
+        host: String,
+        /// Further fields, name and value.
+        headers: Vec<(String, String)>,
+    },
     /// An HTTP request.
     Http {
         /// Path and query.

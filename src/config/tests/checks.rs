@@ -35,3 +35,17 @@ fn fields_take_values_from_the_environment_and_the_effective_file_does_not_tell_
     let page = crate::config::effective(&loaded);
     assert!(page.contains("health.headers = { a = \"${APP}\" }"), "{page}");
 }
+
+#[test]
+fn a_check_by_grpc_has_a_service_and_shuts_out_what_is_of_http() {
+    let found = health("grpc = \"shop.v1.Cart\", host = \"shop\"");
+    let HealthKind::Grpc { service, host, headers } = found.kind else { panic!("no grpc") };
+    assert_eq!((&*service, &*host, headers.len()), ("shop.v1.Cart", "shop", 0));
+    let text = format!(
+        "[defaults.pools]\nhealth = {{ http = \"/h\", interval = \"5s\" }}\n{START}\
+         [pools.p]\nhealth.grpc = \"\"\n"
+    );
+    let loaded = good(&text);
+    let page = crate::config::effective(&loaded);
+    assert!(page.contains("health.grpc = \"\"") && !page.contains("health.method"), "{page}");
+}

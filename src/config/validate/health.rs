@@ -19,19 +19,25 @@ pub(super) fn health(
 ) -> Option<Health> {
     let text = &at.value;
     let place = if at.span.is_empty() { object.place.clone() } else { at.place() };
-    let kind = match (&text.http, &text.tcp) {
-        (Some(path), None) => http(path, text, check),
-        (None, Some(at)) => tcp(at, text, check),
-        (Some(_), Some(tcp)) => {
+    let given = [
+        text.http.as_ref().map(|at| ("http", at.place())),
+        text.tcp.as_ref().map(|at| ("tcp", at.place())),
+        text.grpc.as_ref().map(|at| ("grpc", at.place())),
+    ];
+    if let [(first, _), (second, place), ..] = &*given.into_iter().flatten().collect::<Vec<_>>() {
+        check
+            .error(format!("a check by both `{first}` and `{second}`"), place)
+            .hint("keep one; a check by http or grpc opens the connection anyway");
+        return None;
+    }
+    let kind = match (&text.http, &text.tcp, &text.grpc) {
+        (Some(path), ..) => http(path, text, check),
+        (_, Some(at), _) => tcp(at, text, check),
+        (_, _, Some(service)) => grpc(service, text, check),
+        _ if object.broken => return None,
+        _ => {
             check
-                .error("a check by both `http` and `tcp`", &tcp.place())
-                .hint("keep one; a check by http opens the connection anyway");
-            return None;
-        }
-        (None, None) if object.broken => return None,
-        (None, None) => {
-            check
-                .error("a check that says neither `http` nor `tcp`", &place)
+                .error("a check that says none of `http`, `tcp` and `grpc`", &place)
                 .hint("add http = \"/healthz\", or tcp = true");
             return None;
         }
@@ -72,6 +78,36 @@ fn tcp(at: &At<bool>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
     HealthKind::Tcp
 }
 
+fn grpc(service: &At<String>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
+    if !visible(&service.value) || service.value.len() > d::MAX_SERVICE {
+        check
+            .error(format!("`{}` is no name of a service", service.value), &service.place())
+            .hint("as in \"shop.v1.Cart\"; \"\" is the server as a whole");
+    }
+    let place = |at: &Option<At<String>>| at.as_ref().map(At::place);
+    meaningless("grpc", "method", place(&text.method), check);
+    meaningless("grpc", "expect", place(&text.expect), check);
+    meaningless("grpc", "expect_body", text.expect_body.as_ref().map(At::place), check);
+    HealthKind::Grpc {
+        service: service.value.clone(),
+        host: host(text, check),
+        headers: headers(&text.headers, check),
+    }
+}
+
+fn host(text: &HealthText, check: &mut Check<'_>) -> String {
+    if let Some(at) = text.host.as_ref().filter(|at| !visible(&at.value)) {
+        check
+            .error(format!("`{}` is no host", at.value), &at.place())
+            .hint("what the Host field shall say, as in \"www.example.com\"");
+    }
+    text.host.as_ref().map(|at| at.value.clone()).unwrap_or_default()
+}
+
+fn visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn meaningless(kind: &str, key: &str, place: Option<Place>, check: &mut Check<'_>) {
     if let Some(place) = place {
         check
@@ -81,18 +117,12 @@ fn meaningless(kind: &str, key: &str, place: Option<Place>, check: &mut Check<'_
 }
 
 fn http(path: &At<String>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
-    let visible = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     if !path.value.starts_with('/') || !visible(&path.value) || path.value.contains('#') {
         check
             .error(format!("`{}` is no path for a check", path.value), &path.place())
             .hint("path and query, as in \"/healthz?full=1\"");
     }
-    let host = text.host.as_ref().map(|at| at.value.clone()).unwrap_or_default();
-    if let Some(at) = text.host.as_ref().filter(|at| !visible(&at.value)) {
-        check
-            .error(format!("`{}` is no host", at.value), &at.place())
-            .hint("what the Host field shall say, as in \"www.example.com\"");
-    }
+    let host = host(text, check);
     let method = text.method.as_ref().map_or(d::HEALTH_METHOD, |at| at.value.as_str());
     if let Some(at) = text.method.as_ref().filter(|at| !is_token(&at.value)) {
         check.error(format!("`{}` is no method", at.value), &at.place()).hint("GET or HEAD");
@@ -127,8 +157,10 @@ fn http(path: &At<String>, text: &HealthText, check: &mut Check<'_>) -> HealthKi
 const OWN_FIELDS: &[(&str, &str)] = &[
     ("host", "that is the key `host`"),
     ("connection", "a check closes its connection"),
-    ("content-length", "a check sends no body"),
-    ("transfer-encoding", "a check sends no body"),
+    ("content-length", "a check sends no body of yours"),
+    ("content-type", "a check sends no body of yours"),
+    ("te", "a check asks for trailers where it needs them"),
+    ("transfer-encoding", "a check sends no body of yours"),
 ];
 
 fn headers(given: &BTreeMap<String, At<String>>, check: &mut Check<'_>) -> Vec<(String, String)> {

@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod config;
 mod crowd;
+mod grpc;
 mod jar;
 mod origin;
 mod pki;
@@ -26,6 +27,7 @@ pub(crate) use self::config::{
     unchecked,
 };
 pub(crate) use self::crowd::Crowd;
+pub(crate) use self::grpc::GrpcHealth;
 pub(crate) use self::jar::Jar;
 pub(crate) use self::origin::{After, Fault, Origin};
 pub(crate) use self::proxy::Proxy;

@@ -101,7 +101,6 @@ async fn what_is_not_built_yet_is_said_to_be_so() {
         ("proxy_protocol", format!("{listener}proxy_protocol = \"require\"\n{ROUTE}")),
         ("rate_limit", format!("{listener}{ROUTE}rate_limit = {{ rate = \"1/s\" }}\n")),
         ("send_proxy", format!("{listener}{ROUTE}{pool}send_proxy = \"v2\"\n")),
-        ("grpc", format!("{listener}{ROUTE}{pool}health = {{ grpc = \"service\" }}\n")),
         ("h2c", format!("{listener}protocols = [\"h2c\"]\n{ROUTE}")),
     ] {
         let text = format!("{}{text}", preamble(&directory));
