@@ -59,7 +59,9 @@ impl Waiting {
         let began = Instant::now();
         let called = clock::within(Some(limit), poll_fn(|cx| ticket.poll_called(cx))).await;
         self.waited += began.elapsed();
-        if called.is_some() { Turn::Come } else { Turn::Late }
+        // A worker that was held up wakes late: whoever was called then has waited too long.
+        let in_time = self.waited <= pool.queue.timeout;
+        if called.is_some() && in_time { Turn::Come } else { Turn::Late }
     }
 
     /// Whether its turn may be there: places kept for those who wait are for it, too.
