@@ -70,7 +70,6 @@ pub(super) fn selections(criterion: &mut Criterion) {
                 plain: true,
                 desperate: false,
                 key: None,
-                spare_key: None,
                 spill: false,
                 called: false,
                 evicted: None,

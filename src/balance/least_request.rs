@@ -19,18 +19,18 @@ pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<
     if candidates.len() > LOOK_AT_ALL {
         return pick_of_two(candidates, cursor);
     }
-    match guests(candidates, cursor) {
+    match guests(candidates) {
         Some(guests) => least(&guests, cursor),
         None => least(candidates, cursor),
     }
 }
 
 fn least(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> {
-    let mut best: Option<(usize, u32)> = None;
+    let mut best: Option<(usize, u64)> = None;
     let mut tied = 0;
     let mut weights: Option<(u32, u32)> = None;
     for index in (0..candidates.len()).filter(|index| candidates.eligible(*index)) {
-        let (weight, load) = (weight(candidates, index), candidates.in_flight(index));
+        let (weight, load) = (weight(candidates, index), candidates.load(index));
         let (least, most) = weights.unwrap_or((weight, weight));
         weights = Some((least.min(weight), most.max(weight)));
         match best {
@@ -59,7 +59,7 @@ fn pick_by_weight(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<u
     for index in (0..candidates.len()).filter(|index| candidates.eligible(*index)) {
         let weight = weight(candidates, index);
         let one_more = exponential(cursor.rng.u64(..));
-        let load = (u64::from(candidates.in_flight(index)) << 16) + one_more;
+        let load = candidates.load(index).saturating_add(one_more);
         if best.is_none_or(|(_, lowest, of)| is_less((load, weight), (lowest, of))) {
             best = Some((index, load, weight));
         }

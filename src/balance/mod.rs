@@ -25,6 +25,10 @@ pub trait Candidates {
     fn weight(&self, index: usize) -> u32;
     /// Requests in flight over all workers.
     fn in_flight(&self, index: usize) -> u32;
+    /// What counts as being in flight where loads are compared, in 1/65,536 of a request.
+    fn load(&self, index: usize) -> u64 {
+        u64::from(self.in_flight(index)) << 16
+    }
     /// Whether it may be chosen: false for what is down, drained, of weight 0 or already tried.
     fn eligible(&self, index: usize) -> bool;
     /// How much of its weight it is to have now, in 1/256, from 1 to `FULL`: less where it has just

@@ -18,7 +18,7 @@ pub(super) fn pick(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<
     if candidates.len() > LOOK_AT_ALL {
         return pick_of_two(candidates, cursor);
     }
-    match guests(candidates, cursor) {
+    match guests(candidates) {
         Some(guests) => cheapest(&guests, cursor),
         None => cheapest(candidates, cursor),
     }
@@ -30,7 +30,7 @@ fn cheapest(candidates: &impl Candidates, cursor: &mut Cursor) -> Option<usize> 
     let mut best: Option<(usize, u128, u32)> = None;
     for index in eligible() {
         let one_more = exponential(cursor.rng.u64(..));
-        let load = (u64::from(candidates.in_flight(index)) << 16) + one_more;
+        let load = candidates.load(index).saturating_add(one_more);
         let latency = candidates.latency(index).unwrap_or(fastest);
         let cost = u128::from(latency) * u128::from(load);
         let weight = weight(candidates, index);

@@ -20,14 +20,51 @@ fn ramps(candidates: &impl Candidates, index: usize) -> bool {
     candidates.factor(index) < FULL
 }
 
-/// The candidates without those that ramp, but for the one that was invited.
+/// The candidates, where those that ramp are no emptier than the others.
 ///
 /// By load alone whoever has just come up would be given every request until it is as busy as the
-/// others. So one candidate is drawn by weight for each request, and who ramps takes part only
-/// where it was drawn: it has its share of the requests at most, however empty it is.
+/// others. So one that ramps counts as if it had as much in flight for its weight as those that do
+/// not have in the mean: then its weight alone decides how often it is chosen, in an idle pool as
+/// in a busy one. With more than its share of what is in flight it does not take part at all.
 pub(super) struct Guests<'a, C> {
     candidates: &'a C,
-    invited: Option<usize>,
+    all: Load,
+    warm: Load,
+}
+
+/// What several candidates have in flight, and what they weigh.
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    requests: u64,
+    weights: u64,
+}
+
+impl Load {
+    /// Of the eligible that fit.
+    fn of(candidates: &impl Candidates, fits: impl Fn(usize) -> bool) -> Self {
+        let mut load = Self::default();
+        for index in (0..candidates.len()).filter(|index| candidates.eligible(*index)) {
+            if fits(index) {
+                load.requests += u64::from(candidates.in_flight(index));
+                load.weights += u64::from(weight(candidates, index));
+            }
+        }
+        load
+    }
+
+    /// Whether somebody of this weight with so much in flight has less than its share of it and of
+    /// one request more, rounded up. What was given to it by its share of the requests would pile
+    /// up there, should it be slow at first.
+    fn leaves_room(self, weight: u32, in_flight: u32) -> bool {
+        let share = u128::from(self.requests + 1) * u128::from(weight);
+        u128::from(in_flight) < share.div_ceil(u128::from(self.weights.max(1)))
+    }
+
+    /// What somebody of this weight would have in flight as its share beside these, in 1/65,536.
+    fn level(self, weight: u32) -> u64 {
+        let share = (u128::from(self.requests) << 16) * u128::from(weight);
+        u64::try_from(share / u128::from(self.weights.max(1))).unwrap_or(u64::MAX)
+    }
 }
 
 impl<C: Candidates> Candidates for Guests<'_, C> {
@@ -43,9 +80,20 @@ impl<C: Candidates> Candidates for Guests<'_, C> {
         self.candidates.in_flight(index)
     }
 
+    fn load(&self, index: usize) -> u64 {
+        let own = self.candidates.load(index);
+        if !ramps(self.candidates, index) {
+            return own;
+        }
+        own.max(self.warm.level(weight(self.candidates, index)))
+    }
+
     fn eligible(&self, index: usize) -> bool {
-        let welcome = self.invited == Some(index) || !ramps(self.candidates, index);
-        welcome && self.candidates.eligible(index)
+        if !self.candidates.eligible(index) {
+            return false;
+        }
+        let of = self.candidates;
+        !ramps(of, index) || self.all.leaves_room(weight(of, index), of.in_flight(index))
     }
 
     fn factor(&self, index: usize) -> u32 {
@@ -61,21 +109,39 @@ impl<C: Candidates> Candidates for Guests<'_, C> {
     }
 }
 
-/// Who takes part in one pick; none where all do: nobody ramps, or everybody does.
-pub(super) fn guests<'a, C: Candidates>(
-    candidates: &'a C,
-    cursor: &mut Cursor,
-) -> Option<Guests<'a, C>> {
+/// Who takes part in one pick, and how; none where nobody ramps, or everybody does.
+pub(super) fn guests<C: Candidates>(candidates: &C) -> Option<Guests<'_, C>> {
     if !(0..candidates.len()).any(|index| ramps(candidates, index)) {
         return None;
     }
-    let warm = Guests { candidates, invited: None };
-    if !(0..warm.len()).any(|index| warm.eligible(index)) {
-        return None;
+    let warm = Load::of(candidates, |index| !ramps(candidates, index));
+    let all = Load::of(candidates, |_| true);
+    (warm.weights > 0).then_some(Guests { candidates, all, warm })
+}
+
+/// The candidates without those that ramp.
+struct Warm<'a, C>(&'a C);
+
+impl<C: Candidates> Candidates for Warm<'_, C> {
+    fn len(&self) -> usize {
+        self.0.len()
     }
-    let drawn = random::pick(candidates, cursor);
-    let invited = drawn.filter(|index| !ramps(candidates, *index) || has_room(candidates, *index));
-    Some(Guests { candidates, invited })
+
+    fn weight(&self, index: usize) -> u32 {
+        self.0.weight(index)
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.0.in_flight(index)
+    }
+
+    fn eligible(&self, index: usize) -> bool {
+        !ramps(self.0, index) && self.0.eligible(index)
+    }
+
+    fn fitness(&self, index: usize) -> u32 {
+        self.0.fitness(index)
+    }
 }
 
 /// Two draws by weight of many; the second only where it may win. Who ramps wins by the first
@@ -86,24 +152,16 @@ pub(super) fn two(
 ) -> Option<(usize, Option<usize>)> {
     let mut first = random::pick(candidates, cursor)?;
     if ramps(candidates, first) && !has_room(candidates, first) {
-        let warm = Guests { candidates, invited: None };
-        first = random::pick(&warm, cursor).unwrap_or(first);
+        first = random::pick(&Warm(candidates), cursor).unwrap_or(first);
     }
     let second = random::pick(candidates, cursor);
     let may_win = |second: &usize| !ramps(candidates, *second) || ramps(candidates, first);
     Some((first, second.filter(may_win)))
 }
 
-/// Whether one that ramps has less than its share of what is in flight, rounded up. What was given
-/// to it by its share of the requests would pile up there, should it be slow at first.
 fn has_room(candidates: &impl Candidates, index: usize) -> bool {
-    let (mut load, mut weights) = (1_u64, 0_u64);
-    for other in (0..candidates.len()).filter(|other| candidates.eligible(*other)) {
-        load += u64::from(candidates.in_flight(other));
-        weights += u64::from(weight(candidates, other));
-    }
-    let share = u128::from(load) * u128::from(weight(candidates, index));
-    u128::from(candidates.in_flight(index)) < share.div_ceil(u128::from(weights.max(1)))
+    let all = Load::of(candidates, |_| true);
+    all.leaves_room(weight(candidates, index), candidates.in_flight(index))
 }
 
 #[cfg(test)]

@@ -196,6 +196,7 @@ impl Asked<'_> {
         let Some(other) = self.forward.another(self.pool, session) else { return selected };
         self.left = Some(self.pool);
         self.pool = other;
+        self.visitor.key = self.key(other);
         self.visitor.evicted = Some(match selected {
             Err(Reason::NoBackendAdmin) => MoveCause::Maint,
             Err(Reason::NoBackendEmpty) => MoveCause::Removed,

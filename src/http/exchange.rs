@@ -8,7 +8,6 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::net::clock;
-use crate::snapshot::pool::WhenAllDown;
 use crate::snapshot::{Action, Listener, Snapshot};
 use crate::task;
 use crate::telemetry::counters::ClientProtocol;
@@ -121,12 +120,7 @@ async fn run(
     let mut visitor = visitor::read(head, seen, sticky, peer, client, (record.now(), alone));
     let pool = target.choose(&visitor).ok_or(Reason::Internal)?;
     if let Some((on, _)) = &pool.hashing {
-        visitor.key = visitor::key(head, on, client);
-    }
-    if let WhenAllDown::Pool(spare) = pool.when_all_down
-        && let Some((on, _)) = snapshot.pools.get(spare).and_then(|spare| spare.hashing.as_ref())
-    {
-        visitor.spare_key = visitor::key(head, on, client);
+        visitor.key = visitor::key(&head.headers, &head.uri, on, client);
     }
     record.forwarded(pool);
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));

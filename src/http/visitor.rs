@@ -1,5 +1,6 @@
 //! Who asks: the session that a request brings, and what a backend's answer says about one.
 
+use http::Uri;
 use http::header::{COOKIE, Entry, HeaderMap, SET_COOKIE};
 use http::request::Parts;
 
@@ -33,7 +34,6 @@ pub(super) fn read(
         plain,
         desperate: false,
         key: None,
-        spare_key: None,
         spill: false,
         called: false,
         evicted: None,
@@ -68,18 +68,16 @@ pub(super) fn read(
 }
 
 /// What a pool that hashes is asked by, as a number.
-pub(super) fn key(head: &Parts, on: &HashOn, client: Client) -> Option<u64> {
+pub(super) fn key(headers: &HeaderMap, uri: &Uri, on: &HashOn, client: Client) -> Option<u64> {
     match on {
         HashOn::Source => Some(prefix_hash(client.address, 32, 128)),
-        HashOn::Header(name) => {
-            head.headers.get(&**name).and_then(|value| value_hash(value.as_bytes()))
-        }
-        HashOn::Query(name) => query_value(head.uri.query()?, name).and_then(value_hash),
+        HashOn::Header(name) => headers.get(&**name).and_then(|value| value_hash(value.as_bytes())),
+        HashOn::Query(name) => query_value(uri.query()?, name).and_then(value_hash),
         HashOn::Cookie(name) => {
-            let field = head.headers.get(COOKIE)?.as_bytes();
+            let field = headers.get(COOKIE)?.as_bytes();
             cookie::values(field, name.as_bytes()).find_map(value_hash)
         }
-        HashOn::Path => value_hash(head.uri.path().as_bytes()),
+        HashOn::Path => value_hash(uri.path().as_bytes()),
     }
 }
 

@@ -22,8 +22,6 @@ pub struct Visitor {
     pub desperate: bool,
     /// What a pool that hashes is asked by, as a number; none where the request does not have it.
     pub key: Option<u64>,
-    /// The same for the pool that takes over where this one has nobody.
-    pub spare_key: Option<u64>,
     /// Has waited in vain for its own backend: another one will do this once.
     pub spill: bool,
     /// Its turn has come: places kept for those who wait are for it, too.

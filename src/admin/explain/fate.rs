@@ -74,7 +74,6 @@ pub(super) fn of(
         plain: false,
         desperate: false,
         key: None,
-        spare_key: None,
         spill: false,
         called: false,
         evicted: None,

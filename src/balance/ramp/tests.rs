@@ -56,6 +56,36 @@ fn a_recovered_backend_has_its_share_of_the_requests_at_most() {
 }
 
 #[test]
+fn in_an_idle_pool_a_recovered_backend_has_its_share_of_the_requests() {
+    for policy in BY_LOAD {
+        for others in [1, 2, 4, 7, 20] {
+            for factor in [COLD, 64, 128] {
+                let mut seats = seats(&vec![1; others]);
+                seats.0.push(Seat { factor, ..IDLE });
+                let ramped = |seat: &Seat| seat.weight * seat.factor;
+                let due: Vec<_> = seats.0.iter().map(ramped).collect();
+                let counts = shares(policy, &seats, 20_000);
+                assert!(follows(&counts, &due), "{policy:?} {others} {factor}: {counts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_the_others_are_busy_to_different_degrees_it_is_not_given_everything_either() {
+    for policy in BY_LOAD {
+        let mut seats = recovered(3, COLD);
+        for (seat, in_flight) in seats.0.iter_mut().zip([20, 60, 120]) {
+            seat.in_flight = in_flight;
+        }
+        // Each request ends before the next one comes: the least busy has nearly all.
+        let counts = shares(policy, &seats, 10_000);
+        let share = share_of(&seats, 3, 10_000);
+        assert!(f64::from(counts[3]) <= share * 1.3, "{policy:?} {counts:?} {share}");
+    }
+}
+
+#[test]
 fn a_recovered_backend_holds_its_share_of_the_load_at_most() {
     // No request ever ends.
     for policy in BY_LOAD {

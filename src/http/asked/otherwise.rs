@@ -6,6 +6,7 @@ use http::Response;
 use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 
 use crate::backend::BackendState;
+use crate::snapshot::Pool;
 use crate::snapshot::choice::{Selected, Visitor};
 use crate::snapshot::pool::WhenAllDown;
 use crate::sticky::Presented;
@@ -18,6 +19,7 @@ use super::super::record::Record;
 use super::super::respond;
 use super::super::retry::Attempts;
 use super::super::turn::{Turn, Waiting};
+use super::super::visitor;
 use super::Asked;
 
 /// What is done in place of a pool's own backends.
@@ -55,7 +57,7 @@ impl<'a> Asked<'a> {
                 self.pool = self.snapshot.pools.get(*index)?;
                 self.sticky = None;
                 self.visitor.desperate = false;
-                self.visitor.key = self.visitor.spare_key.take();
+                self.visitor.key = self.key(self.pool);
                 record.forwarded(self.pool);
                 Some(Fallback::Ask)
             }
@@ -68,6 +70,14 @@ impl<'a> Asked<'a> {
                 Some(Fallback::Answer(response))
             }
         }
+    }
+
+    /// What another pool is asked by that hashes, before anything was sent: by its own rule, as
+    /// for those who come to it first. Fields that we write are read as it would be sent them.
+    pub(super) fn key(&self, pool: &Pool) -> Option<u64> {
+        let (on, _) = pool.hashing.as_ref()?;
+        let request = self.outbound.request.as_ref()?;
+        visitor::key(request.headers(), request.uri(), on, self.client)
     }
 
     /// A place that would do now, were it our turn.

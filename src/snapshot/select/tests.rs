@@ -82,7 +82,6 @@ fn who(presented: Presented) -> Visitor {
         plain: true,
         desperate: false,
         key: None,
-        spare_key: None,
         spill: false,
         called: false,
         evicted: None,
