@@ -83,6 +83,8 @@ pub const RESPOND_STATUS: u16 = 200;
 pub const RESPOND_CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 /// Bytes of a fixed response's body: it is compiled into the snapshot.
 pub const MAX_RESPOND_BODY: usize = 1 << 20;
+/// Bytes of an error page: it is kept in memory, and sent when everything else fails.
+pub const MAX_ERROR_PAGE: u64 = 1 << 20;
 /// From a request's last byte to the response head: 15 s more than the usual 60 s of backends,
 /// so that theirs ends first and says why.
 pub const RESPONSE_HEADER_TIMEOUT: Duration = Duration::from_secs(75);

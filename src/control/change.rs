@@ -6,10 +6,12 @@ use std::fmt::{Debug, Write as _};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::config::model::{Action, Admin, Listener, Model, Pool, Route, Share, WhenAllDown};
+use crate::config::model::{
+    Action, Admin, ErrorPage, Listener, Model, Pool, Route, Share, WhenAllDown,
+};
 
 /// The objects of a configuration by name, each with a hash of what it says, wherever in the file
-/// it says so. Certificates count with their content.
+/// it says so. Certificates and error pages count with their content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shapes {
     listeners: Named,
@@ -44,11 +46,11 @@ pub(super) struct Change {
 }
 
 impl Shapes {
-    /// Reads the certificate files.
+    /// Reads the files of certificates and error pages.
     pub(super) fn of(model: &Model) -> Self {
         let mut shapes = Self::default();
         for listener in &model.listeners {
-            let hash = shape(listener) ^ certificates(listener);
+            let hash = shape(listener) ^ certificates(listener) ^ pages(&listener.error_pages);
             shapes.listeners.insert(listener.name.to_string(), hash);
         }
         for route in &model.routes {
@@ -87,6 +89,12 @@ pub(super) fn certificates(listener: &Listener) -> u64 {
         }
     }
     all
+}
+
+/// Error pages as they are on disk.
+fn pages(pages: &[ErrorPage]) -> u64 {
+    let content = |page: &ErrorPage| xxh3_64(&std::fs::read(&page.path.value).unwrap_or_default());
+    if pages.is_empty() { 0 } else { shape(&pages.iter().map(content).collect::<Vec<_>>()) }
 }
 
 impl Change {
@@ -170,7 +178,8 @@ fn route_shape(route: &Route, model: &Model) -> u64 {
     };
     let rule = (listeners, &route.hosts, &route.path, action);
     let scope = route.sticky.as_ref().map(|sticky| &sticky.scope);
-    shape(&(rule, scope, route.body_size, route.timeouts, route.retry))
+    let pages = (&route.error_pages, pages(&route.error_pages));
+    shape(&(rule, scope, pages, route.body_size, route.timeouts, route.retry))
 }
 
 /// A pool without its backends, which are told of one by one.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
+use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::net::clock;
-use crate::snapshot::{Action, Listener, Snapshot};
+use crate::snapshot::{Action, Listener, Page, Snapshot};
 use crate::task;
 use crate::telemetry::counters::ClientProtocol;
 use crate::telemetry::reason::Reason;
@@ -33,10 +33,11 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
         // Its listener has left the configuration, and this connection is being closed.
         peer.handle.done(clock::now());
-        return Failure::from(Reason::Stopping).response(request.headers(), false);
+        let accept = request.headers().get(ACCEPT);
+        return Failure::from(Reason::Stopping).response(accept, false, None, b"");
     };
     let (mut head, body) = request.into_parts();
-    let accept = head.headers.get(http::header::ACCEPT).cloned();
+    let accept = head.headers.get(ACCEPT).cloned();
     let head_only = head.method == Method::HEAD;
     let mut record =
         Box::new(Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head));
@@ -54,11 +55,18 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
         }
     };
+    let trusted = || listener.is_some_and(|l| l.trusted.contains(peer.address.ip()));
+    if record.request_id.is_none() {
+        // No backend was to be asked, so nobody has named it yet.
+        let seen = Seen::of(&head.headers);
+        let (id, trace) = forward::identity(&head.headers, trusted(), seen);
+        (record.request_id, record.trace) = (Some(id), Some(trace));
+    }
     let mut response = result.unwrap_or_else(|failure| {
         record.fail(&failure);
-        let trusted = listener.is_some_and(|l| l.trusted.contains(peer.address.ip()));
-        let wanted = accept.map(|accept| (http::header::ACCEPT, accept)).into_iter().collect();
-        let mut response = failure.response(&wanted, trusted);
+        let id = record.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        let page = page(listener, &record, failure.status());
+        let mut response = failure.response(accept.as_ref(), trusted(), page, id);
         if failure.closes() && peer.protocol == ClientProtocol::Http1 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -82,6 +90,16 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     // A tunnel has a line of its own; its record ends with the 101.
     response.body_mut().carry(record);
     response
+}
+
+/// What the operator has for this failure: the route's pages go before the listener's.
+fn page<'a>(
+    listener: Option<&'a Listener>,
+    record: &'a Record,
+    status: StatusCode,
+) -> Option<&'a Page> {
+    let of_route = record.route().and_then(|route| route.error_pages.find(status));
+    of_route.or_else(|| listener?.error_pages.find(status))
 }
 
 async fn run(

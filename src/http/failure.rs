@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
-};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::net::wire::Refusal;
+use crate::snapshot::Page;
 use crate::telemetry::reason::Reason;
 
 use super::body::Body;
@@ -68,20 +68,27 @@ impl Failure {
         self.status.unwrap_or_else(|| status(self.reason))
     }
 
-    /// The answer: a short text, JSON where the client prefers it, that never names a backend.
-    pub fn response(&self, head: &HeaderMap, trusted: bool) -> Response<Body> {
+    /// The answer, which never names a backend: the operator's page, else a short text. Where the
+    /// client prefers JSON, it is JSON in place of HTML and of the text. A page may show the id of
+    /// the request.
+    pub fn response(
+        &self,
+        accept: Option<&HeaderValue>,
+        trusted: bool,
+        page: Option<&Page>,
+        request_id: &[u8],
+    ) -> Response<Body> {
         let status = self.status();
-        let phrase = status.canonical_reason().unwrap_or("Error");
-        let (text, content_type) = if prefers_json(head) {
-            let text = format!("{{\"status\":{},\"title\":\"{phrase}\"}}\n", status.as_u16());
-            (text, "application/problem+json")
-        } else {
-            (format!("{} {phrase}\n", status.as_u16()), "text/plain; charset=utf-8")
+        let json = accept.is_some_and(prefers_json);
+        let (body, content_type) = match page.filter(|page| !(json && page.html)) {
+            Some(page) => (page.body(status, request_id), page.content_type.clone()),
+            None if json => (problem(status), HeaderValue::from_static("application/problem+json")),
+            None => (text(status), HeaderValue::from_static("text/plain; charset=utf-8")),
         };
-        let mut response = Response::new(Body::full(text.into()));
+        let mut response = Response::new(Body::full(body));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -158,8 +165,35 @@ fn status(reason: Reason) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn prefers_json(head: &HeaderMap) -> bool {
-    head.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| {
+/// For people. Who may come back is told to.
+fn text(status: StatusCode) -> Bytes {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let advice = advice(status).map(|advice| format!("\n{advice}\n")).unwrap_or_default();
+    format!("{} {title}\n{advice}", status.as_u16()).into()
+}
+
+/// RFC 9457.
+fn problem(status: StatusCode) -> Bytes {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let detail = advice(status).map(|it| format!(",\"detail\":\"{it}\"")).unwrap_or_default();
+    format!("{{\"status\":{},\"title\":\"{title}\"{detail}}}\n", status.as_u16()).into()
+}
+
+/// What the visitor can do about it.
+fn advice(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Some("The site cannot answer at the moment. Please come back in a few seconds.")
+        }
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {
+            Some("The site did not answer. Please try again in a moment.")
+        }
+        _ => None,
+    }
+}
+
+fn prefers_json(accept: &HeaderValue) -> bool {
+    accept.to_str().is_ok_and(|accept| {
         let html = accept.find("text/");
         accept.find("json").is_some_and(|json| html.is_none_or(|html| json < html))
     })
@@ -181,10 +215,34 @@ mod tests {
 
     #[test]
     fn json_is_for_those_who_ask_for_it_first() {
-        let accept =
-            |value: &'static str| HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(value))]);
-        assert!(prefers_json(&accept("application/json, text/plain")));
-        assert!(!prefers_json(&accept("text/html, application/json;q=0.9")));
-        assert!(!prefers_json(&accept("*/*")));
+        let prefers = |value| prefers_json(&HeaderValue::from_static(value));
+        assert!(prefers("application/json, text/plain"));
+        assert!(!prefers("text/html, application/json;q=0.9"));
+        assert!(!prefers("*/*"));
+    }
+
+    #[test]
+    fn a_page_stands_in_for_the_text_and_html_not_for_json() {
+        use http_body::Body as _;
+
+        use crate::snapshot::PageKind;
+
+        let failure = Failure::from(Reason::NoBackendDown);
+        let told = |page: Option<&Page>, accept: Option<&'static str>| {
+            let accept = accept.map(HeaderValue::from_static);
+            let response = failure.response(accept.as_ref(), false, page, b"id");
+            assert_eq!(response.headers()[RETRY_AFTER], "5");
+            assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+            let size = response.body().size_hint().exact().unwrap();
+            (response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned(), size)
+        };
+        let json = Some("application/json");
+        let html = Page::new(PageKind::Html, "sorry");
+        let text = Page::new(PageKind::Text, "sorry");
+        assert_eq!(told(Some(&html), None), ("text/html; charset=utf-8".into(), 5));
+        assert_eq!(told(Some(&text), json), ("text/plain; charset=utf-8".into(), 5));
+        assert_eq!(told(Some(&html), json).0, "application/problem+json");
+        assert_eq!(told(None, json).0, "application/problem+json");
+        assert!(told(None, None).1 > 60, "who may come back is told so");
     }
 }

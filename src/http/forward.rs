@@ -193,8 +193,24 @@ fn origin_form(uri: Uri) -> Uri {
         .map_or_else(|| Uri::from(PathAndQuery::from_static("/")), Uri::from)
 }
 
-/// `X-Request-Id` and `traceparent`: kept from trusted sources, made otherwise.
+/// Names the request to the backend as the log has it.
 fn identify(headers: &mut HeaderMap, believed: bool, seen: Seen, record: &mut Record) {
+    if !believed && seen.any(Seen::TRACESTATE) {
+        headers.remove(TRACESTATE);
+    }
+    let (id, trace) = identity(headers, believed, seen);
+    headers.insert(X_REQUEST_ID, id.clone());
+    headers.insert(TRACEPARENT, trace.clone());
+    record.request_id = Some(id);
+    record.trace = Some(trace);
+}
+
+/// `X-Request-Id` and `traceparent`: kept from trusted sources, made otherwise.
+pub(super) fn identity(
+    headers: &HeaderMap,
+    believed: bool,
+    seen: Seen,
+) -> (HeaderValue, HeaderValue) {
     let mut id = None;
     let mut trace = None;
     if believed && seen.any(Seen::REQUEST_ID) {
@@ -204,9 +220,6 @@ fn identify(headers: &mut HeaderMap, believed: bool, seen: Seen, record: &mut Re
         let value = headers.get(TRACEPARENT);
         trace = value.and_then(|trace| TraceContext::parse(trace.as_bytes()));
     }
-    if !believed && seen.any(Seen::TRACESTATE) {
-        headers.remove(TRACESTATE);
-    }
     let random = u128::from(local::random()) << 64 | u128::from(local::random());
     let id = id.unwrap_or_else(|| local::value(&request_id(random)));
     let span = local::random() | 1;
@@ -214,11 +227,7 @@ fn identify(headers: &mut HeaderMap, believed: bool, seen: Seen, record: &mut Re
         Some(trace) => trace.child(span),
         None => TraceContext::new(random | 1, span, false),
     };
-    let trace = local::value(&trace.write());
-    headers.insert(X_REQUEST_ID, id.clone());
-    headers.insert(TRACEPARENT, trace.clone());
-    record.request_id = Some(id);
-    record.trace = Some(trace);
+    (id, local::value(&trace.write()))
 }
 
 /// Joins HTTP/2's cookie crumbs (RFC 9113 §8.2.3) before anything reads them.

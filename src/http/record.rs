@@ -137,6 +137,11 @@ impl Record {
         self.snapshot.listeners.get(self.listener).map(AsRef::as_ref)
     }
 
+    /// The route it took.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.snapshot.routes.get(self.route?).map(AsRef::as_ref)
+    }
+
     /// Notes the route.
     pub fn routed(&mut self, route: &Route) {
         self.route = Some(route.index);
@@ -228,7 +233,7 @@ impl Record {
         self.tunnel = true;
         self.count_session();
         let listener = self.listener()?;
-        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
+        let route = self.route();
         Some(TunnelLine {
             time: self.time,
             started: self.started,

@@ -18,6 +18,7 @@ use crate::tls::server::{self, Offer};
 use crate::tls::store::{self, CertificateStore};
 
 use super::certificates::load_certificates;
+use super::error_page::Shelf;
 use super::forward::{Forward, Share};
 use super::ghost::Ghost;
 use super::listener::{Listener, ListenerTls};
@@ -50,6 +51,7 @@ pub fn compile(
         registry,
         report,
         certificates: Vec::new(),
+        shelf: Shelf::default(),
         pools_in_scope: pools_in_scope(inputs.model),
     };
     let pools: Vec<Option<Arc<Pool>>> =
@@ -103,6 +105,7 @@ struct Compiler<'a> {
     registry: &'a mut Registry,
     report: &'a mut Report,
     certificates: Vec<(Arc<CertificateStore>, Arc<store::Table>)>,
+    shelf: Shelf,
     /// Pools that bind in each scope.
     pools_in_scope: HashMap<&'a str, usize>,
 }
@@ -214,6 +217,7 @@ impl Compiler<'_> {
             index,
             name: Arc::clone(&route.name.value),
             action,
+            error_pages: self.shelf.pages(&route.error_pages, self.report),
             body_size: route.body_size,
             timeouts: route.timeouts,
             retry: route.retry,
@@ -246,6 +250,7 @@ impl Compiler<'_> {
             protocols: listener.protocols,
             tls,
             redirect_https: listener.redirect_https.map(RedirectPlan::to_https),
+            error_pages: self.shelf.pages(&listener.error_pages, self.report),
             trusted: TrustSet::new(&listener.trusted_proxies),
             limits: listener.limits,
             timeouts: listener.timeouts,

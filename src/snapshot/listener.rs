@@ -10,7 +10,7 @@ use crate::route::action::RedirectPlan;
 use crate::telemetry::counters::{ListenerCounters, PerWorker};
 use crate::tls::store::CertificateStore;
 
-use super::Route;
+use super::{ErrorPages, Route};
 
 /// A listener, compiled.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Answer everything with a 308 to `https` on this port.
     pub redirect_https: Option<RedirectPlan>,
+    /// Pages in place of our own answers.
+    pub error_pages: ErrorPages,
     /// Whose `X-Forwarded-*` are believed.
     pub trusted: TrustSet,
     /// Sizes and counts.

@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod choice;
 pub mod compile;
+pub mod error_page;
 pub mod forward;
 pub mod ghost;
 pub mod listener;
@@ -19,11 +20,13 @@ use arc_swap::ArcSwap;
 
 use crate::config::model::RouteTimeouts;
 pub use crate::config::model::{
-    Address, BodyPattern, BodyTest, HashOn, Health, HealthKind, OnCacheable, Retry as RetryRules,
+    Address, BodyPattern, BodyTest, HashOn, Health, HealthKind, OnCacheable, PageKind,
+    Retry as RetryRules,
 };
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
 pub use crate::tls::client::ClientTls;
+pub use error_page::{ErrorPages, Page};
 pub use forward::{Forward, Share};
 pub use listener::Listener;
 pub use pool::{Member, Pool};
@@ -59,6 +62,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// What it does.
     pub action: Action,
+    /// Go before the listener's.
+    pub error_pages: ErrorPages,
     /// Overrides the listener's body limit: `Some(None)` lifts it.
     pub body_size: Option<Option<u64>>,
     /// Waits.

@@ -11,7 +11,8 @@ const fn key(path: &'static str, unset: super::Unset, doc: &'static str) -> Key 
 pub(crate) const SECRETS: &[&str] = &["sessions.keys[]", "pools.*.sticky.keys[]"];
 
 /// Tables whose keys are the operator's own.
-pub(crate) const FREE: &[&str] = &["pools.*.health.headers"];
+pub(crate) const FREE: &[&str] =
+    &["listeners.*.error_pages", "routes[].error_pages", "pools.*.health.headers"];
 
 /// Tables that mean something by being there: without them, none of their defaults holds.
 pub(crate) const OPTIONAL: &[&str] = &[
@@ -128,6 +129,8 @@ pub const KEYS: &[Key] = &[
     key("listeners.*.tls.min_version", Value(r#""1.2""#), "1.2 or 1.3"),
     key("listeners.*.redirect_https", Note("off"),
         "answer 308 to https on this port; needs no route"),
+    key("listeners.*.error_pages", Value("{}"),
+        "files in place of our own answers, by status (503) or class (5xx)"),
     key("listeners.*.trusted_proxies", Value("[]"), "networks whose X-Forwarded-* are believed"),
     key("listeners.*.limits.header_size", Value(r#""32KiB""#), "of a request head"),
     key("listeners.*.limits.headers", Value("100"), "fields in a request head"),
@@ -163,6 +166,7 @@ pub const KEYS: &[Key] = &[
     key("routes[].respond.body", Value(r#""""#), "sent as it is"),
     key("routes[].respond.content_type", Value(r#""text/plain; charset=utf-8""#),
         "type of the body"),
+    key("routes[].error_pages", Note("the listener's"), "go before the listener's"),
     key("routes[].limits.body_size", Note("the listener's"), "of a request body"),
     key("routes[].timeouts.request", Value(r#""none""#), "the whole exchange"),
     key("routes[].timeouts.response_header", Value(r#""75s""#),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Located;
+use super::{ErrorPage, Located};
 
 /// Addresses we accept on, with their TLS and limits.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Answer everything with a 308 to `https` on this port.
     pub redirect_https: Option<u16>,
+    /// Files in place of our own answers.
+    pub error_pages: Vec<ErrorPage>,
     /// Whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Sizes and counts.

@@ -1,6 +1,7 @@
 //! What holds: the configuration after validation, complete, with a place for every name.
 
 mod admin;
+mod error_page;
 mod health;
 mod listener;
 mod outage;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::{Admin, AdminTls, AdminToken, Peer, Role};
+pub use error_page::{ErrorPage, PageKind, Statuses};
 pub use health::{BodyPattern, BodyTest, Health, HealthKind};
 pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Located, Sticky};
+use super::{ErrorPage, Located, Sticky};
 
 /// A rule from a request head to an action.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Route {
     /// Present: visitors are bound in a scope of the route's own, in place of the pool's. It is
     /// the `Sticky` of the route's (first) pool with another scope, and the cookie names of that.
     pub sticky: Option<Sticky>,
+    /// Go before the listener's.
+    pub error_pages: Vec<ErrorPage>,
     /// Overrides the listener's body limit: `Some(None)` lifts it.
     pub body_size: Option<Option<u64>>,
     /// Waits.

@@ -1,5 +1,7 @@
 //! `[listeners.NAME]` as it is typed.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,6 +20,8 @@ pub struct ListenerText {
     pub tls: Option<At<ListenerTlsText>>,
     /// Answer everything with a 308 to https on this port.
     pub redirect_https: Option<At<i64>>,
+    /// Files in place of our own answers, by status or class.
+    pub error_pages: BTreeMap<String, At<String>>,
     /// Networks whose `X-Forwarded-*` fields are believed.
     pub trusted_proxies: Option<List<String>>,
     /// Sizes and counts.

@@ -1,5 +1,7 @@
 //! `[[routes]]` as it is typed.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -33,6 +35,8 @@ pub struct RouteText {
     pub redirect: Option<At<RedirectText>>,
     /// Answer with a fixed response.
     pub respond: Option<At<RespondText>>,
+    /// Go before the listener's.
+    pub error_pages: BTreeMap<String, At<String>>,
     /// Overrides the listener's limits.
     pub limits: RouteLimitsText,
     /// Waits.

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use super::Object;
 use super::check::Check;
+use super::error_page::error_pages;
 use super::section::socket;
 use crate::config::defaults as d;
 use crate::config::model::{
@@ -52,6 +53,7 @@ fn listener(
         protocols: protocols(object, check),
         redirect_https: redirect(text.redirect_https.as_ref(), text.tls.is_some(), check),
         tls,
+        error_pages: error_pages(&text.error_pages, check),
         trusted_proxies: networks(text.trusted_proxies.as_ref(), check),
         limits: limits(&text.limits, check),
         timeouts: timeouts(&text.timeouts, check),

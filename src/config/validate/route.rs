@@ -6,6 +6,7 @@ use std::sync::Arc;
 use regex::RegexBuilder;
 
 use super::check::{Check, Names, located};
+use super::error_page::error_pages;
 use super::template;
 use super::{Object, Pieces, host, scope, split, tie};
 use crate::config::defaults as d;
@@ -50,6 +51,7 @@ fn route(
     let path = path(object, check);
     let timeouts = timeouts(&text.timeouts, check);
     let retry = retry(&text.retry, check);
+    let error_pages = error_pages(&text.error_pages, check);
     let limits = text.limits.body_size.as_ref();
     let action = action(object, pools, check)?;
     Some(Route {
@@ -63,6 +65,7 @@ fn route(
         action,
         // Known once every route has its name.
         sticky: None,
+        error_pages,
         body_size: limits.map(|at| at.value.0),
         timeouts,
         retry,

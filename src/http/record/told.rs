@@ -14,8 +14,8 @@ use super::Record;
 impl Record {
     pub(super) fn count(&self, total: Duration, bytes_in: u64) {
         let worker = local::worker();
-        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
-        let counters = route.map_or(&self.snapshot.unrouted, |route| &route.counters).get(worker);
+        let counters =
+            self.route().map_or(&self.snapshot.unrouted, |route| &route.counters).get(worker);
         counters.record(&self.method, self.status, self.reason);
         counters.request_bytes.add(bytes_in);
         counters.response_bytes.add(self.bytes_out);
@@ -55,7 +55,7 @@ impl Record {
     }
 
     pub(super) fn log(&self, total: Duration, bytes_in: u64) {
-        let route = self.route.and_then(|route| self.snapshot.routes.get(route));
+        let route = self.route();
         let authority = self.uri.authority().map(|authority| authority.as_str().as_bytes());
         let host = authority.or_else(|| self.host.as_ref().map(HeaderValue::as_bytes));
         let request_id = self.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();

@@ -9,6 +9,7 @@ mod checks_shared;
 mod cli;
 mod connection_names;
 mod crowds;
+mod error_pages;
 mod fallbacks;
 mod forwarding;
 mod framing;
