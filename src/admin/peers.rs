@@ -19,6 +19,7 @@ use super::facts::lock;
 use crate::config::model::{Peer, PoolTls};
 use crate::event::Refusal;
 use crate::task;
+use crate::telemetry::chain;
 use crate::tls::client::ClientTls;
 
 /// For name, connection, handshake, request and answer together.
@@ -110,13 +111,13 @@ async fn send<S>(stream: S, request: Request<Full<Bytes>>) -> Result<(u16, Value
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let gone = |error: hyper::Error| format!("it broke off: {error}");
+    let gone = |error: hyper::Error| format!("it broke off: {}", chain(&error));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(gone)?;
     let driver = Driver(task::spawn("admin-peer", connection));
     let response = sender.send_request(request).await.map_err(gone)?;
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-    let body = body.map_err(|error| format!("its answer broke off: {error}"))?;
+    let body = body.map_err(|error| format!("its answer broke off: {}", chain(&*error)))?;
     drop(driver);
     let value = serde_json::from_slice(&body.to_bytes());
     Ok((status, value.map_err(|_| "its answer is not one of Ostler's".to_owned())?))

@@ -22,6 +22,7 @@ use super::answer::Answer;
 use super::socket;
 use crate::event::Actor;
 use crate::task;
+use crate::telemetry::chain;
 
 /// A request head must be complete by then, an idle connection gives way.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -94,7 +95,10 @@ where
                                 connection(stream, page, closing).await;
                             }
                             Some(Err(error)) => {
-                                tracing::debug!(%error, "an admin connection failed");
+                                tracing::debug!(
+                                    error = chain(&error),
+                                    "an admin connection failed"
+                                );
                             }
                             None => {}
                         }
@@ -139,7 +143,7 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "an admin connection ended early");
+        tracing::debug!(error = chain(&error), "an admin connection ended early");
     }
 }
 

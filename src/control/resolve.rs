@@ -17,6 +17,7 @@ use crate::backend::BackendState;
 use crate::config::model::AddressHost;
 use crate::snapshot::Snapshot;
 use crate::task;
+use crate::telemetry::chain;
 
 /// An answer is asked for again not sooner, whatever its TTL says.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -134,7 +135,7 @@ impl std::fmt::Debug for Lookup {
 impl Lookup {
     /// Addresses of a name, IPv4 first, and how long they hold.
     async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), String> {
-        let answer = self.resolver()?.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let answer = self.resolver()?.lookup_ip(host).await.map_err(|error| chain(&error))?;
         let mut addresses: Vec<IpAddr> = answer.iter().collect();
         addresses.dedup();
         if addresses.is_empty() {
@@ -153,7 +154,7 @@ impl Lookup {
         {
             return Ok(resolver.clone());
         }
-        let resolver = build().map_err(|error| error.to_string())?;
+        let resolver = build().map_err(|error| chain(&error))?;
         *known = Some((stamps, resolver.clone()));
         Ok(resolver)
     }

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::http::{add, note, own_word, wrong};
-use super::probe::chain;
 use crate::backend::OwnWord;
 use crate::task;
+use crate::telemetry::chain;
 
 /// Bytes of an answer: it has one small number.
 const MAX_BODY: usize = 4 << 10;

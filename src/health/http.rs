@@ -12,10 +12,10 @@ use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::probe::chain;
 use crate::backend::OwnWord;
 use crate::snapshot::BodyTest;
 use crate::task;
+use crate::telemetry::chain;
 
 /// Bytes of an answer's body that are read: enough for any report, not for a download.
 const MAX_BODY: usize = 64 << 10;

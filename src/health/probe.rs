@@ -1,6 +1,5 @@
 //! One probe of one backend under one deadline.
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use super::{grpc, http};
 use crate::backend::OwnWord;
 use crate::snapshot::{ClientTls, Health, HealthKind, Pool};
+use crate::telemetry::chain;
 
 /// As ALPN calls it.
 const HTTP2: &[u8] = b"h2";
@@ -156,20 +156,6 @@ async fn connect(addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStr
         };
     }
     Err(problem)
-}
-
-/// An error with its sources, without saying anything twice.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let said = source.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        next = source.source();
-    }
-    text
 }
 
 /// `Connection refused`, without the number.

@@ -16,15 +16,16 @@ use crate::backend::{InFlight, Verdict};
 use crate::net::clock::{self, Deadline};
 use crate::net::wire::Refusal;
 use crate::snapshot::{Member, Pool};
+use crate::telemetry::chain;
 use crate::telemetry::counters::{BackendCounters, Class, Phase};
 use crate::telemetry::reason::Reason;
 use crate::upstream::{Connection, DialError, Lease, Target, dial};
 
-use super::body::Loan;
+use super::body::{CUT, Loan};
 use super::failure::Failure;
 use super::forward::Outbound;
 use super::local::{self, Place};
-use super::record::{Record, chain};
+use super::record::Record;
 use super::retry::Failed;
 use super::upload::{Progress, RequestBody};
 
@@ -139,10 +140,13 @@ pub async fn send(
             counters.observe(Phase::FirstByte, after);
             return Ok(Reply { response, loan, in_flight });
         }
-        Outcome::Late => (Reason::BackendHeaderTimeout, "no answer in time".into()),
+        Outcome::Late => {
+            let limit = waits.response_header.unwrap_or_default();
+            (Reason::BackendHeaderTimeout, format!("no answer within {limit:?}").into())
+        }
         Outcome::Over => (Reason::Deadline, "timeouts.request".into()),
-        Outcome::Down => (Reason::BackendReset, "the backend went down".into()),
-        Outcome::Cut => (Reason::BackendReset, "cut at the drain's deadline".into()),
+        Outcome::Down => (Reason::BackendReset, "its checks failed while it was awaited".into()),
+        Outcome::Cut => (Reason::BackendReset, CUT.into()),
         Outcome::Error(mut error) => {
             if let Some(request) = error.take_message() {
                 outbound.request = Some(request);
@@ -300,15 +304,15 @@ fn blame(reason: Reason) -> Option<Kind> {
 
 fn unsent(error: &DialError) -> Missed {
     let reason = match error {
-        DialError::Unresolved => Reason::DnsFailed,
+        DialError::Unresolved(_) => Reason::DnsFailed,
         DialError::Refused(error) if error.kind() == io::ErrorKind::TimedOut => {
             Reason::ConnectTimeout
         }
         DialError::Refused(_) => Reason::ConnectRefused,
-        DialError::Timeout => Reason::ConnectTimeout,
+        DialError::Timeout | DialError::TlsTimeout => Reason::ConnectTimeout,
         DialError::Tls(_) => Reason::BackendTls,
     };
     let failed = Failed { reason, sent: false, reused: false, untouched: true };
-    let failure = Failure::because(reason, error.to_string());
+    let failure = Failure::because(reason, chain(error));
     Missed { failed, failure, blame: blame(reason) }
 }

@@ -1,5 +1,6 @@
 //! The body of an answer: counted, timed, and carrying what ends with it.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 
 use crate::backend::InFlight;
 use crate::net::clock::{self, Deadline, Patience};
+use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
 use crate::upstream::Lease;
 
@@ -20,6 +22,12 @@ use super::upload::RequestBody;
 /// So many parts of a body (of 64 KiB at most) go on before others have a turn; hyper's HTTP/1
 /// server asks twice a turn.
 const STREAK: u32 = 4;
+
+/// What the log is told of a body that was cut on purpose.
+pub(super) const CUT: &str = "cut at the drain's deadline";
+
+/// What the log is told where the backend has stopped.
+const SILENT: &str = "no progress for as long as timeouts.body allows";
 
 /// A connection to a backend, on loan to an exchange.
 pub type Loan = Lease<RequestBody, Place>;
@@ -73,11 +81,12 @@ impl Download {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
         if self.end.poll(cx).is_ready() {
-            return Poll::Ready(Some(Err(BrokenBody(Reason::Deadline, None))));
+            return Poll::Ready(Some(Err(BrokenBody::new(Reason::Deadline, "timeouts.request"))));
         }
         let drain = &self.in_flight.state().drain;
         if drain.since().is_some() && drain.cuts(clock::unix()) {
-            return Poll::Ready(Some(Err(BrokenBody(Reason::BackendBodyAborted, None))));
+            let cut = BrokenBody::new(Reason::BackendBodyAborted, CUT);
+            return Poll::Ready(Some(Err(cut)));
         }
         if self.streak >= STREAK {
             self.streak = 0;
@@ -94,7 +103,8 @@ impl Download {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                Poll::Ready(Some(Err(BrokenBody(Reason::BackendBodyAborted, Some(error)))))
+                let aborted = BrokenBody::new(Reason::BackendBodyAborted, "");
+                Poll::Ready(Some(Err(BrokenBody { error: Some(error), ..aborted })))
             }
             Poll::Ready(None) => {
                 self.ended = true;
@@ -103,7 +113,7 @@ impl Download {
             Poll::Pending => {
                 self.streak = 0;
                 let lost = self.patience.poll_lost(cx);
-                lost.map(|()| Some(Err(BrokenBody(Reason::BackendBodyTimeout, None))))
+                lost.map(|()| Some(Err(BrokenBody::new(Reason::BackendBodyTimeout, SILENT))))
             }
         }
     }
@@ -119,8 +129,24 @@ impl Drop for Download {
 
 /// A body that breaks off; the client must not take it for complete.
 #[derive(Debug, thiserror::Error)]
-#[error("the response body broke off: {0}")]
-pub struct BrokenBody(Reason, #[source] Option<hyper::Error>);
+#[error("the response body broke off: {reason}")]
+pub struct BrokenBody {
+    reason: Reason,
+    #[source]
+    error: Option<hyper::Error>,
+    /// Without an error, what it was.
+    what: &'static str,
+}
+
+impl BrokenBody {
+    fn new(reason: Reason, what: &'static str) -> Self {
+        Self { reason, error: None, what }
+    }
+
+    fn cause(&self) -> Cow<'static, str> {
+        self.error.as_ref().map_or_else(|| self.what.into(), |error| chain(error).into())
+    }
+}
 
 impl Body {
     /// No body.
@@ -184,7 +210,7 @@ impl http_body::Body for Body {
                         record.complete();
                     }
                 }
-                Poll::Ready(Some(Err(broken))) => record.fail_late(broken.0, broken.1.as_ref()),
+                Poll::Ready(Some(Err(broken))) => record.fail_late(broken.reason, broken.cause()),
                 Poll::Ready(None) => record.complete(),
                 Poll::Pending => {}
             }

@@ -201,9 +201,9 @@ impl Record {
     }
 
     /// Notes what broke after the answer had begun.
-    pub fn fail_late(&mut self, reason: Reason, error: Option<&hyper::Error>) {
+    pub fn fail_late(&mut self, reason: Reason, cause: Cow<'static, str>) {
         self.reason = reason;
-        self.cause = error.map(|error| chain(error).into());
+        self.cause = Some(cause);
         self.complete = true;
     }
 
@@ -380,19 +380,4 @@ impl Drop for Record {
 /// What class of status an attempt counts under.
 pub(super) fn class(status: StatusCode) -> Class {
     Class::of(status.as_u16())
-}
-
-/// An error with all that it was caused by: hyper's own text hides the cause.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

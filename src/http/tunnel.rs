@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::backend::{self, TunnelOrder};
 use crate::net::clock::{self, Deadline};
 use crate::task;
+use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
 use crate::upstream::connection::Stream;
 
@@ -105,9 +106,13 @@ async fn run(
 ) {
     line.open();
     let handed_over = clock::within(Some(HAND_OVER), client).await;
-    let Some(Ok(client)) = handed_over else {
-        line.end(Reason::ClientGone, "the client left before the tunnel began".into());
-        return;
+    let client = match handed_over {
+        Some(Ok(client)) => client,
+        Some(Err(error)) => return line.end(Reason::ClientGone, chain(&error)),
+        None => {
+            let cause = "the client left before the tunnel began";
+            return line.end(Reason::ClientGone, cause.into());
+        }
     };
     let down = Half { early, ..Half::default() };
     let mut tunnel = Tunnel {
@@ -131,12 +136,12 @@ async fn run(
         Ok(()) => line.end(Reason::None, String::new()),
         Err(_) if watch.over => line.end(Reason::None, "drain".into()),
         Err(error) if peer.handle.was_stalled() => {
-            line.end(Reason::ClientReadTimeout, error.to_string());
+            line.end(Reason::ClientReadTimeout, chain(&error));
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             line.end(Reason::None, "idle".into());
         }
-        Err(error) => line.end(Reason::ClientGone, error.to_string()),
+        Err(error) => line.end(Reason::ClientGone, chain(&error)),
     }
 }
 

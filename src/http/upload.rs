@@ -104,7 +104,7 @@ impl Upload {
                     let bytes = self.progress.bytes().saturating_add(more);
                     self.progress.bytes.store(bytes, Ordering::Relaxed);
                     if self.limit.is_some_and(|limit| bytes > limit) {
-                        return self.broken(Reason::BodyTooLarge);
+                        return self.broken(Reason::BodyTooLarge, None);
                     }
                 }
                 // hyper asks for nothing after trailers.
@@ -113,29 +113,34 @@ impl Upload {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) if self.wire.refusal().is_some() => {
-                self.broken(Reason::BadRequest)
+            Poll::Ready(Some(Err(error))) => {
+                let refused = self.wire.refusal().is_some();
+                let reason = if refused { Reason::BadRequest } else { Reason::ClientGone };
+                self.broken(reason, Some(error))
             }
-            Poll::Ready(Some(Err(_))) => self.broken(Reason::ClientGone),
             // hyper tells a stream that was reset without an error as one that ended.
             Poll::Ready(None) if !incoming.is_end_stream() && self.wire.is_framed() => {
-                self.broken(Reason::ClientGone)
+                self.broken(Reason::ClientGone, None)
             }
             Poll::Ready(None) => {
                 self.progress.ended.store(true, Ordering::Relaxed);
                 Poll::Ready(None)
             }
             Poll::Pending => match self.patience.poll_lost(cx) {
-                Poll::Ready(()) => self.broken(Reason::ClientBodyTimeout),
+                Poll::Ready(()) => self.broken(Reason::ClientBodyTimeout, None),
                 Poll::Pending => Poll::Pending,
             },
         }
     }
 
-    fn broken<T>(&mut self, reason: Reason) -> Poll<Option<Result<T, BrokenUpload>>> {
+    fn broken<T>(
+        &mut self,
+        reason: Reason,
+        error: Option<hyper::Error>,
+    ) -> Poll<Option<Result<T, BrokenUpload>>> {
         self.progress.fail(reason);
         self.incoming = None;
-        Poll::Ready(Some(Err(BrokenUpload(reason))))
+        Poll::Ready(Some(Err(BrokenUpload(reason, error))))
     }
 }
 
@@ -154,7 +159,7 @@ impl Drop for Upload {
 /// A request body that ended before its end: the backend must not see it as complete.
 #[derive(Debug, thiserror::Error)]
 #[error("the request body broke off: {0}")]
-pub struct BrokenUpload(Reason);
+pub struct BrokenUpload(Reason, #[source] Option<hyper::Error>);
 
 impl Body for RequestBody {
     type Data = Bytes;

@@ -14,6 +14,7 @@ use crate::http::serve::{self, Serving};
 use crate::net::clock;
 use crate::snapshot::Listener;
 use crate::task;
+use crate::telemetry::chain;
 use crate::telemetry::counters::{
     ClientProtocol, HandshakeResult, HandshakeVersion, ListenerCounters, RefuseCause,
 };
@@ -110,7 +111,8 @@ async fn encrypted(
             counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Failed, false);
             counters.connection_refused(RefuseCause::TlsError);
             let (listener, address) = (&*listener.name, arrived.address);
-            tracing::debug!(listener, %address, %error, "TLS handshake failed");
+            let error = chain(&error);
+            tracing::debug!(listener, %address, error, "TLS handshake failed");
             return None;
         }
         None => {

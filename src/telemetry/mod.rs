@@ -5,6 +5,7 @@
 mod word;
 
 pub mod access_log;
+pub mod cause;
 pub mod counters;
 pub mod logging;
 pub mod metrics;
@@ -13,6 +14,7 @@ pub mod reason;
 pub mod trace_context;
 
 pub use access_log::{AccessLog, Entry, LineBuffer};
+pub use cause::chain;
 pub use counters::{
     BackendCounters, Class, ClientProtocol, Counter, Gauge, HandshakeResult, HandshakeVersion,
     Histogram, HistogramSum, ListenerCounters, MethodWord, MoveCause, PerWorker, Phase,

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::http1;
@@ -12,6 +13,7 @@ use crate::config::defaults;
 use crate::net::clock;
 use crate::net::socket;
 use crate::net::wire::{HeadLimits, Waits, Wire};
+use crate::telemetry::chain;
 use crate::tls::client::ClientTls;
 
 use super::connection::{Connection, Outgoing, Stream};
@@ -38,14 +40,17 @@ pub struct Target<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The name has no address.
-    #[error("no address")]
-    Unresolved,
+    #[error("{0} does not resolve")]
+    Unresolved(String),
     /// Refused, unreachable or the like.
     #[error("connect: {0}")]
     Refused(#[source] io::Error),
     /// Not up in time.
     #[error("connect: timed out")]
     Timeout,
+    /// Connected, but TLS was not up in time.
+    #[error("TLS: timed out in the handshake")]
+    TlsTimeout,
     /// The TLS handshake failed.
     #[error("TLS: {0}")]
     Tls(String),
@@ -57,36 +62,49 @@ pub enum DialError {
 /// Of the last address, when none of them served.
 pub async fn dial<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>, DialError> {
     let timeout = Some(target.timeout);
-    clock::within(timeout, open(target)).await.unwrap_or(Err(DialError::Timeout))
+    let connected = AtomicBool::new(false);
+    let opened = clock::within(timeout, open(target, &connected)).await;
+    opened.unwrap_or_else(|| Err(late(&connected)))
 }
 
-async fn open<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>, DialError> {
-    let mut last = DialError::Unresolved;
+/// `connected` says how far it has come with the address that it is trying.
+async fn open<B: Outgoing>(
+    target: Target<'_>,
+    connected: &AtomicBool,
+) -> Result<Box<Connection<B>>, DialError> {
+    let mut last = None;
     // Each address has its share of the time: a dead one does not use up that of the next.
     let addresses = u32::try_from(target.addresses.len()).unwrap_or(u32::MAX).max(1);
     let share = Some(target.timeout / addresses);
     for address in target.addresses.iter() {
-        match clock::within(share, open_one(*address, &target)).await {
+        connected.store(false, Ordering::Relaxed);
+        last = match clock::within(share, open_one(*address, &target, connected)).await {
             Some(Ok(connection)) => return Ok(connection),
-            Some(Err(error)) => last = error,
-            None => last = DialError::Timeout,
-        }
+            Some(Err(error)) => Some(error),
+            None => Some(late(connected)),
+        };
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| DialError::Unresolved(target.host.to_owned())))
+}
+
+fn late(connected: &AtomicBool) -> DialError {
+    if connected.load(Ordering::Relaxed) { DialError::TlsTimeout } else { DialError::Timeout }
 }
 
 async fn open_one<B: Outgoing>(
     address: SocketAddr,
     target: &Target<'_>,
+    connected: &AtomicBool,
 ) -> Result<Box<Connection<B>>, DialError> {
     let tcp = socket::connect(address).await.map_err(DialError::Refused)?;
+    connected.store(true, Ordering::Relaxed);
     let stream = match target.tls {
         None => Stream::Tcp(tcp),
         Some(tls) => {
             let name = tls.server_name(target.host).map_err(DialError::Tls)?;
             let connector = TlsConnector::from(Arc::clone(tls.config()));
             let stream = connector.connect(name, tcp).await;
-            Stream::Tls(Box::new(stream.map_err(|error| DialError::Tls(error.to_string()))?))
+            Stream::Tls(Box::new(stream.map_err(|error| DialError::Tls(chain(&error)))?))
         }
     };
     let limits = HeadLimits {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bodies;
+mod causes;
 mod checks;
 mod checks_asks;
 mod checks_own_word;
