@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
+use crate::config::model::ProxyProtocol;
 use crate::http::local;
 use crate::http::peer::{Place, TlsFacts};
 use crate::http::serve::{self, Serving};
@@ -20,6 +21,7 @@ use crate::telemetry::counters::{
 };
 
 use super::drain::Ending;
+use super::introduced;
 use super::limit::Permit;
 
 /// What rustls may buffer of a client that does not read.
@@ -53,14 +55,20 @@ impl HandedOver {
 
 impl Arrival {
     /// Serves it on this worker, in a task of its own.
-    pub(super) fn serve(self, stream: TcpStream) {
+    pub(super) fn serve(self, mut stream: TcpStream) {
         task::spawn("connection", async move {
-            let Self { address, slot, ending, permit } = self;
-            let place: Place = Box::new(permit);
+            let Self { mut address, slot, ending, mut permit } = self;
             let Some((snapshot, index)) = local::snapshot_for(slot) else { return };
             let Some(listener) = snapshot.listeners.get(index).map(Arc::clone) else { return };
             // Requests read the snapshot of their time, not that of their connection.
             drop(snapshot);
+            if listener.proxy_protocol != ProxyProtocol::Off {
+                // Boxed: few have it, and it is over before the first request.
+                let client = introduced::client(&mut stream, address, &listener, &mut permit);
+                let Some(client) = Box::pin(client).await else { return };
+                address = client;
+            }
+            let place: Place = Box::new(permit);
             let arrived = Arrived { address, listener, place, ending };
             let serving = match &arrived.listener.tls {
                 None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),

@@ -64,19 +64,33 @@ impl Limits {
         most: Option<u32>,
         worker: usize,
     ) -> Option<Permit> {
-        if let Some(most) = most {
-            let mut shard = self.shard(client);
-            let count = shard.entry(client).or_insert(0);
-            if *count >= most {
-                return None;
-            }
-            *count += 1;
+        if most.is_some_and(|most| !self.enter(client, most)) {
+            return None;
         }
         self.total.fetch_add(1, Ordering::Relaxed);
         if let Some(load) = self.loads.get(worker) {
             load.0.fetch_add(1, Ordering::Relaxed);
         }
         Some(Permit { limits: Arc::clone(self), client: most.map(|_| client), worker })
+    }
+
+    /// Counts one more for a client, unless it has as many as it may.
+    fn enter(&self, client: IpAddr, most: u32) -> bool {
+        let mut shard = self.shard(client);
+        let count = shard.entry(client).or_insert(0);
+        let room = *count < most;
+        *count += u32::from(room);
+        room
+    }
+
+    fn leave(&self, client: IpAddr) {
+        let mut shard = self.shard(client);
+        if let Some(count) = shard.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                shard.remove(&client);
+            }
+        }
     }
 
     fn shard(&self, client: IpAddr) -> std::sync::MutexGuard<'_, HashMap<IpAddr, u32>> {
@@ -90,6 +104,19 @@ impl Limits {
     }
 }
 
+impl Permit {
+    /// Counts the connection for the client that it turned out to be of. False, and counted for
+    /// nobody, when that one has as many as it may.
+    pub fn count(&mut self, client: IpAddr, most: u32) -> bool {
+        if let Some(before) = self.client.take() {
+            self.limits.leave(before);
+        }
+        let counted = self.limits.enter(client, most);
+        self.client = counted.then_some(client);
+        counted
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.limits.total.fetch_sub(1, Ordering::Relaxed);
@@ -97,13 +124,7 @@ impl Drop for Permit {
             load.0.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(client) = self.client {
-            let mut shard = self.limits.shard(client);
-            if let Some(count) = shard.get_mut(&client) {
-                *count -= 1;
-                if *count == 0 {
-                    shard.remove(&client);
-                }
-            }
+            self.limits.leave(client);
         }
     }
 }
@@ -122,6 +143,20 @@ mod tests {
         drop(first);
         assert!(limits.admit(client, Some(1), 0).is_some());
         assert_eq!(limits.load(0), 0);
+    }
+
+    #[test]
+    fn a_connection_counts_for_the_client_that_it_turns_out_to_be_of() {
+        let limits = Arc::new(Limits::new(10, 1));
+        let [proxy, client] = ["10.0.0.1", "192.0.2.1"].map(|text| text.parse().unwrap());
+        let mut first = limits.admit(proxy, None, 0).unwrap();
+        let mut second = limits.admit(proxy, None, 0).unwrap();
+        assert!(first.count(client, 1));
+        assert!(!second.count(client, 1));
+        drop(second);
+        assert!(limits.admit(client, Some(1), 0).is_none());
+        drop(first);
+        assert!(limits.admit(client, Some(1), 0).is_some());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod acceptor;
 pub mod connection;
 pub mod drain;
+mod introduced;
 pub mod limit;
 pub mod worker;
 

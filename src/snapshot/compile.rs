@@ -252,6 +252,7 @@ impl Compiler<'_> {
             redirect_https: listener.redirect_https.map(RedirectPlan::to_https),
             error_pages: self.shelf.pages(&listener.error_pages, self.report),
             trusted: TrustSet::new(&listener.trusted_proxies),
+            proxy_protocol: listener.proxy_protocol,
             limits: listener.limits,
             timeouts: listener.timeouts,
             routes: table,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::model::{ListenerLimits, ListenerTimeouts, Protocols};
+use crate::config::model::{ListenerLimits, ListenerTimeouts, Protocols, ProxyProtocol};
 use crate::net::trust::TrustSet;
 use crate::route::Table;
 use crate::route::action::RedirectPlan;
@@ -31,8 +31,10 @@ pub struct Listener {
     pub redirect_https: Option<RedirectPlan>,
     /// Pages in place of our own answers.
     pub error_pages: ErrorPages,
-    /// Whose `X-Forwarded-*` are believed.
+    /// Whose `X-Forwarded-*` and PROXY headers are believed.
     pub trusted: TrustSet,
+    /// Whether their connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
     /// Sizes and counts.
     pub limits: ListenerLimits,
     /// Waits.

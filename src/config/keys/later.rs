@@ -31,7 +31,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("listeners.*.tls.client_ca", CLIENT_AUTH),
     ("listeners.*.tls.crl", CLIENT_AUTH),
     ("listeners.*.tls.ticket_keys", "it comes later; each process makes and rotates its own"),
-    ("listeners.*.proxy_protocol", "it comes later; use `trusted_proxies` and X-Forwarded-For"),
     ("routes[].methods", PER_ROUTE),
     ("routes[].headers", PER_ROUTE),
     ("routes[].query", PER_ROUTE),

@@ -26,6 +26,8 @@ pub struct Listener {
     pub error_pages: Vec<ErrorPage>,
     /// Whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
     /// Sizes and counts.
     pub limits: ListenerLimits,
     /// Waits.
@@ -39,6 +41,17 @@ pub struct Protocols {
     pub http1: bool,
     /// HTTP/2 by ALPN.
     pub http2: bool,
+}
+
+/// Whether a trusted proxy's connections begin with a PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// They do not.
+    Off,
+    /// They may.
+    Optional,
+    /// They must, and nobody else is served.
+    Require,
 }
 
 /// TLS of a listener.

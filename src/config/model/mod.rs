@@ -20,7 +20,7 @@ pub use error_page::{ErrorPage, PageKind, Statuses};
 pub use health::{BodyPattern, BodyTest, Health, HealthKind};
 pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
-    TlsVersion, UnknownName,
+    ProxyProtocol, TlsVersion, UnknownName,
 };
 pub use outage::{Ejection, WhenAllDown};
 pub use pool::{

@@ -24,6 +24,8 @@ pub struct ListenerText {
     pub error_pages: BTreeMap<String, At<String>>,
     /// Networks whose `X-Forwarded-*` fields are believed.
     pub trusted_proxies: Option<List<String>>,
+    /// Whether connections begin with a PROXY header, which is believed from `trusted_proxies`.
+    pub proxy_protocol: Option<At<ProxyProtocolWord>>,
     /// Sizes and counts.
     pub limits: ListenerLimitsText,
     /// Waits.
@@ -39,6 +41,18 @@ pub enum ProtocolWord {
     /// HTTP/1.1 and 1.0.
     #[serde(rename = "http/1.1")]
     Http1,
+}
+
+/// A value of `proxy_protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocolWord {
+    /// There is none.
+    Off,
+    /// There may be one.
+    Optional,
+    /// There must be one.
+    Require,
 }
 
 /// `tls` of a listener.

@@ -12,11 +12,11 @@ use super::section::socket;
 use crate::config::defaults as d;
 use crate::config::model::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Located, Place,
-    Protocols, TlsVersion, UnknownName,
+    Protocols, ProxyProtocol, TlsVersion, UnknownName,
 };
 use crate::config::text::{
     At, List, ListenerLimitsText, ListenerText, ListenerTimeoutsText, ListenerTlsText,
-    ProtocolWord, TlsVersionWord, UnknownNameWord,
+    ProtocolWord, ProxyProtocolWord, TlsVersionWord, UnknownNameWord,
 };
 
 pub(super) fn listeners(
@@ -55,6 +55,7 @@ fn listener(
         tls,
         error_pages: error_pages(&text.error_pages, check),
         trusted_proxies: networks(text.trusted_proxies.as_ref(), check),
+        proxy_protocol: proxy_protocol(text, check),
         limits: limits(&text.limits, check),
         timeouts: timeouts(&text.timeouts, check),
     }
@@ -170,6 +171,21 @@ fn networks(list: Option<&List<String>>, check: &mut Check<'_>) -> Vec<IpNet> {
         }
     }
     networks
+}
+
+fn proxy_protocol(text: &ListenerText, check: &mut Check<'_>) -> ProxyProtocol {
+    let Some(at) = &text.proxy_protocol else { return ProxyProtocol::Off };
+    let model = match at.value {
+        ProxyProtocolWord::Off => return ProxyProtocol::Off,
+        ProxyProtocolWord::Optional => ProxyProtocol::Optional,
+        ProxyProtocolWord::Require => ProxyProtocol::Require,
+    };
+    if text.trusted_proxies.as_ref().is_none_or(|list| list.value.is_empty()) {
+        check
+            .error("proxy_protocol, and nobody whose PROXY header is believed", &at.place())
+            .hint("name the proxies before it: trusted_proxies = [\"10.0.0.1\"]");
+    }
+    model
 }
 
 fn limits(text: &ListenerLimitsText, check: &mut Check<'_>) -> ListenerLimits {

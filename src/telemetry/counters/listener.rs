@@ -22,6 +22,12 @@ words! {
         MaxConnections = "max_connections",
         /// This client has as many as it may.
         PerClient = "per_client",
+        /// The PROXY header did not arrive in time.
+        ProxyTimeout = "proxy_timeout",
+        /// The PROXY header is malformed, or missing where there must be one.
+        ProxyHeader = "proxy_header",
+        /// A PROXY header is required, and this source would not be believed.
+        ProxyUntrusted = "proxy_untrusted",
         /// The TLS handshake took too long.
         TlsTimeout = "tls_timeout",
         /// The TLS handshake failed.

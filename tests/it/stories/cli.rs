@@ -98,7 +98,6 @@ async fn what_is_not_built_yet_is_said_to_be_so() {
     let listener = "[listeners.http]\nbind = [\"127.0.0.1:0\"]\n";
     let pool = "[pools.web]\nbackends = [{ address = \"127.0.0.1:1\" }]\n";
     for (key, text) in [
-        ("proxy_protocol", format!("{listener}proxy_protocol = \"require\"\n{ROUTE}")),
         ("rate_limit", format!("{listener}{ROUTE}rate_limit = {{ rate = \"1/s\" }}\n")),
         ("send_proxy", format!("{listener}{ROUTE}{pool}send_proxy = \"v2\"\n")),
         ("h2c", format!("{listener}protocols = [\"h2c\"]\n{ROUTE}")),

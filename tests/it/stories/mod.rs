@@ -22,6 +22,7 @@ mod metrics;
 mod nodes;
 mod outliers;
 mod policies;
+mod proxy_header;
 mod quiet;
 mod reload;
 mod responses;
