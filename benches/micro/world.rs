@@ -16,6 +16,7 @@ use ostler::config::model::SecretKey;
 use ostler::config::{FixedEnvironment, Loaded, parse};
 use ostler::http::Peer;
 use ostler::http::local::{self, Held, Setup};
+use ostler::net::proxy_header::Ends;
 use ostler::net::wire::Handle;
 use ostler::snapshot::compile::{Compiled, Inputs, compile};
 use ostler::snapshot::registry::Registry;
@@ -127,7 +128,7 @@ pub(super) fn worker() -> (Held, Arc<Peer>) {
 pub(super) fn peer(address: &str) -> Arc<Peer> {
     let address = address.parse().expect("an address with a port");
     let handle = Arc::new(Handle::default());
-    Arc::new(Peer::new(address, 0, ClientProtocol::Http1, None, handle, Box::new(())))
+    Arc::new(Peer::new(Ends::from(address), 0, ClientProtocol::Http1, None, handle, Box::new(())))
 }
 
 /// The pool of [`one_pool`].

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -68,14 +69,14 @@ pub(super) fn table(all: &[Dialled]) -> String {
 async fn dial(pool: &Pool, address: &Address) -> Result<Duration, String> {
     let limit = pool.connections.connect_timeout;
     let begun = Instant::now();
-    let connected = connect(address, pool.tls.as_deref());
+    let connected = connect(address, pool);
     match tokio::time::timeout(limit, connected).await {
         Ok(end) => end.map(|()| begun.elapsed()),
         Err(_) => Err(format!("no connection within {limit:?}")),
     }
 }
 
-async fn connect(address: &Address, tls: Option<&ClientTls>) -> Result<(), String> {
+async fn connect(address: &Address, pool: &Pool) -> Result<(), String> {
     let host = match &address.host {
         AddressHost::Ip(ip) => ip.to_string(),
         AddressHost::Name(name) => name.to_string(),
@@ -87,7 +88,13 @@ async fn connect(address: &Address, tls: Option<&ClientTls>) -> Result<(), Strin
     let mut problem = "name: it has no address".to_owned();
     for address in addresses {
         match TcpStream::connect(address).await {
-            Ok(stream) => return handshake(stream, &host, tls).await,
+            Ok(mut stream) => {
+                if let Some(header) = pool.own_header() {
+                    let sent = stream.write_all(&header).await;
+                    sent.map_err(|error| format!("PROXY header: {error}"))?;
+                }
+                return handshake(stream, &host, pool.tls.as_deref()).await;
+            }
             Err(error) => problem = format!("connect: {error}"),
         }
     }

@@ -173,7 +173,7 @@ fn every_mistake_is_found_at_once() {
                 [[routes]]\npool = \"shop\"\n\
                 [pools.shup]\npolicy = \"fastest\"\n\
                 backends = [{ adress = \"a:80\" }, { address = \"a:80\", weight = -1 }]\n\
-                send_proxy = \"v1\"\nsticky.by = \"sauce\"\n";
+                send_proxy = \"v3\"\nsticky.by = \"sauce\"\n";
     assert_eq!(
         errors(text),
         [
@@ -184,7 +184,7 @@ fn every_mistake_is_found_at_once() {
             "8:10 unknown value \"fastest\"",
             "9:15 unknown key `adress`",
             "9:63 weight = -1 is out of range",
-            "10:1 send_proxy: not in this version",
+            "10:14 unknown value \"v3\"",
             "11:13 unknown value \"sauce\"",
         ]
     );

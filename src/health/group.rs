@@ -21,6 +21,8 @@ pub(super) struct Target {
     pub(super) address: Address,
     /// What tells one pool's TLS from another's; none: no TLS.
     pub(super) tls: Option<String>,
+    /// Present: the PROXY header that it begins with.
+    pub(super) header: Option<Vec<u8>>,
     pub(super) health: Health,
 }
 

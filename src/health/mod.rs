@@ -137,6 +137,7 @@ fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
             let target = Target {
                 address: backend.address.clone(),
                 tls: pool.tls.as_ref().map(|tls| tls.key().to_owned()),
+                header: Probe::header(pool, health),
                 health: health.clone(),
             };
             let (_, members): &mut (Probe, Vec<Checked>) =

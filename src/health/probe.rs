@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -36,6 +36,8 @@ pub struct Probe {
     tls: Option<(Arc<ClientConfig>, Result<ServerName<'static>, String>)>,
     /// `HOST:PORT` as configured.
     authority: String,
+    /// Present: the PROXY header that goes before everything else.
+    header: Option<Vec<u8>>,
 }
 
 impl Probe {
@@ -45,7 +47,12 @@ impl Probe {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let tls = pool.tls.as_ref();
         let tls = tls.map(|tls| (config(tls, &health.kind), tls.server_name(host)));
-        Self { health: health.clone(), tls, authority }
+        Self { health: health.clone(), tls, authority, header: Self::header(pool, health) }
+    }
+
+    /// The PROXY header that the backend wants; a port of the check's own has no such wishes.
+    pub fn header(pool: &Pool, health: &Health) -> Option<Vec<u8>> {
+        pool.own_header().filter(|_| health.port.is_none())
     }
 
     /// Checks once.
@@ -62,7 +69,7 @@ impl Probe {
     ) -> Result<String, String> {
         let deadline =
             Deadline { at: Instant::now() + self.health.timeout, of: self.health.timeout };
-        let tcp = match self.health.port {
+        let mut tcp = match self.health.port {
             None => connect(addresses, &deadline).await?,
             Some(port) => {
                 let elsewhere = |address: &SocketAddr| SocketAddr::new(address.ip(), port);
@@ -70,6 +77,10 @@ impl Probe {
                 connect(&addresses, &deadline).await?
             }
         };
+        if let Some(header) = &self.header {
+            let sent = deadline.within("sending the PROXY header", tcp.write_all(header)).await?;
+            sent.map_err(|error| format!("PROXY header: {}", plain(&error)))?;
+        }
         let Some((config, name)) = &self.tls else { return self.talk(tcp, &deadline, word).await };
         let name = name.clone().map_err(|error| format!("TLS: {error}"))?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
@@ -168,7 +179,7 @@ fn plain(error: &std::io::Error) -> String {
 mod tests {
     use std::ops::RangeInclusive;
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
     use tokio::net::TcpListener;
 
     use super::*;
@@ -189,7 +200,7 @@ mod tests {
     }
 
     fn plain_probe(health: &Health, address: SocketAddr) -> Probe {
-        Probe { health: health.clone(), tls: None, authority: address.to_string() }
+        Probe { health: health.clone(), tls: None, authority: address.to_string(), header: None }
     }
 
     fn run<F: Future>(future: F) -> F::Output {

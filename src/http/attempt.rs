@@ -14,6 +14,7 @@ use hyper::client::conn::TrySendError;
 use crate::backend::outlier::Kind;
 use crate::backend::{InFlight, Verdict};
 use crate::net::clock::{self, Deadline};
+use crate::net::proxy_header::Ends;
 use crate::net::wire::Refusal;
 use crate::snapshot::{Member, Pool};
 use crate::telemetry::chain;
@@ -79,12 +80,13 @@ pub async fn send(
 ) -> Result<Reply, Missed> {
     let counters = member.counters.get(local::worker());
     let place = Place::new(member.slot, pool);
+    let told = pool.send_proxy.map(|_| record.ends());
     let (mut loan, reused, outcome) = loop {
-        let idle = if fresh { None } else { local::take_idle(member.slot) };
+        let idle = if fresh { None } else { local::take_idle(member.slot, told) };
         let (connection, took) = match idle {
             Some(connection) => (connection, None),
             // Boxed: it is rare, and larger than all the rest of an exchange.
-            None => match Box::pin(open(pool, member, waits, record)).await {
+            None => match Box::pin(open(pool, member, told, waits, record)).await {
                 Ok((connection, took)) => (connection, Some(took)),
                 Err(error) => {
                     counters.attempt(Class::Error);
@@ -184,6 +186,7 @@ impl Drop for Reuse<'_> {
 async fn open(
     pool: &Pool,
     member: &Member,
+    told: Option<Ends>,
     waits: Waits,
     record: &mut Record,
 ) -> Result<(Box<Connection<RequestBody>>, Duration), DialError> {
@@ -194,6 +197,7 @@ async fn open(
         addresses: member.addresses(),
         host: &member.host,
         tls: pool.tls.as_deref(),
+        proxy: pool.send_proxy.zip(told),
         timeout: left.map_or(most, |left| left.min(most)),
         write_timeout: waits.write,
     })

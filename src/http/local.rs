@@ -12,6 +12,7 @@ use http::{HeaderValue, Version};
 
 use crate::balance::Cursor;
 use crate::net::clock;
+use crate::net::proxy_header::Ends;
 use crate::snapshot::{Current, Pool, Snapshot};
 use crate::telemetry::access_log::{AccessLog, Entry, LineBuffer};
 use crate::telemetry::counters::{PerWorker, WorkerCounters};
@@ -197,9 +198,9 @@ pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor, &mut Budget) -> T)
     })
 }
 
-/// An idle connection to a backend.
-pub fn take_idle(slot: usize) -> Option<Box<Connection<RequestBody>>> {
-    with(|local| local.idle.borrow_mut().take(slot, clock::now()))
+/// An idle connection to a backend, which was told of these ends, if of any.
+pub fn take_idle(slot: usize, told: Option<Ends>) -> Option<Box<Connection<RequestBody>>> {
+    with(|local| local.idle.borrow_mut().take(slot, told, clock::now()))
 }
 
 /// Writes one line.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderValue;
 
+use crate::net::proxy_header::Ends;
 use crate::net::wire::Handle;
 use crate::sticky::{Memo, Token};
 use crate::telemetry::counters::ClientProtocol;
@@ -21,6 +22,8 @@ pub type Place = Box<dyn std::any::Any + Send + Sync>;
 pub struct Peer {
     /// Where it connects from.
     pub address: SocketAddr,
+    /// Where it connected to, where a backend is to be told of it.
+    pub destination: SocketAddr,
     /// `address` as text, for the log.
     pub address_text: Arc<str>,
     /// Its host, ready for `X-Forwarded-For`.
@@ -62,18 +65,20 @@ struct Join {
 impl Peer {
     /// A peer that has just connected.
     pub fn new(
-        address: SocketAddr,
+        ends: Ends,
         listener: usize,
         protocol: ClientProtocol,
         tls: Option<TlsFacts>,
         handle: Arc<Handle>,
         place: Place,
     ) -> Self {
+        let Ends { source: address, destination } = ends;
         let text = address.ip().to_canonical().to_string();
         let address_value =
             HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Self {
             address,
+            destination,
             address_text: address.to_string().into(),
             address_value,
             listener,

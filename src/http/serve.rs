@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::net::proxy_header::Ends;
 use crate::net::wire::{HeadLimits, Waits, Wire};
 use crate::snapshot::Listener;
 use crate::telemetry::counters::ClientProtocol;
@@ -30,7 +31,7 @@ pub type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// taken, and running ones are finished.
 pub fn connection<S>(
     stream: S,
-    address: std::net::SocketAddr,
+    ends: Ends,
     protocol: ClientProtocol,
     tls: Option<TlsFacts>,
     listener: &Listener,
@@ -52,12 +53,12 @@ where
     match protocol {
         ClientProtocol::Http2 => {
             let wire = Wire::framed(stream, waits);
-            let peer = Peer::new(address, slot, protocol, tls, Arc::clone(wire.handle()), place);
+            let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
             http2::serve(wire, Arc::new(peer), limits, waits, ending)
         }
         ClientProtocol::Http1 | ClientProtocol::WebSocket => {
             let wire = Wire::client(stream, limits, waits);
-            let peer = Peer::new(address, slot, protocol, tls, Arc::clone(wire.handle()), place);
+            let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
             http1::serve(wire, Arc::new(peer), limits, ending)
         }
     }

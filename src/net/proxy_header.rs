@@ -1,7 +1,11 @@
-//! The PROXY protocol's header: who the client is, in the words of the proxy before us.
+//! The PROXY protocol's header: who the client is, from the proxy before us, and for the backend.
 // Versions 1 and 2 as HAProxy's specification has them (doc/proxy-protocol.txt, 2020/03/05).
 
+mod write;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+pub use write::{Version, write};
 
 /// Whatever a header says that matters here stands in its first so many bytes.
 pub const ENOUGH: usize = MOST_V1;
@@ -23,6 +27,13 @@ pub struct Ends {
     pub source: SocketAddr,
     /// Where it connected to.
     pub destination: SocketAddr,
+}
+
+impl Ends {
+    /// Of a client whose destination does not matter.
+    pub fn from(source: SocketAddr) -> Self {
+        Self { source, destination: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0) }
+    }
 }
 
 /// What a connection begins with.

@@ -13,6 +13,7 @@ use crate::http::local;
 use crate::http::peer::{Place, TlsFacts};
 use crate::http::serve::{self, Serving};
 use crate::net::clock;
+use crate::net::proxy_header::Ends;
 use crate::snapshot::Listener;
 use crate::task;
 use crate::telemetry::chain;
@@ -57,19 +58,23 @@ impl Arrival {
     /// Serves it on this worker, in a task of its own.
     pub(super) fn serve(self, mut stream: TcpStream) {
         task::spawn("connection", async move {
-            let Self { mut address, slot, ending, mut permit } = self;
+            let Self { address, slot, ending, mut permit } = self;
             let Some((snapshot, index)) = local::snapshot_for(slot) else { return };
             let Some(listener) = snapshot.listeners.get(index).map(Arc::clone) else { return };
             // Requests read the snapshot of their time, not that of their connection.
             drop(snapshot);
+            let mut ends = Ends::from(address);
+            if listener.tells_ends {
+                ends.destination = stream.local_addr().unwrap_or(ends.destination);
+            }
             if listener.proxy_protocol != ProxyProtocol::Off {
                 // Boxed: few have it, and it is over before the first request.
-                let client = introduced::client(&mut stream, address, &listener, &mut permit);
-                let Some(client) = Box::pin(client).await else { return };
-                address = client;
+                let told = introduced::ends(&mut stream, ends, &listener, &mut permit);
+                let Some(told) = Box::pin(told).await else { return };
+                ends = told;
             }
             let place: Place = Box::new(permit);
-            let arrived = Arrived { address, listener, place, ending };
+            let arrived = Arrived { ends, listener, place, ending };
             let serving = match &arrived.listener.tls {
                 None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),
                 // Boxed: a handshake is large, and over before the first request.
@@ -87,7 +92,7 @@ impl Arrival {
 
 /// A connection and what it is served by.
 struct Arrived {
-    address: SocketAddr,
+    ends: Ends,
     listener: Arc<Listener>,
     place: Place,
     ending: Ending,
@@ -98,10 +103,10 @@ impl Arrived {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { address, listener, place, ending } = self;
+        let Self { ends, listener, place, ending } = self;
         let open = Open::new(&listener, protocol);
         let ending = ending.wait();
-        (open, serve::connection(stream, address, protocol, tls, &listener, place, ending))
+        (open, serve::connection(stream, ends, protocol, tls, &listener, place, ending))
     }
 }
 
@@ -118,7 +123,7 @@ async fn encrypted(
         Some(Err(error)) => {
             counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Failed, false);
             counters.connection_refused(RefuseCause::TlsError);
-            let (listener, address) = (&*listener.name, arrived.address);
+            let (listener, address) = (&*listener.name, arrived.ends.source);
             let error = chain(&error);
             tracing::debug!(listener, %address, error, "TLS handshake failed");
             return None;

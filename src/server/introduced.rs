@@ -1,7 +1,6 @@
 //! The PROXY header before everything else on a connection: taken from trusted proxies, in time.
 
 use std::io;
-use std::net::SocketAddr;
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt as _, Interest};
@@ -16,20 +15,20 @@ use crate::telemetry::counters::RefuseCause;
 
 use super::limit::Permit;
 
-/// The client's address: the header's where there is one, else the socket's. None: the connection
-/// was refused, and counted so.
-pub(super) async fn client(
+/// The ends of the connection: the header's where there is one, else the socket's. None: it was
+/// refused, and counted so.
+pub(super) async fn ends(
     stream: &mut TcpStream,
-    socket: SocketAddr,
+    socket: Ends,
     listener: &Listener,
     permit: &mut Permit,
-) -> Option<SocketAddr> {
+) -> Option<Ends> {
     match introduce(stream, socket, listener, permit).await {
-        Ok(client) => Some(client),
+        Ok(ends) => Some(ends),
         Err(cause) => {
             listener.counters.get(local::worker()).connection_refused(cause);
             let (listener, cause) = (&*listener.name, cause.as_str());
-            tracing::debug!(listener, address = %socket, cause, "connection refused");
+            tracing::debug!(listener, address = %socket.source, cause, "connection refused");
             None
         }
     }
@@ -37,12 +36,12 @@ pub(super) async fn client(
 
 async fn introduce(
     stream: &mut TcpStream,
-    socket: SocketAddr,
+    socket: Ends,
     listener: &Listener,
     permit: &mut Permit,
-) -> Result<SocketAddr, RefuseCause> {
+) -> Result<Ends, RefuseCause> {
     let required = listener.proxy_protocol == ProxyProtocol::Require;
-    if !listener.trusted.contains(socket.ip()) {
+    if !listener.trusted.contains(socket.source.ip()) {
         // Its header would not be believed; where there may be none, it is spoken to without.
         return if required { Err(RefuseCause::ProxyUntrusted) } else { Ok(socket) };
     }
@@ -52,13 +51,13 @@ async fn introduce(
         Some(Err(_)) => return Err(RefuseCause::ProxyHeader),
         Some(Ok(ends)) => ends,
     };
-    let Some(Ends { source, .. }) = ends else { return Ok(socket) };
-    let client = source.ip().to_canonical();
+    let Some(ends) = ends else { return Ok(socket) };
+    let client = ends.source.ip().to_canonical();
     let counted = !listener.trusted.contains(client);
     if counted && !permit.count(client, listener.limits.connections_per_client) {
         return Err(RefuseCause::PerClient);
     }
-    Ok(source)
+    Ok(ends)
 }
 
 /// Takes the header from the stream, and nothing behind it.

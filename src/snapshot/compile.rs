@@ -253,6 +253,7 @@ impl Compiler<'_> {
             error_pages: self.shelf.pages(&listener.error_pages, self.report),
             trusted: TrustSet::new(&listener.trusted_proxies),
             proxy_protocol: listener.proxy_protocol,
+            tells_ends: self.inputs.model.pools.iter().any(|pool| pool.send_proxy.is_some()),
             limits: listener.limits,
             timeouts: listener.timeouts,
             routes: table,

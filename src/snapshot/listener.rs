@@ -35,6 +35,8 @@ pub struct Listener {
     pub trusted: TrustSet,
     /// Whether their connections begin with a PROXY header.
     pub proxy_protocol: ProxyProtocol,
+    /// Whether some backend is told where clients connected to.
+    pub tells_ends: bool,
     /// Sizes and counts.
     pub limits: ListenerLimits,
     /// Waits.

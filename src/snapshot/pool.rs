@@ -10,6 +10,7 @@ use crate::backend::slow_start::Ramp;
 use crate::backend::{Backend, Standing};
 use crate::balance::{Maglev, Policy};
 use crate::config::model::{HashOn, Health, OnRemove, PoolConnections, Queue, Rebalance};
+use crate::net::proxy_header::{self, Version};
 use crate::route::action::RespondPlan;
 use crate::sticky::Stickiness;
 use crate::sticky::count::Seat;
@@ -58,6 +59,8 @@ pub struct Pool {
     pub state: Arc<PoolState>,
     /// Present: TLS to the backends.
     pub tls: Option<Arc<ClientTls>>,
+    /// Present: connections to the backends begin with a PROXY header.
+    pub send_proxy: Option<Version>,
     /// Connections to each backend.
     pub connections: PoolConnections,
     /// Idle connections that one worker keeps to one backend.
@@ -117,6 +120,11 @@ impl Pool {
     /// The member of this id.
     pub fn member(&self, id: &str) -> Option<&Member> {
         self.members.iter().find(|member| &*member.backend.id == id)
+    }
+
+    /// The PROXY header of a connection of our own, as a check's.
+    pub fn own_header(&self) -> Option<Vec<u8>> {
+        self.send_proxy.map(|version| proxy_header::write(version, None))
     }
 
     /// Whether nobody is bound to this member any more, and nothing of it runs (`now`: Unix

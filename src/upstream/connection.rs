@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::net::proxy_header::Ends;
 use crate::net::wire::{Handle, Wire};
 
 use super::gate::Gate;
@@ -53,6 +54,8 @@ pub struct Connection<B: Outgoing> {
     /// The gate's.
     waker: Waker,
     ended: bool,
+    /// Whom the backend believes to talk with on it, where it was told.
+    pub(super) told: Option<Ends>,
     /// Exchanges before the present one.
     uses: u32,
     /// On the worker's clock, milliseconds.
@@ -76,6 +79,7 @@ impl<B: Outgoing> Connection<B> {
         sender: http1::SendRequest<B>,
         driver: http1::Connection<Wire<Stream>, B>,
         handle: Arc<Handle>,
+        told: Option<Ends>,
         now: u64,
     ) -> Self {
         let gate = Arc::new(Gate::default());
@@ -86,6 +90,7 @@ impl<B: Outgoing> Connection<B> {
             waker: Waker::from(Arc::clone(&gate)),
             gate,
             ended: false,
+            told,
             uses: 0,
             opened: now,
             idle_since: now,

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::client::conn::http1;
+use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsConnector;
 
 use crate::config::defaults;
 use crate::net::clock;
+use crate::net::proxy_header::{self, Ends, Version};
 use crate::net::socket;
 use crate::net::wire::{HeadLimits, Waits, Wire};
 use crate::telemetry::chain;
@@ -30,6 +32,8 @@ pub struct Target<'a> {
     pub host: &'a str,
     /// Present: TLS.
     pub tls: Option<&'a ClientTls>,
+    /// Present: a PROXY header goes before everything else, and says this.
+    pub proxy: Option<(Version, Ends)>,
     /// For everything together.
     pub timeout: Duration,
     /// Of a write that the backend does not take.
@@ -96,7 +100,11 @@ async fn open_one<B: Outgoing>(
     target: &Target<'_>,
     connected: &AtomicBool,
 ) -> Result<Box<Connection<B>>, DialError> {
-    let tcp = socket::connect(address).await.map_err(DialError::Refused)?;
+    let mut tcp = socket::connect(address).await.map_err(DialError::Refused)?;
+    if let Some((version, ends)) = target.proxy {
+        let header = proxy_header::write(version, Some(ends));
+        tcp.write_all(&header).await.map_err(DialError::Refused)?;
+    }
     connected.store(true, Ordering::Relaxed);
     let stream = match target.tls {
         None => Stream::Tcp(tcp),
@@ -120,5 +128,6 @@ async fn open_one<B: Outgoing>(
         .handshake(wire)
         .await
         .map_err(|error| DialError::Refused(io::Error::other(error)))?;
-    Ok(Box::new(Connection::new(sender, driver, handle, clock::now())))
+    let told = target.proxy.map(|(_, ends)| ends);
+    Ok(Box::new(Connection::new(sender, driver, handle, told, clock::now())))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::net::proxy_header::Ends;
+
 use super::connection::{Connection, Outgoing};
 
 /// What a pool says about its idle connections.
@@ -52,15 +54,27 @@ impl<B: Outgoing> Resting<B> {
 }
 
 impl<B: Outgoing> Idle<B> {
-    /// A connection to this backend that is still good.
-    pub fn take(&mut self, slot: usize, now: u64) -> Option<Box<Connection<B>>> {
+    /// A connection to this backend that is still good. One whose backend was told who is at its
+    /// other end is for those alone.
+    pub fn take(
+        &mut self,
+        slot: usize,
+        told: Option<Ends>,
+        now: u64,
+    ) -> Option<Box<Connection<B>>> {
         let resting = self.slots.get_mut(slot)?;
-        while let Some(mut last) = resting.pop() {
-            if last.fresh(now) && last.connection.is_still_ready() {
+        loop {
+            let mut last = if told.is_none() {
+                resting.pop()?
+            } else {
+                let place = resting.iter().rposition(|one| one.connection.told == told)?;
+                resting.remove(place)
+            };
+            let meant = last.connection.told == told;
+            if meant && last.fresh(now) && last.connection.is_still_ready() {
                 return Some(last.connection);
             }
         }
-        None
     }
 
     /// Keeps a connection whose exchange is complete, if it is good for another.
@@ -81,8 +95,15 @@ impl<B: Outgoing> Idle<B> {
         let Some(resting) = self.slots.get_mut(slot) else { return false };
         connection.used(now);
         let candidate = Resting { connection, keep };
-        if resting.len() >= keep.most || !candidate.fresh(now) {
+        if !candidate.fresh(now) {
             return false;
+        }
+        if resting.len() >= keep.most {
+            if candidate.connection.told.is_none() || resting.is_empty() {
+                return false;
+            }
+            // The oldest is of a client that has not come back for longest.
+            resting.remove(0);
         }
         resting.push(candidate);
         true

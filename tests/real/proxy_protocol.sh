@@ -3,11 +3,33 @@
 # versions 1 and 2, plain and before TLS.
 source "$(dirname "$0")/lib.bash"
 
-backend=$(free_port) plain=$(free_port) tls=$(free_port) v1=$(free_port) v2=$(free_port)
+backend=$(free_port) wants=$(free_port) plain=$(free_port) tls=$(free_port) v1=$(free_port) v2=$(free_port)
 nginx_backend a "$backend"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -keyout site.key -out site.crt 2>/dev/null
 chmod 600 site.key
+mkdir -p wants/temp
+cat >wants/nginx.conf <<CONF
+daemon off;
+master_process off;
+pid $work/wants/nginx.pid;
+error_log stderr;
+events {}
+http {
+    access_log off;
+    client_body_temp_path $work/wants/temp/body;
+    proxy_temp_path $work/wants/temp/proxy;
+    fastcgi_temp_path $work/wants/temp/fastcgi;
+    uwsgi_temp_path $work/wants/temp/uwsgi;
+    scgi_temp_path $work/wants/temp/scgi;
+    server {
+        listen 127.0.0.1:$wants proxy_protocol;
+        location = /healthz { return 200 "well"; }
+        location / { return 200 "\$proxy_protocol_addr to \$proxy_protocol_server_port"; }
+    }
+}
+CONF
+start wants nginx -p "$work/wants" -c "$work/wants/nginx.conf" -e stderr
 cat >ostler.toml <<CONF
 [admin]
 socket = "$OSTLER_SOCKET"
@@ -25,6 +47,20 @@ bind = ["127.0.0.1:$plain"]
 [listeners.tls]
 bind = ["127.0.0.1:$tls"]
 tls.certificates = [{ cert = "site.crt", key = "site.key" }]
+[[routes]]
+path = "/v1"
+pool = "v1"
+[[routes]]
+path = "/v2"
+pool = "v2"
+[defaults.pools]
+health = { http = "/healthz", interval = "300ms" }
+[pools.v1]
+backends = [{ id = "a", address = "127.0.0.1:$wants" }]
+send_proxy = "v1"
+[pools.v2]
+backends = [{ id = "a", address = "127.0.0.1:$wants" }]
+send_proxy = "v2"
 [[routes]]
 pool = "web"
 [pools.web]
@@ -70,3 +106,12 @@ fetch "https://localhost:$v2/index.html" --interface 127.0.0.8 --cacert site.crt
     --resolve "localhost:$v2:127.0.0.1" >/dev/null
 within 5 "the client behind HAProxy and TLS" client_is /index.html 127.0.0.8
 ok "HAProxy's send-proxy-v2 names the client before TLS"
+
+for version in v1 v2; do
+    told=$(fetch "http://127.0.0.1:$v1/$version/" --interface 127.0.0.7)
+    [ "$told" = "127.0.0.7 to $v1" ] || fail "nginx was told $told by $version"
+    told=$(fetch "http://127.0.0.1:$v1/$version/" --interface 127.0.0.6)
+    [ "$told" = "127.0.0.6 to $v1" ] || fail "nginx was told $told by $version"
+done
+"$OSTLER" check -c ostler.toml --connect >/dev/null || fail "check --connect cannot connect"
+ok "nginx is told of each client by send_proxy, v1 and v2, and its checks pass"

@@ -43,7 +43,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("routes[].allow", GUARD),
     ("routes[].deny", GUARD),
     ("routes[].rate_limit", GUARD),
-    ("pools.*.send_proxy", "it comes later; backends read X-Forwarded-For"),
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
 ];

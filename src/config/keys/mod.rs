@@ -127,6 +127,7 @@ mod tests {
     fn defaults_know_the_keys_of_the_objects() {
         let pools = &tree().children["defaults"].children["pools"];
         assert!(pools.children["sticky"].children.contains_key("cookie"));
-        assert!(pools.children["send_proxy"].later.is_some());
+        let routes = &tree().children["defaults"].children["routes"];
+        assert!(routes.children["rewrite"].later.is_some());
     }
 }

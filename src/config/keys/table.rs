@@ -196,6 +196,8 @@ pub const KEYS: &[Key] = &[
     key("pools.*.backends[].state", Value(r#""up""#), "up, drain or maint"),
     key("pools.*.backends[].max_requests", Value("0"), "requests in flight to it; 0: no limit"),
     key("pools.*.protocol", Value(r#""http/1.1""#), "what is spoken to the backends"),
+    key("pools.*.send_proxy", Value(r#""off""#),
+        "PROXY header before everything else to the backends: off, v1 or v2"),
     key("pools.*.tls.server_name", Note("the backend's own host"), "server name sent and verified"),
     key("pools.*.tls.ca", Note("the system's"), "PEM bundle that signs the backends"),
     key("pools.*.tls.verify", Value("true"), "whether certificates are verified"),

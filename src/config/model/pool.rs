@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::net::proxy_header::Version;
+
 use super::{Ejection, Health, Located, Sticky, WhenAllDown};
 
 /// A named set of backends and the policy over them.
@@ -30,6 +32,8 @@ pub struct Pool {
     pub queue: Queue,
     /// How long a drain may take that is told nothing else; none: for ever.
     pub drain_deadline: Option<Duration>,
+    /// Present: connections to the backends begin with a PROXY header.
+    pub send_proxy: Option<Version>,
     /// How long a backend that comes (back) takes to reach its full share; none: it has it at once.
     pub slow_start: Option<Duration>,
     /// When real traffic ejects a backend; none: never.

@@ -39,6 +39,8 @@ pub struct PoolText {
     pub drain: DrainText,
     /// What is spoken to the backends.
     pub protocol: Option<At<PoolProtocolWord>>,
+    /// PROXY header before everything else on connections to the backends.
+    pub send_proxy: Option<At<SendProxyWord>>,
     /// How long a backend that comes (back) takes to reach its full share; `"0s"`: none.
     pub slow_start: Option<At<Time>>,
     /// When failures of real requests take a backend out.
@@ -53,6 +55,18 @@ pub enum PoolProtocolWord {
     /// HTTP/1.1.
     #[serde(rename = "http/1.1")]
     Http1,
+}
+
+/// A value of `send_proxy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SendProxyWord {
+    /// None.
+    Off,
+    /// A line.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// A value of `policy`.

@@ -14,8 +14,9 @@ use crate::config::model::{
     Queue, WhenAllDown,
 };
 use crate::config::text::{
-    At, BackendText, ConnectionsText, PolicyWord, PoolText, PoolTlsText, QueueText,
+    At, BackendText, ConnectionsText, PolicyWord, PoolText, PoolTlsText, QueueText, SendProxyWord,
 };
+use crate::net::proxy_header::Version;
 
 pub(super) fn pools(objects: &[Object<PoolText>], check: &mut Check<'_>) -> Vec<Pool> {
     if let Some(extra) = objects.get(d::MAX_POOLS) {
@@ -72,6 +73,11 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
             text.drain.deadline.as_ref(),
             Some(d::DRAIN_DEADLINE),
         ),
+        send_proxy: match text.send_proxy.as_ref().map(|at| at.value) {
+            Some(SendProxyWord::V1) => Some(Version::V1),
+            Some(SendProxyWord::V2) => Some(Version::V2),
+            Some(SendProxyWord::Off) | None => None,
+        },
         slow_start: outage::slow_start(text.slow_start.as_ref(), check),
         ejection: outage::ejection(object, check),
         // Known once every pool is read.

@@ -1,9 +1,11 @@
 //! What counters and log are told of an exchange.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{HeaderValue, Version};
 
+use crate::net::proxy_header::Ends;
 use crate::snapshot::choice::Told;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::counters::{MoveCause, Phase, StickyOutcome};
@@ -12,6 +14,14 @@ use super::super::local;
 use super::Record;
 
 impl Record {
+    /// The ends that a backend is told of: the client's port only where it is known.
+    pub fn ends(&self) -> Ends {
+        let address = self.peer.address;
+        let known = self.client == address.ip();
+        let source = if known { address } else { SocketAddr::new(self.client, 0) };
+        Ends { source, destination: self.peer.destination }
+    }
+
     pub(super) fn count(&self, total: Duration, bytes_in: u64) {
         let worker = local::worker();
         let counters =

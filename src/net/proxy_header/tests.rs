@@ -110,6 +110,29 @@ fn what_http_or_tls_begins_with_is_no_header() {
     }
 }
 
+#[test]
+fn both_ends_are_told_in_one_family() {
+    let told = |source: &str, destination: &str| {
+        let line = write(Version::V1, Some(ends(source, destination)));
+        String::from_utf8(line).unwrap()
+    };
+    let line = told("[::ffff:192.0.2.1]:9", "198.51.100.2:443");
+    assert_eq!(line, "PROXY TCP4 192.0.2.1 198.51.100.2 9 443\r\n");
+    let line = told("192.0.2.1:9", "[2001:db8::1]:443");
+    assert_eq!(line, "PROXY TCP6 ::ffff:192.0.2.1 2001:db8::1 9 443\r\n");
+    assert_eq!(told("[2001:db8::1]:9", "0.0.0.0:0"), "PROXY TCP6 2001:db8::1 :: 9 0\r\n");
+    for version in [Version::V1, Version::V2] {
+        let header = write(version, None);
+        assert_eq!(read(&header), Ok(self::header(header.len(), None)));
+    }
+}
+
+fn end() -> impl Strategy<Value = SocketAddr> {
+    let four = any::<[u8; 4]>().prop_map(IpAddr::from);
+    let six = any::<[u8; 16]>().prop_map(IpAddr::from);
+    (prop_oneof![four, six], any::<u16>()).prop_map(|(address, port)| (address, port).into())
+}
+
 fn anything() -> impl Strategy<Value = Vec<u8>> {
     let noise = || proptest::collection::vec(any::<u8>(), 0..300);
     prop_oneof![
@@ -122,6 +145,20 @@ fn anything() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #[test]
+    fn what_is_written_is_read(source in end(), destination in end()) {
+        for version in [Version::V1, Version::V2] {
+            let header = write(version, Some(Ends { source, destination }));
+            let Ok(Beginning::Header { length, ends: Some(told) }) = read(&header) else {
+                panic!("{header:?}");
+            };
+            prop_assert_eq!(length, header.len());
+            prop_assert_eq!(told.source.ip().to_canonical(), source.ip().to_canonical());
+            prop_assert_eq!(told.source.port(), source.port());
+            prop_assert_eq!(told.destination.port(), destination.port());
+        }
+    }
+
     /// What is known of a part is true of the whole, and after `ENOUGH` bytes all is known.
     #[test]
     fn more_bytes_never_change_what_has_been_said(bytes in anything()) {

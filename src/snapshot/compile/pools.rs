@@ -56,6 +56,7 @@ impl Compiler<'_> {
             state,
             tls,
             idle_per_worker: idle_per_worker(&pool.connections, self.registry.workers()),
+            send_proxy: pool.send_proxy,
             connections: pool.connections,
             health: pool.health.clone(),
             counters,

@@ -96,10 +96,9 @@ async fn a_second_process_at_the_same_socket_is_refused() {
 async fn what_is_not_built_yet_is_said_to_be_so() {
     let directory = TempDir::new().unwrap();
     let listener = "[listeners.http]\nbind = [\"127.0.0.1:0\"]\n";
-    let pool = "[pools.web]\nbackends = [{ address = \"127.0.0.1:1\" }]\n";
     for (key, text) in [
         ("rate_limit", format!("{listener}{ROUTE}rate_limit = {{ rate = \"1/s\" }}\n")),
-        ("send_proxy", format!("{listener}{ROUTE}{pool}send_proxy = \"v2\"\n")),
+        ("rewrite", format!("{listener}{ROUTE}rewrite = {{ strip_prefix = \"/a\" }}\n")),
         ("h2c", format!("{listener}protocols = [\"h2c\"]\n{ROUTE}")),
     ] {
         let text = format!("{}{text}", preamble(&directory));

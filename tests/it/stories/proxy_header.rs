@@ -1,7 +1,7 @@
 //! The PROXY header before a connection: believed from trusted proxies, and from nobody else.
 
 use crate::harness::{
-    Config, Origin, PLAIN, Proxy, Raw, SOON, default_route, pool, soon, statuses, within,
+    Config, Origin, PLAIN, Proxy, Raw, SOON, default_route, pool, pool_of, soon, statuses, within,
 };
 
 const TRUSTED: &str = "trusted_proxies = [\"127.0.0.1\"]";
@@ -169,4 +169,60 @@ async fn connections_are_counted_for_the_client_of_the_header() {
         }
     })
     .await;
+}
+
+/// A front that takes headers and sends them on to a second Ostler that wants them.
+async fn chain(origin: &Origin, version: &str) -> [Proxy; 2] {
+    let back = front(origin, &format!("{TRUSTED}\nproxy_protocol = \"require\"")).await;
+    let backend = format!("{{ id = \"back\", address = \"{}\" }}", back.address("http"));
+    let pool = pool_of("web", &[backend], &format!("send_proxy = \"{version}\""));
+    let listener = format!("{PLAIN}{TRUSTED}\nproxy_protocol = \"optional\"\n");
+    let front =
+        Proxy::start(Config::new(format!("{listener}{}{pool}", default_route("web")))).await;
+    [front, back]
+}
+
+#[tokio::test]
+async fn a_backend_is_told_who_the_client_is_and_where_it_connected_to() {
+    let origin = Origin::start("a");
+    for version in ["v1", "v2"] {
+        let [front, back] = chain(&origin, version).await;
+        let answer = front.raw().await.exchange(format!("{LINE}{}", get("/told"))).await;
+        assert_eq!(statuses(&answer), [200], "{version}: the checks are let in, too");
+        assert_eq!(origin.last().one("x-forwarded-for"), Some("192.0.2.7"));
+        assert_eq!(back.logged("/told").await["peer"], "192.0.2.7:56324");
+        let six = "PROXY TCP6 2001:db8::7 2001:db8::1 9 443\r\n";
+        let answer = front.raw().await.exchange(format!("{six}{}", get("/six"))).await;
+        assert_eq!(statuses(&answer), [200]);
+        assert_eq!(back.logged("/six").await["peer"], "[2001:db8::7]:9");
+        // Whom a trusted proxy names in a field has no port that is known.
+        let door = front.door();
+        let request = door.request("GET", "/field").header("x-forwarded-for", "198.51.100.9");
+        assert_eq!(door.send(request, "").await.status, 200);
+        assert_eq!(back.logged("/field").await["peer"], "198.51.100.9:0");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_told_of_a_client_serves_no_other() {
+    let origin = Origin::start("a");
+    let [front, back] = chain(&origin, "v2").await;
+    let opened = async || front.metric("ostler_backend_connections_opened_total", &[]).await;
+    let mut clients = Vec::new();
+    for client in [1, 2] {
+        let mut raw = front.raw().await;
+        raw.write(binary([192, 0, 2, client], 0)).await;
+        clients.push(raw);
+    }
+    for turn in 0..3 {
+        for (raw, client) in clients.iter_mut().zip(1..) {
+            let path = format!("/{client}/{turn}");
+            raw.write(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
+            raw.until("\"name\"").await;
+            let peer = format!("192.0.2.{client}:56324");
+            assert_eq!(back.logged(&path).await["peer"], peer.as_str());
+        }
+    }
+    // Idle ones belong to a worker, and a connection may be handed over to another only once.
+    assert!(opened().await <= 2.0, "each client has one of its own and keeps it");
 }
