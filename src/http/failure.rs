@@ -41,6 +41,9 @@ impl From<Refusal> for Failure {
             Refusal::Version => {
                 return Self::not_supported(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "version");
             }
+            Refusal::TransferCoding => {
+                return Self::not_supported(StatusCode::NOT_IMPLEMENTED, refusal.as_str());
+            }
             _ => Reason::BadRequest,
         };
         Self::because(reason, refusal.as_str())

@@ -24,8 +24,11 @@ pub enum Refusal {
     FieldValue,
     /// RFC 9112 §6.3: `Content-Length` that is no number, or is said twice.
     ContentLength,
-    /// RFC 9112 §6.1: `Transfer-Encoding` that is not `chunked` once, or in HTTP/1.0.
+    /// RFC 9112 §6.3: `Transfer-Encoding` that does not end with `chunked`, said once, or in
+    /// HTTP/1.0.
     TransferEncoding,
+    /// RFC 9112 §6.1: well framed, but in a coding that is not ours to undo.
+    TransferCoding,
     /// RFC 9112 §6.1: both lengths.
     BothLengths,
     /// An `Upgrade` with a body.
@@ -49,7 +52,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::RequestLine,
         Self::Version,
         Self::Target,
@@ -60,6 +63,7 @@ impl Refusal {
         Self::FieldValue,
         Self::ContentLength,
         Self::TransferEncoding,
+        Self::TransferCoding,
         Self::BothLengths,
         Self::UpgradeWithBody,
         Self::TooManyFields,
@@ -90,6 +94,7 @@ impl Refusal {
             Self::FieldValue => "field_value",
             Self::ContentLength => "content_length",
             Self::TransferEncoding => "transfer_encoding",
+            Self::TransferCoding => "transfer_coding",
             Self::BothLengths => "both_lengths",
             Self::UpgradeWithBody => "upgrade_with_body",
             Self::TooManyFields => "too_many_fields",
@@ -337,8 +342,11 @@ impl Found {
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let value = value.trim_ascii();
-                if self.chunked || self.http10 || !value.eq_ignore_ascii_case(b"chunked") {
+                if self.chunked || self.http10 {
                     return Err(Refusal::TransferEncoding);
+                }
+                if !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(other_coding(value));
                 }
                 self.chunked = true;
             }
@@ -355,6 +363,19 @@ impl Found {
             (false, Some(length)) => Ok(Framing::Length(length)),
         }
     }
+}
+
+/// A list of codings other than `chunked` alone: where `chunked` comes last, and only there, the
+/// message is framed and its coding is what cannot be done.
+fn other_coding(value: &[u8]) -> Refusal {
+    let chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let known = |coding: &[u8]| {
+        let coding = coding.trim_ascii();
+        !coding.is_empty() && token_length(coding) == coding.len() && !chunked(coding)
+    };
+    let mut codings = value.rsplit(|byte| *byte == b',');
+    let framed = codings.next().is_some_and(chunked) && codings.all(known);
+    if framed { Refusal::TransferCoding } else { Refusal::TransferEncoding }
 }
 
 fn number(value: &[u8]) -> Result<u64, Refusal> {

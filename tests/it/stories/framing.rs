@@ -40,11 +40,11 @@ async fn both_lengths_at_once_are_refused() {
 #[tokio::test]
 async fn any_coding_but_one_chunked_is_refused() {
     refused(&[
-        ("gzip, chunked", "Transfer-Encoding: gzip, chunked", &[400, 501]),
+        ("gzip, chunked", "Transfer-Encoding: gzip, chunked", &[501]),
         ("chunked twice", "Transfer-Encoding: chunked, chunked", &[400, 501]),
         ("two fields", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", &[400, 501]),
-        ("chunked first", "Transfer-Encoding: chunked, gzip", &[400, 501]),
-        ("xchunked", "Transfer-Encoding: xchunked", &[400, 501]),
+        ("chunked first", "Transfer-Encoding: chunked, gzip", &[400]),
+        ("xchunked", "Transfer-Encoding: xchunked", &[400]),
         ("identity", "Transfer-Encoding: identity", &[400, 501]),
         ("empty", "Transfer-Encoding: ", &[400, 501]),
         ("quoted", "Transfer-Encoding: \"chunked\"", &[400, 501]),

@@ -47,7 +47,11 @@ fn what_hyper_would_repair_is_refused() {
         ("POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n", Refusal::ContentLength),
         ("POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n", Refusal::ContentLength),
         ("POST / HTTP/1.1\r\nContent-Length: 18446744073709551616\r\n\r\n", Refusal::ContentLength),
-        ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Refusal::TransferEncoding),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", Refusal::TransferCoding),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", Refusal::TransferEncoding),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", Refusal::TransferEncoding),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: ,chunked\r\n\r\n", Refusal::TransferEncoding),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: \"a\", chunked\r\n\r\n", Refusal::TransferEncoding),
         (
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
             Refusal::TransferEncoding,
