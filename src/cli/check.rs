@@ -82,7 +82,8 @@ fn running(places: &Places) -> Running {
     match places.get::<Status>("status") {
         Ok(status) => {
             let bound = status.listeners.into_iter().flat_map(|one| one.bound);
-            Running::Owns(bound.chain(status.admin.bound).collect())
+            let api = status.admin.bound.into_iter();
+            Running::Owns(bound.chain(api).chain(status.metrics.bound).collect())
         }
         Err(Fail::NoProcess(_)) => Running::Nobody,
         Err(_) => Running::Silent,

@@ -1,4 +1,4 @@
-//! Whether the listeners of a file, and the API over TCP, could be opened now.
+//! Whether the listeners of a file, metrics and the API over TCP could be opened now.
 
 use std::collections::HashSet;
 use std::io;
@@ -29,6 +29,9 @@ pub(super) fn try_all(model: &Model, running: &Running, report: &mut Report) {
         for address in &listener.bind {
             try_one(&name, address, running, report);
         }
+    }
+    if let Some(address) = &model.metrics.bind {
+        try_one("metrics", address, running, report);
     }
     if let Some(address) = &model.admin.bind {
         try_one("the API over TCP", address, running, report);
@@ -96,7 +99,7 @@ mod tests {
 
     fn mistakes(address: SocketAddr, running: &Running) -> Report {
         let text = format!(
-            "[listeners.web]\nbind = [\"{address}\"]\n\
+            "[metrics]\nbind = \"none\"\n[listeners.web]\nbind = [\"{address}\"]\n\
              [[routes]]\nrespond = {{ status = 200, body = \"ok\" }}\n"
         );
         let environment = FixedEnvironment::default();
@@ -112,26 +115,29 @@ mod tests {
         let address = taken.local_addr().unwrap();
         let report = mistakes(address, &Running::Nobody);
         assert!(report.has_errors());
-        assert!(report.render(false).contains("ostler.toml:2:9"), "{report}");
+        assert!(report.render(false).contains("ostler.toml:4:9"), "{report}");
         assert!(!mistakes(address, &Running::Owns(HashSet::from([address]))).has_errors());
         let silent = mistakes(address, &Running::Silent);
         assert!(!silent.has_errors() && !silent.mistakes.is_empty());
     }
 
     #[test]
-    fn the_address_and_the_certificate_of_the_api_are_tried_too() {
+    fn metrics_and_the_address_and_the_certificate_of_the_api_are_tried_too() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let environment = FixedEnvironment::default();
         let text = "[[routes]]\nrespond = { status = 200, body = \"ok\" }\n\
                     [listeners.web]\nbind = [\"127.0.0.1:0\"]\n";
         let mut loaded = config::parse(text, Path::new("ostler.toml"), &environment).unwrap();
         let nowhere = |name: &str| Located::nowhere(PathBuf::from(name));
+        let metrics = TcpListener::bind("127.0.0.1:0").unwrap();
+        loaded.model.metrics.bind = Some(Located::nowhere(metrics.local_addr().unwrap()));
         let admin = &mut loaded.model.admin;
         admin.bind = Some(Located::nowhere(taken.local_addr().unwrap()));
         admin.tls = Some(AdminTls { cert: nowhere("/nowhere/a"), key: nowhere("/nowhere/b") });
         let mut report = loaded.report();
         try_all(&loaded.model, &Running::Nobody, &mut report);
         let text = report.render(false);
+        assert!(text.contains("metrics cannot accept"), "{text}");
         assert!(text.contains("the API over TCP cannot accept"), "{text}");
         assert!(text.contains("cannot read the certificate /nowhere/a"), "{text}");
     }

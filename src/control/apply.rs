@@ -82,7 +82,7 @@ impl<S: ListenerSockets> Control<S> {
             Ok(candidate) => candidate,
             Err(report) => return Err(self.failed(actor, &report)),
         };
-        let models = (&running.model, &candidate.loaded.model);
+        let models = (&self.started.model, &candidate.loaded.model);
         let change = Change::between(&self.shapes, &shapes, models);
         let left = left_bound(&self.facts.current.load(), candidate.snapshot());
         super::systemd::reloading();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Control;
-use super::change::{Shapes, certificates};
+use super::change::certificates;
 use super::reload::ListenerSockets;
 use crate::config::model::{Listener, Model, UnknownName};
 use crate::event::{Actor, Event};
@@ -50,9 +50,10 @@ impl Certificates {
         entry.1 == 1
     }
 
-    fn success(&mut self, listener: &str, content: u64) {
-        self.in_force.insert(listener.to_owned(), content);
+    /// Gives the content that was in force before.
+    fn success(&mut self, listener: &str, content: u64) -> u64 {
         self.failed.remove(listener);
+        self.in_force.insert(listener.to_owned(), content).unwrap_or_default()
     }
 }
 
@@ -72,7 +73,6 @@ impl<S: ListenerSockets> Control<S> {
             return;
         }
         let snapshot = self.facts.current.load();
-        let mut published = false;
         for (written, listener) in loaded.model.listeners.iter().zip(&snapshot.listeners) {
             let (Some(files), Some(tls)) = (&written.tls, &listener.tls) else { continue };
             let (name, content) = (&*listener.name, certificates(written));
@@ -84,8 +84,8 @@ impl<S: ListenerSockets> Control<S> {
             if let Some(certificates) = load_certificates(files, &mut report) {
                 let reject = files.unknown_name == UnknownName::Reject;
                 tls.store.publish(Arc::new(Table::new(certificates, reject)));
-                self.certificates.success(name, content);
-                published = true;
+                let before = self.certificates.success(name, content);
+                self.shapes.renew(name, (before, content));
                 let actor = Actor("certificate watch".to_owned());
                 self.audit.record(&actor, "certificates", &format!("listener {name}"), None);
             } else if self.certificates.failure(name, content) {
@@ -99,9 +99,6 @@ impl<S: ListenerSockets> Control<S> {
                 let problems = report.render(false);
                 tracing::error!(listener = name, "changed certificates are not used\n{problems}");
             }
-        }
-        if published {
-            self.shapes = Shapes::of(&loaded.model);
         }
         self.follow_files();
     }

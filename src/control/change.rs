@@ -79,6 +79,15 @@ impl Shapes {
     }
 }
 
+impl Shapes {
+    /// A listener's certificates have gone into force without a new generation.
+    pub(super) fn renew(&mut self, listener: &str, (old, new): (u64, u64)) {
+        if let Some(hash) = self.listeners.get_mut(listener) {
+            *hash ^= old ^ new;
+        }
+    }
+}
+
 /// A listener's certificate files as they are on disk.
 pub(super) fn certificates(listener: &Listener) -> u64 {
     let mut all = 0;
@@ -98,6 +107,7 @@ fn pages(pages: &[ErrorPage]) -> u64 {
 }
 
 impl Change {
+    /// `models`: the one that the process has started with, and the new one.
     pub(super) fn between(old: &Shapes, new: &Shapes, models: (&Model, &Model)) -> Self {
         Self {
             listeners: difference(&old.listeners, &new.listeners),
@@ -166,7 +176,8 @@ fn difference(old: &Named, new: &Named) -> Difference {
 
 fn route_shape(route: &Route, model: &Model) -> u64 {
     let listener = |index: &usize| model.listeners.get(*index).map(|l| &l.name.value);
-    let listeners: Vec<_> = route.listeners.iter().map(listener).collect();
+    let named: Vec<_> = route.listeners.iter().map(listener).collect();
+    let listeners = (!route.on_all).then_some(named);
     let action = match &route.action {
         Action::Pool(index) => format!("{:?}", pool_name(model, *index)),
         Action::Split(shares) => {
@@ -219,6 +230,7 @@ fn shape(value: &dyn Debug) -> u64 {
     xxh3_64(said.as_bytes())
 }
 
+/// What cannot be changed in a running process: `old` is what it has started with.
 fn at_next_start(old: &Model, new: &Model) -> Vec<String> {
     let (runtime, admin, log) = (&old.runtime, &old.admin, &old.log);
     let path = |path: &Option<crate::config::Located<std::path::PathBuf>>| {
@@ -307,6 +319,12 @@ mod tests {
             ]
         );
         assert_eq!(change.summary(), "pools +0 -1 ~1, backends +1 -2 ~1");
+    }
+
+    #[test]
+    fn a_new_listener_changes_no_route_that_names_none() {
+        let more = format!("{OLD}[listeners.more]\nbind = [\"127.0.0.1:81\"]\n");
+        assert_eq!(between(OLD, &more).lines(), ["+ listener more"]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::admin::facts::{Facts, Phase, lock};
+use crate::config::Loaded;
 use crate::event::{Actor, Event, Refusal, Sender};
 use crate::health::Supervisor;
 use audit::Audit;
@@ -82,6 +83,8 @@ pub struct Control<S: ListenerSockets> {
     /// Until the listeners open.
     first: Option<S::Prepared>,
     shapes: Shapes,
+    /// What the process has started with: some keys hold as they were then.
+    started: Arc<Loaded>,
     /// Hash of the file that the watch has tried last.
     tried: Option<u64>,
     certificates: Certificates,
@@ -115,7 +118,8 @@ impl<S: ListenerSockets> Control<S> {
         loader.applied(&compiled.snapshot);
         let shapes = Shapes::of(&loaded.model);
         apply::log_warnings(&loaded);
-        *lock(&facts.loaded) = Arc::new(loaded);
+        let started = Arc::new(loaded);
+        *lock(&facts.loaded) = Arc::clone(&started);
         let supervisor = Supervisor::new(events.clone(), Arc::clone(&facts.checks));
         Self {
             facts,
@@ -125,6 +129,7 @@ impl<S: ListenerSockets> Control<S> {
             events,
             first: Some(prepared),
             shapes,
+            started,
             tried: None,
             certificates: Certificates::default(),
             marks,

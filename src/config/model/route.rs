@@ -12,6 +12,8 @@ pub struct Route {
     pub name: Located<Arc<str>>,
     /// Indexes into `Model::listeners`; all of them when the file says nothing.
     pub listeners: Vec<usize>,
+    /// Whether the file says nothing: a listener that comes changes nothing about the route.
+    pub on_all: bool,
     /// Empty: any host.
     pub hosts: Vec<Located<HostPattern>>,
     /// Which paths.

@@ -60,6 +60,7 @@ fn route(
             None => Located { value: made_name(&hosts, &path), place: object.place.clone() },
         },
         listeners,
+        on_all: text.listeners.is_none(),
         hosts,
         path,
         action,

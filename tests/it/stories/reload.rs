@@ -39,6 +39,22 @@ async fn a_broken_file_changes_nothing_and_says_where() {
 }
 
 #[tokio::test]
+async fn what_holds_from_the_next_start_is_told_until_it_is_taken_back() {
+    let body = |text: &str| format!("{PLAIN}{}", respond(text));
+    let config = Config::new(body("one")).runtime("workers = 1");
+    let mut proxy = Proxy::start(config.clone()).await;
+    let other = Config::new(body("two")).runtime("workers = 2");
+    for config in [other.clone(), other.body(body("three"))] {
+        proxy.rewrite(config);
+        let told = proxy.reload().await.expect(0).text();
+        assert!(told.contains("runtime.workers takes effect at the next start"), "{told}");
+    }
+    proxy.rewrite(config);
+    let told = proxy.reload().await.expect(0).text();
+    assert!(told.contains("~ [runtime]") && !told.contains("next start"), "{told}");
+}
+
+#[tokio::test]
 async fn every_mistake_is_reported_at_once() {
     let config = Config::new(format!("{PLAIN}{}", respond("one")));
     let mut proxy = Proxy::start(config.clone()).await;
