@@ -33,7 +33,7 @@ pub struct Facts {
     pub reloads: Mutex<ReloadStatus>,
     /// Marks in force, by pool, backend and kind; those of backends not in the file too.
     pub marks: Mutex<Vec<Mark>>,
-    /// Marks that operators have lifted, the last ones only, for whoever waits for one of them.
+    /// Marks that were lifted or have ended, the last ones only, for whoever waits for one of them.
     pub lifted: Mutex<VecDeque<Lifted>>,
     /// Starting, serving or stopping.
     pub phase: AtomicPhase,

@@ -25,7 +25,7 @@ impl Named {
         Self { pool: backend.pool.to_string(), backend: backend.id.to_string() }
     }
 
-    fn has(&self, mark: &Mark) -> bool {
+    pub(super) fn has(&self, mark: &Mark) -> bool {
         mark.pool == self.pool && mark.backend == self.backend
     }
 }
@@ -131,6 +131,22 @@ pub(super) fn leaves_each_pool_usable(
     "make another backend ready first, or say --force".clone_into(&mut refusal.detail);
     refusal.members.insert("pools".to_owned(), emptied.into());
     Err(refusal)
+}
+
+/// Where an address was refused, what it stands for.
+pub(super) fn with_matches(
+    mut refusal: Refusal,
+    target: &MarkTarget,
+    matches: &[Named],
+) -> Refusal {
+    if let MarkTarget::Address(address) = target {
+        let names: Vec<String> =
+            matches.iter().map(|named| format!("{}/{}", named.pool, named.backend)).collect();
+        let shown = list(names.iter().map(String::as_str));
+        refusal.detail = format!("{address} is {shown}; {}", refusal.detail);
+        refusal.members.insert("matches".to_owned(), names.into());
+    }
+    refusal
 }
 
 /// State and weight after the change, where it is for this backend.
@@ -334,6 +350,10 @@ mod tests {
             assert_eq!(check(&both, action).unwrap_err().status, 409);
         }
         assert!(check(&both, MarkAction::Weight(3)).is_ok());
+        let address = MarkTarget::Address("10.0.0.0".to_owned());
+        let refusal = with_matches(check(&both, MarkAction::Maint).unwrap_err(), &address, &both);
+        assert!(refusal.detail.starts_with("10.0.0.0 is shop/a, shop/b; "), "{}", refusal.detail);
+        assert_eq!(refusal.members["matches"], serde_json::json!(["shop/a", "shop/b"]));
         // The other one of this pool does not resolve.
         assert_eq!(
             check(&[named("api", "a")], MarkAction::Drain(DrainPlan::default()))

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::audit::Audit;
 use super::state::StateDir;
 use super::{refused, unix};
-use crate::admin::facts::{Facts, Mark, MarkWord, lock};
+use crate::admin::facts::{Facts, Lifted, Mark, MarkWord, lock};
 use crate::backend::{Backend, Standing};
 use crate::config::defaults::MAX_WEIGHT;
 use crate::event::{Actor, MarkAction, MarkChange, MarkTarget, Refusal};
@@ -88,7 +88,8 @@ impl Marks {
         }
         let targets = targets(&change.target, snapshot, &self.list)?;
         if !change.force {
-            decide::leaves_each_pool_usable(&targets, change.action, snapshot)?;
+            decide::leaves_each_pool_usable(&targets, change.action, snapshot)
+                .map_err(|refusal| decide::with_matches(refusal, &change.target, &targets))?;
         }
         let new = |target: &Named, says: MarkWord| Mark {
             pool: target.pool.clone(),
@@ -116,6 +117,10 @@ impl Marks {
         }
         self.refresh(snapshot);
         for target in &targets {
+            // What has no mark is told to whoever asked, but nothing was changed.
+            if change.action == MarkAction::Unmark && !before.iter().any(|mark| target.has(mark)) {
+                continue;
+            }
             let subject = format!("{}/{}: {}", target.pool, target.backend, word(change.action));
             self.audit.record(actor, "mark", &subject, change.reason.as_deref());
         }
@@ -134,6 +139,12 @@ impl Marks {
         self.keep_or_tell();
         self.refresh(snapshot);
         for mark in gone {
+            self.facts.note_lifted(Lifted {
+                pool: mark.pool.clone(),
+                backend: mark.backend.clone(),
+                who: "the end of its time".to_owned(),
+                when: now,
+            });
             let subject = format!("{}/{}: its mark has ended", mark.pool, mark.backend);
             self.audit.record(&Actor(mark.who), "unmark", &subject, mark.why.as_deref());
         }
@@ -168,6 +179,13 @@ impl Marks {
         self.refresh(snapshot);
         let subject = format!("{}/{}", named.pool, named.backend);
         self.audit.record(actor, "unmark", &subject, None);
+        let Named { pool, backend } = named.clone();
+        self.facts.note_lifted(Lifted {
+            pool,
+            backend,
+            who: actor.0.clone(),
+            when: Timestamp::now(),
+        });
     }
 
     /// When the next mark ends.

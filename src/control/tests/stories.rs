@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{House, pool, run};
-use crate::admin::facts::Phase;
+use crate::admin::facts::{Phase, lock};
 use crate::config::model::AdminState;
 use crate::control::Ended;
 use crate::event::{Actor, DrainPlan, Event, MarkAction};
@@ -76,6 +76,8 @@ fn marks_survive_reload_rename_and_restart_and_end_in_time() {
         house.mark("z", MarkAction::Weight(7)).await.unwrap();
         assert_eq!(house.facts.marks().len(), 2);
         house.until(|facts| facts.marks().len() == 1).await;
+        let lifted = lock(&house.facts.lifted).clone();
+        assert_eq!(lifted.iter().map(|it| &*it.who).collect::<Vec<_>>(), ["the end of its time"]);
         house.mark("renamed", MarkAction::Unmark).await.unwrap();
         assert_eq!(house.state_of("renamed"), AdminState::Up);
         let audit = house.folder.path().join("state/audit.log");

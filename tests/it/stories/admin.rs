@@ -93,10 +93,27 @@ async fn a_mark_that_would_empty_the_pool_is_refused_unless_forced() {
     proxy.command(&["maint", "web/b"]).await.expect(0);
     let output = proxy.command(&["maint", "web/c"]).await.expect(1);
     assert!(output.text().contains("--force"), "{}", output.text());
+    let address = origins[2].address().to_string();
+    let output = proxy.command(&["maint", "--address", &address]).await.expect(1).text();
+    assert!(output.contains(&format!("{address} is web/c")), "{output}");
     assert_eq!(proxy.door().get("/").await.name(), "c");
     proxy.command(&["maint", "web/c", "--force"]).await.expect(0);
     assert_eq!(proxy.door().get("/closed").await.status, 503);
     assert_eq!(proxy.logged("/closed").await["reason"], "no_backend_admin");
+}
+
+#[tokio::test]
+async fn only_what_was_marked_is_audited_as_unmarked() {
+    let origins = Origin::three();
+    let proxy = front(&origins).await;
+    proxy.command(&["weight", "web/a", "3"]).await.expect(0);
+    for _ in 0..2 {
+        proxy.command(&["unmark", "web/a"]).await.expect(0);
+    }
+    proxy.command(&["weight", "web/b", "3"]).await.expect(0);
+    let audit = std::fs::read_to_string(proxy.path("state/audit.log")).unwrap();
+    assert_eq!(audit.matches("web/a: unmark").count(), 1, "{audit}");
+    assert_eq!(audit.lines().count(), 3, "{audit}");
 }
 
 #[tokio::test]
