@@ -97,7 +97,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Makes the socket: where the command line or the environment says, else the file, else at
+    /// Makes the socket: where the command line says, else the file, else the environment, else at
     /// the first default place that can be used. It has its mode and group before anybody can
     /// connect.
     ///
@@ -106,7 +106,8 @@ impl Socket {
     /// no.
     pub fn bind(named: Option<&Path>, admin: &Admin) -> io::Result<Self> {
         let in_file = admin.socket.as_ref().map(|socket| socket.value.as_path());
-        bind(named.or(in_file), admin.socket_mode, admin.socket_group.as_deref())
+        let place = own_place(named, in_file, of_environment());
+        bind(place.as_deref(), admin.socket_mode, admin.socket_group.as_deref())
     }
 
     /// Where it lies.
@@ -127,6 +128,16 @@ impl Socket {
         self.listener.set_nonblocking(true)?;
         Ok((tokio::net::UnixListener::from_std(self.listener)?, self.closing, self.file))
     }
+}
+
+/// The variable is for commands, so it goes last: a shell that has it set would else start every
+/// process at one place, whatever their files say.
+fn own_place(
+    named: Option<&Path>,
+    in_file: Option<&Path>,
+    environment: Option<PathBuf>,
+) -> Option<PathBuf> {
+    named.or(in_file).map(Path::to_owned).or(environment)
 }
 
 /// The socket's file, removed at the end if it is still ours.
@@ -273,6 +284,16 @@ pub(super) fn peer(stream: &tokio::net::UnixStream) -> Actor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_serves_where_its_file_says_before_the_environment() {
+        let (named, file) = (Path::new("/a"), Path::new("/b"));
+        let environment = || Some(PathBuf::from("/c"));
+        let place = |named, file| own_place(named, file, environment()).unwrap();
+        assert_eq!(place(Some(named), Some(file)), named);
+        assert_eq!(place(None, Some(file)), file);
+        assert_eq!(place(None, None), Path::new("/c"));
+    }
 
     #[test]
     fn a_socket_is_its_owners_alone_and_goes_with_its_process() {

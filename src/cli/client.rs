@@ -123,7 +123,8 @@ impl Places {
         let tried: Vec<String> = self.0.iter().map(|path| path.display().to_string()).collect();
         let tried = tried.join(", ");
         Err(Fail::NoProcess(format!(
-            "no running Ostler answers at {tried}; start one, or name its socket with --socket"
+            "no running Ostler answers at {tried}; start one, or name its socket with --socket (a \
+             change of admin.socket takes effect at its next start)"
         )))
     }
 }

@@ -89,8 +89,3 @@ fn is_for_people() -> bool {
         && io::stdin().is_terminal()
         && io::stdout().is_terminal()
 }
-
-/// The socket that was named, else the one of the environment: for a process that begins.
-fn own_socket(named: Option<PathBuf>) -> Option<PathBuf> {
-    named.or_else(crate::admin::socket::of_environment)
-}

@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::admin::facts::Facts;
+use crate::admin::{self, facts::Facts};
 use crate::app::{self, Source, Start};
 use crate::demo::ports;
 
 use super::args;
 use super::fail::Fail;
-use super::{out, own_socket};
+use super::out;
 
 /// Serves the applications at these addresses, or prints the file that would.
 ///
@@ -35,7 +35,8 @@ pub(super) fn proxy(proxy: &args::Proxy, socket: Option<PathBuf>) -> Result<Exit
             out::note(&format!("http://{metrics}/metrics"));
         }
     };
-    let socket = own_socket(socket).or_else(crate::admin::socket::beside_a_running_one);
+    let socket =
+        socket.or_else(admin::socket::of_environment).or_else(admin::socket::beside_a_running_one);
     Ok(app::serve(Start { source, socket, ready: Some(Box::new(ready)) })?)
 }
 

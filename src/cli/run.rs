@@ -10,7 +10,7 @@ use crate::demo;
 use super::args;
 use super::client::Places;
 use super::fail::Fail;
-use super::{find, out, own_socket};
+use super::{find, out};
 
 /// Serves the file that was named, else the one that is found.
 ///
@@ -18,7 +18,7 @@ use super::{find, out, own_socket};
 /// What keeps it from serving.
 pub(super) fn run(file: Option<&Path>, socket: Option<PathBuf>) -> Result<ExitCode, Fail> {
     let source = Source::File(find::configuration(file)?);
-    Ok(app::serve(Start { source, socket: own_socket(socket), ready: None })?)
+    Ok(app::serve(Start { source, socket, ready: None })?)
 }
 
 /// Serves the demo, or prints its configuration: that of one that runs, else of one that would.
@@ -31,7 +31,7 @@ pub(super) fn demo(
     places: &Places,
 ) -> Result<ExitCode, Fail> {
     if !demo.print {
-        return Ok(demo::serve(demo.backends, own_socket(socket))?);
+        return Ok(demo::serve(demo.backends, socket)?);
     }
     let running = places.get::<Status>("status").ok();
     out::print(&demo::configuration(demo.backends, running.as_ref())?)?;

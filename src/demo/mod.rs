@@ -34,7 +34,7 @@ pub fn serve(count: u16, named_socket: Option<PathBuf>) -> anyhow::Result<ExitCo
     let https = ports::free(HTTPS, &[])?;
     let http = ports::free(HTTP, &[https])?;
     let metrics = ports::free(METRICS_BIND, &[https, http])?;
-    let socket = named_socket.or_else(socket::beside_a_running_one);
+    let socket = named_socket.or_else(socket::of_environment).or_else(socket::beside_a_running_one);
     let more = after_a_few_requests(socket.as_ref());
     let backends = backends::start(count, more).context("the demo's backends")?;
     let plan =
