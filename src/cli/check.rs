@@ -158,7 +158,8 @@ mod tests {
 
     use super::*;
 
-    const FILE: &str = "[listeners.web]\nbind = [\"127.0.0.1:0\"]\n[[routes]]\npool = \"app\"\n\
+    const FILE: &str = "[metrics]\nbind = \"none\"\n\
+        [listeners.web]\nbind = [\"127.0.0.1:0\"]\n[[routes]]\npool = \"app\"\n\
         [pools.app]\nbackends = [{ id = \"a\", address = \"127.0.0.1:9\" }]\n\
         sticky.by = \"cookie\"\n";
 

@@ -22,7 +22,6 @@ mod token;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;

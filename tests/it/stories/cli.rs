@@ -130,7 +130,8 @@ async fn a_fresh_key_is_taken_by_a_file() {
     let key = ostler(&["keygen"]).await.expect(0).stdout;
     assert_ne!(ostler(&["keygen"]).await.expect(0).stdout, key);
     let text = format!(
-        "[sessions]\nkeys = [\"{}\"]\n[listeners.http]\nbind = [\"127.0.0.1:0\"]\n{ROUTE}",
+        "[metrics]\nbind = \"none\"\n[sessions]\nkeys = [\"{}\"]\n[listeners.http]\n\
+         bind = [\"127.0.0.1:0\"]\n{ROUTE}",
         key.trim()
     );
     std::fs::write(directory.path().join("ostler.toml"), text).unwrap();
@@ -150,6 +151,8 @@ async fn proxy_print_writes_a_file_that_holds() {
     let words = ["proxy", "127.0.0.1:3000", "127.0.0.1:3001", "--listen", "127.0.0.1:0", "--print"];
     let text = ostler(&words).await.expect(0).stdout;
     assert!(text.contains("127.0.0.1:3001"), "{text}");
+    // Somebody else may have the usual port of metrics at the moment.
+    let text = format!("[metrics]\nbind = \"none\"\n{text}");
     std::fs::write(directory.path().join("ostler.toml"), text).unwrap();
     ostler_in(directory.path(), &["check", "-c", "ostler.toml"]).await.expect(0);
     ostler(&["proxy"]).await.expect(2);
