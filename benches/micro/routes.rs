@@ -12,6 +12,7 @@ fn table(count: usize) -> Table<usize> {
     let rule = |index: usize| Rule {
         hosts: vec![HostPattern::Exact(Arc::from(format!("shop{}.example.com", index / 100)))],
         path: PathPattern::Prefix(Arc::from(format!("/api/v{}", index % 100))),
+        conditions: None,
         value: index,
     };
     Table::build((0..count).map(rule).collect()).expect("no two of these rules are alike")
@@ -24,12 +25,14 @@ pub(super) fn routes(criterion: &mut Criterion) {
         let last = count - 1;
         let host = format!("shop{}.example.com", last / 100);
         let path = format!("/api/v{}/items/12345", last % 100);
-        assert_eq!(table.find(Some(&host), &path), Some(&last));
+        assert_eq!(table.find(Some(&host), &path, |_| true), Some(&last));
         group.bench_function(BenchmarkId::new("prefix", count), |bencher| {
-            bencher.iter(|| table.find(black_box(Some(&*host)), black_box(&*path)));
+            bencher.iter(|| table.find(black_box(Some(&*host)), black_box(&*path), |_| true));
         });
         group.bench_function(BenchmarkId::new("none", count), |bencher| {
-            bencher.iter(|| table.find(black_box(Some("other.example.com")), black_box(&*path)));
+            bencher.iter(|| {
+                table.find(black_box(Some("other.example.com")), black_box(&*path), |_| true)
+            });
         });
     }
     group.finish();

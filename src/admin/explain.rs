@@ -3,6 +3,7 @@
 mod cookie;
 mod fate;
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -17,6 +18,7 @@ use super::status::policy_word;
 use super::view::explain::{Explained, Session, Share};
 use crate::backend::Standing;
 use crate::event::Refusal;
+use crate::route;
 use crate::route::host::fold_host;
 use crate::route::path::normalise;
 use crate::snapshot::forward::Forward;
@@ -38,6 +40,7 @@ struct Request {
     https: bool,
     host: String,
     port: u16,
+    method: Method,
     /// Normalised.
     path: String,
     path_and_query: String,
@@ -73,10 +76,8 @@ impl Request {
         let mut buffer = [0; 256];
         let host = fold_host(uri.host().unwrap_or_default(), &mut buffer).to_owned();
         let path = normalise(uri.path()).map_err(|error| format!("it is refused: {error}"))?;
-        // No route depends on it, but nothing is explained that could not be sent.
-        if let Some(method) = &asked.method {
-            Method::try_from(method.as_str()).map_err(|_| format!("`{method}` is no method"))?;
-        }
+        let method = asked.method.as_deref().unwrap_or("GET");
+        let method = Method::try_from(method).map_err(|_| format!("`{method}` is no method"))?;
         let mut headers = HeaderMap::new();
         for (name, value) in &asked.headers {
             let wrong = || format!("`{name}: {value}` is no header field");
@@ -87,6 +88,7 @@ impl Request {
             https,
             host,
             port: uri.port_u16().unwrap_or(if https { 443 } else { 80 }),
+            method,
             path: path.into_owned(),
             path_and_query: uri.path_and_query().map_or("/", |it| it.as_str()).to_owned(),
             query: uri.query().map(str::to_owned),
@@ -201,7 +203,15 @@ fn listener<'a>(
 }
 
 fn find<'a>(listener: &'a Listener, request: &Request) -> Option<&'a Arc<Route>> {
-    listener.routes.find(Some(&request.host), &request.path)
+    let asked = route::Head {
+        method: &request.method,
+        headers: &request.headers,
+        query: request.query.as_deref(),
+        // Nobody has sent it yet: a route for certain sources is not for this.
+        client: Ipv4Addr::UNSPECIFIED.into(),
+    };
+    let met = |conditions: &route::Conditions| conditions.meet(&asked);
+    listener.routes.find(Some(&request.host), &request.path, met)
 }
 
 #[cfg(test)]

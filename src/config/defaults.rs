@@ -24,6 +24,8 @@ pub const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);
 pub const MAX_RENDERED_MISTAKES: usize = 200;
 /// Mistakes looked for in one object, so that a garbled file ends.
 pub const MAX_MISTAKES_PER_OBJECT: usize = 100;
+/// Headers, parameters and cookies that one route asks for: each is looked at for every request.
+pub const MAX_CONDITIONS: usize = 32;
 /// Bytes of one compiled `path_regex`: it runs on the request path and must stay in the caches.
 pub const MAX_REGEX: usize = 1 << 20;
 /// Session keys of one list: rotation needs two or three, and each is tried by its id.

@@ -8,6 +8,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::net::clock;
+use crate::route;
 use crate::snapshot::{Action, Listener, Page, Snapshot};
 use crate::task;
 use crate::telemetry::counters::ClientProtocol;
@@ -120,9 +121,23 @@ async fn run(
     if let Some(plan) = &listener.redirect_https {
         return redirect(plan, head, &admitted, client);
     }
-    let route = listener.routes.find(admitted.host.as_deref(), admitted.path(head));
-    let route = route.ok_or(Reason::NoRoute)?;
+    let (host, path) = (admitted.host.as_deref(), admitted.path(head));
+    let asked = route::Head {
+        method: &head.method,
+        headers: &head.headers,
+        query: head.uri.query(),
+        client: client.address,
+    };
+    let route = listener.routes.find(host, path, |conditions| conditions.meet(&asked));
+    let Some(route) = route else {
+        let others = listener.routes.conditions(host, path);
+        let allowed = route::allowed(&asked, others.into_iter());
+        return Err(allowed.map_or_else(|| Reason::NoRoute.into(), Failure::method_not_allowed));
+    };
     record.routed(route);
+    if route.access.as_ref().is_some_and(|access| !access.permits(client.address)) {
+        return Err(Reason::Denied.into());
+    }
     let limit = route.body_size.unwrap_or(listener.limits.body_size);
     if seen.any(Seen::CONTENT_LENGTH) && admit::too_large(head, limit) {
         return Err(Reason::BodyTooLarge.into());

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use crate::net::wire::Refusal;
@@ -24,11 +24,13 @@ pub struct Failure {
     pub cause: Option<Cow<'static, str>>,
     /// Where the reason allows several.
     status: Option<StatusCode>,
+    /// A field that the answer must have.
+    field: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl From<Reason> for Failure {
     fn from(reason: Reason) -> Self {
-        Self { reason, cause: None, status: None }
+        Self { reason, cause: None, status: None, field: None }
     }
 }
 
@@ -53,7 +55,7 @@ impl From<Refusal> for Failure {
 impl Failure {
     /// A failure with more about it for the log.
     pub fn because(reason: Reason, cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, cause: Some(cause.into()), status: None }
+        Self { cause: Some(cause.into()), ..Self::from(reason) }
     }
 
     /// 400, with its cause.
@@ -63,7 +65,13 @@ impl Failure {
 
     /// 405, 417, 501 or 505, with what is not supported.
     pub fn not_supported(status: StatusCode, what: &'static str) -> Self {
-        Self { reason: Reason::NotSupported, cause: Some(what.into()), status: Some(status) }
+        Self { status: Some(status), ..Self::because(Reason::NotSupported, what) }
+    }
+
+    /// 405 of a route that takes these methods only (RFC 9110 §15.5.6).
+    pub fn method_not_allowed(allowed: HeaderValue) -> Self {
+        let field = Some(Box::new((ALLOW, allowed)));
+        Self { field, ..Self::not_supported(StatusCode::METHOD_NOT_ALLOWED, "method") }
     }
 
     /// What the client is told.
@@ -98,7 +106,10 @@ impl Failure {
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-            headers.insert(http::header::ALLOW, allow);
+            headers.insert(ALLOW, allow);
+        }
+        if let Some((name, value)) = self.field.as_deref() {
+            headers.insert(name, value.clone());
         }
         if trusted {
             headers.insert(OSTLER_REASON, HeaderValue::from_static(self.reason.as_str()));
@@ -108,16 +119,18 @@ impl Failure {
 
     /// Whether what follows on the connection cannot be understood any more.
     pub fn closes(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::BadRequest
-                | Reason::NotSupported
-                | Reason::HeaderTooLarge
-                | Reason::UriTooLong
-                | Reason::BodyTooLarge
-                | Reason::ClientHeaderTimeout
-                | Reason::ClientBodyTimeout
-        )
+        // A route's 405 is about what was well understood.
+        self.field.is_none()
+            && matches!(
+                self.reason,
+                Reason::BadRequest
+                    | Reason::NotSupported
+                    | Reason::HeaderTooLarge
+                    | Reason::UriTooLong
+                    | Reason::BodyTooLarge
+                    | Reason::ClientHeaderTimeout
+                    | Reason::ClientBodyTimeout
+            )
     }
 }
 

@@ -1,13 +1,17 @@
 //! From a request head to the value of the most specific route, and to the answers made here.
 
 pub mod action;
+mod condition;
 pub mod host;
 pub mod path;
 mod rule;
+mod sources;
 mod table;
 
 pub use action::{PlanError, RedirectPlan, RespondPlan};
+pub use condition::{Conditions, Head, allowed};
 pub use host::{Authority, AuthorityError, fold_host, parse_authority};
 pub use path::{PathError, normalise};
 pub use rule::{Rule, Tie};
+pub use sources::{Access, Sources};
 pub use table::Table;

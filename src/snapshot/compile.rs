@@ -12,7 +12,7 @@ use crate::config::model::{self, Model, SecretKey, TlsVersion, UnknownName};
 use crate::config::{Place, Report};
 use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
-use crate::route::{Rule, Table};
+use crate::route::{Access, Conditions, Rule, Table};
 use crate::sticky::{KeyRing, Stickiness};
 use crate::tls::server::{self, Offer};
 use crate::tls::store::{self, CertificateStore};
@@ -216,6 +216,7 @@ impl Compiler<'_> {
         Some(Arc::new(Route {
             index,
             name: Arc::clone(&route.name.value),
+            access: Access::new(&route.access),
             action,
             error_pages: self.shelf.pages(&route.error_pages, self.report),
             body_size: route.body_size,
@@ -276,6 +277,7 @@ impl Compiler<'_> {
                 rules.push(Rule {
                     hosts: written.hosts.iter().map(|host| host.value.clone()).collect(),
                     path: written.path.value.clone(),
+                    conditions: Conditions::new(&written.conditions),
                     value: Arc::clone(route),
                 });
             }
@@ -292,7 +294,7 @@ impl Compiler<'_> {
                         self.report
                             .error(message, &second.place)
                             .also(&first.place, "the other one")
-                            .hint("give them different hosts or paths, or remove one");
+                            .hint("give them different hosts, paths or conditions, or remove one");
                     }
                 }
                 None

@@ -23,6 +23,7 @@ pub use crate::config::model::{
     Address, BodyPattern, BodyTest, HashOn, Health, HealthKind, OnCacheable, PageKind,
     Retry as RetryRules,
 };
+use crate::route::Access;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
 pub use crate::tls::client::ClientTls;
@@ -60,6 +61,8 @@ pub struct Route {
     pub index: usize,
     /// Configured name, the metric label.
     pub name: Arc<str>,
+    /// Present: not everybody is let in.
+    pub access: Option<Access>,
     /// What it does.
     pub action: Action,
     /// Go before the listener's.

@@ -15,7 +15,6 @@ const fn value(path: &'static str, begins: &'static str, hint: &'static str) -> 
     LaterValue { path, begins, hint }
 }
 
-const PER_ROUTE: &str = "it comes later; tell requests apart by `hosts` and `path`";
 const EDIT: &str = "it comes later; let the backends do it";
 const GUARD: &str = "it comes later; use a firewall, or the backends' own rules";
 const CLIENT_AUTH: &str = "client certificates come later";
@@ -31,17 +30,10 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("listeners.*.tls.client_ca", CLIENT_AUTH),
     ("listeners.*.tls.crl", CLIENT_AUTH),
     ("listeners.*.tls.ticket_keys", "it comes later; each process makes and rotates its own"),
-    ("routes[].methods", PER_ROUTE),
-    ("routes[].headers", PER_ROUTE),
-    ("routes[].query", PER_ROUTE),
-    ("routes[].cookies", PER_ROUTE),
-    ("routes[].sources", PER_ROUTE),
     ("routes[].path_template", "it comes later; use `path` or `path_regex`"),
     ("routes[].rewrite", EDIT),
     ("routes[].request_headers", EDIT),
     ("routes[].response_headers", EDIT),
-    ("routes[].allow", GUARD),
-    ("routes[].deny", GUARD),
     ("routes[].rate_limit", GUARD),
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),

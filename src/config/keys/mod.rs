@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 pub(crate) use later::LaterValue;
 pub use table::KEYS;
-pub(crate) use table::{FREE, ONLY_WITH, OPTIONAL, SECRETS, UNLESS};
+pub(crate) use table::{FREE, ONLY_WITH, OPTIONAL, SECRETS, TESTED, UNLESS};
 
 /// What holds where the file says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,13 @@ fn fill(root: &mut Node) {
     }
     for path in FREE {
         root.at(path).named = Some(Box::default());
+    }
+    let (tested, keys) = TESTED;
+    for path in tested {
+        let value = root.at(path).named.get_or_insert_with(Box::default);
+        for key in keys {
+            value.at(key);
+        }
     }
     for path in SECRETS {
         root.at(path).secret = true;

@@ -11,8 +11,18 @@ const fn key(path: &'static str, unset: super::Unset, doc: &'static str) -> Key 
 pub(crate) const SECRETS: &[&str] = &["sessions.keys[]", "pools.*.sticky.keys[]"];
 
 /// Tables whose keys are the operator's own.
-pub(crate) const FREE: &[&str] =
-    &["listeners.*.error_pages", "routes[].error_pages", "pools.*.health.headers"];
+pub(crate) const FREE: &[&str] = &[
+    "listeners.*.error_pages",
+    "routes[].error_pages",
+    "pools.*.health.headers",
+    "routes[].headers",
+    "routes[].query",
+    "routes[].cookies",
+];
+
+/// Those of them whose values may be tables in turn, with these keys.
+pub(crate) const TESTED: (&[&str], &[&str]) =
+    (&["routes[].headers", "routes[].query", "routes[].cookies"], &["regex", "present"]);
 
 /// Tables that mean something by being there: without them, none of their defaults holds.
 pub(crate) const OPTIONAL: &[&str] = &[
@@ -155,6 +165,15 @@ pub const KEYS: &[Key] = &[
     key("routes[].path", Note("any"), "prefix on segment boundaries"),
     key("routes[].path_exact", Note("not set"), "the path as a whole"),
     key("routes[].path_regex", Note("not set"), "a regular expression for the whole path"),
+    key("routes[].methods", Note("any"), "methods; with GET always HEAD"),
+    key("routes[].headers", Value("{}"),
+        "header fields: a text, { regex = \"…\" } or { present = true }"),
+    key("routes[].query", Value("{}"), "parameters of the query, likewise"),
+    key("routes[].cookies", Value("{}"), "cookies, likewise"),
+    key("routes[].sources", Note("any"), "networks of the client"),
+    key("routes[].deny", Value("[]"), "networks of clients that are answered by 403"),
+    key("routes[].allow", Value("[]"),
+        "of the others, the networks that alone are let in; empty: all"),
     key("routes[].pool", Note("one of pool, split, redirect, respond is required"),
         "forward to this pool"),
     key("routes[].split", Note("one of pool, split, redirect, respond is required"),

@@ -1,6 +1,7 @@
 //! What holds: the configuration after validation, complete, with a place for every name.
 
 mod admin;
+mod condition;
 mod error_page;
 mod health;
 mod listener;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::{Admin, AdminTls, AdminToken, Peer, Role};
+pub use condition::{Access, Conditions, FieldCondition, FieldName, ValueTest};
 pub use error_page::{ErrorPage, PageKind, Statuses};
 pub use health::{BodyPattern, BodyTest, Health, HealthKind};
 pub use listener::{

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ErrorPage, Located, Sticky};
+use super::{Access, Conditions, ErrorPage, Located, Sticky};
 
 /// A rule from a request head to an action.
 #[derive(Debug, Clone)]
@@ -18,6 +18,10 @@ pub struct Route {
     pub hosts: Vec<Located<HostPattern>>,
     /// Which paths.
     pub path: Located<PathPattern>,
+    /// What else is asked of a request.
+    pub conditions: Conditions,
+    /// Who may use it.
+    pub access: Access,
     /// What to do.
     pub action: Action,
     /// Present: visitors are bound in a scope of the route's own, in place of the pool's. It is

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, List};
+use super::{At, ConditionsText, List};
 use crate::config::unit::{Percent, Size, Time};
 
 /// `[[routes]]`.
@@ -24,6 +24,20 @@ pub struct RouteText {
     pub path_exact: Option<At<String>>,
     /// A regular expression for the whole path.
     pub path_regex: Option<At<String>>,
+    /// Methods; with GET always HEAD; any where it is left out.
+    pub methods: Option<List<String>>,
+    /// What header fields must be like.
+    pub headers: ConditionsText,
+    /// What parameters of the query must be like.
+    pub query: ConditionsText,
+    /// What cookies must be like.
+    pub cookies: ConditionsText,
+    /// Networks of the client; any where it is left out.
+    pub sources: Option<List<String>>,
+    /// Networks that are refused.
+    pub deny: Option<List<String>>,
+    /// Of the others, those that alone are let in; all where it is empty.
+    pub allow: Option<List<String>>,
     /// Forward to this pool.
     pub pool: Option<At<String>>,
     /// Forward to one of these pools, by weight.

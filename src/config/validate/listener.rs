@@ -157,7 +157,8 @@ fn tls(at: &At<ListenerTlsText>, broken: bool, check: &mut Check<'_>) -> Listene
     }
 }
 
-fn networks(list: Option<&List<String>>, check: &mut Check<'_>) -> Vec<IpNet> {
+/// Networks, or addresses by themselves.
+pub(super) fn networks(list: Option<&List<String>>, check: &mut Check<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for at in list.iter().flat_map(|list| &list.value) {
         let single = || at.value.parse::<IpAddr>().ok().map(IpNet::from);

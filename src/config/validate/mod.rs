@@ -3,6 +3,7 @@
 mod admin;
 mod by;
 mod check;
+mod condition;
 mod error_page;
 mod health;
 mod host;

@@ -8,7 +8,7 @@ use regex::RegexBuilder;
 use super::check::{Check, Names, located};
 use super::error_page::error_pages;
 use super::template;
-use super::{Object, Pieces, host, scope, split, tie};
+use super::{Object, Pieces, condition, host, scope, split, tie};
 use crate::config::defaults as d;
 use crate::config::model::{
     Action, HostPattern, Located, PathPattern, Pool, Redirect, Respond, Retry, Route, RouteTimeouts,
@@ -49,6 +49,8 @@ fn route(
     let listeners = listeners(object, names, check);
     let hosts = hosts(object, check);
     let path = path(object, check);
+    let conditions = condition::conditions(text, check);
+    let access = condition::access(text, check);
     let timeouts = timeouts(&text.timeouts, check);
     let retry = retry(&text.retry, check);
     let error_pages = error_pages(&text.error_pages, check);
@@ -63,6 +65,8 @@ fn route(
         on_all: text.listeners.is_none(),
         hosts,
         path,
+        conditions,
+        access,
         action,
         // Known once every route has its name.
         sticky: None,

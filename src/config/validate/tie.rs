@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::Pieces;
 use super::check::Check;
 use crate::config::model::{
-    Action, HostPattern, Listener, Metrics, PathPattern, Place, Pool, Route, WhenAllDown,
+    Action, Conditions, HostPattern, Listener, Metrics, PathPattern, Place, Pool, Route,
+    WhenAllDown,
 };
 
 /// What one route and another must have in common to tie.
@@ -17,10 +18,10 @@ struct Condition<'a> {
     path: &'a str,
 }
 
-/// Two routes with one host and path on one listener are an error that names both; of two equal
+/// Two routes with one host and path and equal conditions on one listener are an error that names both; of two equal
 /// regular expressions the first in the file wins, so that the second never matches.
 pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
-    let mut seen: HashMap<Condition<'_>, &Route> = HashMap::new();
+    let mut seen: HashMap<Condition<'_>, Vec<&Route>> = HashMap::new();
     for route in routes {
         let (kind, path) = match &route.path.value {
             PathPattern::Any => (0, ""),
@@ -37,14 +38,13 @@ pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
         for (host, place) in hosts() {
             for listener in &route.listeners {
                 let condition = Condition { listener: *listener, host, kind, path };
-                match seen.get(&condition) {
+                let others = seen.entry(condition).or_default();
+                match others.iter().find(|other| equal(&other.conditions, &route.conditions)) {
                     Some(other) => {
                         covered += 1;
                         first.get_or_insert((other, place));
                     }
-                    None => {
-                        seen.insert(condition, route);
-                    }
+                    None => others.push(route),
                 }
             }
         }
@@ -53,13 +53,21 @@ pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
             check
                 .error(
                     format!(
-                        "routes \"{}\" and \"{}\" tie: they have one host and path",
-                        other.name.value, route.name.value
+                        "routes \"{}\" and \"{}\" tie: they have one host and path{}",
+                        other.name.value,
+                        route.name.value,
+                        match route.conditions.count() {
+                            0 => "",
+                            _ => ", and as many conditions, which one request may meet",
+                        }
                     ),
                     place,
                 )
                 .also(&other.path.place, "the other route")
-                .hint("change the host or path of one, or let them have different listeners");
+                .hint(match route.conditions.count() {
+                    0 => "change the host or path of one, or let them have different listeners",
+                    _ => "give the one that is to be asked first a further condition",
+                });
         } else if covered == hosts().count() * route.listeners.len() {
             check
                 .warning(format!("route \"{}\" never matches", route.name.value), place)
@@ -67,6 +75,12 @@ pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
                 .hint("of equal regular expressions the first in the file wins");
         }
     }
+}
+
+/// Whether none of two routes with one host and path is the more specific, or tells its requests
+/// from those of the other.
+fn equal(one: &Conditions, other: &Conditions) -> bool {
+    one.count() == other.count() && !one.exclude(other)
 }
 
 /// What is legal but surely wrong: listeners without routes, routes on listeners that only

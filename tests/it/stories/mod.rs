@@ -1,5 +1,6 @@
 //! The stories, one file a subject, told against the binary alone.
 
+mod access;
 mod admin;
 mod bodies;
 mod causes;
