@@ -24,6 +24,12 @@ pub const MAX_DURATION: Duration = Duration::from_hours(36_500 * 24);
 pub const MAX_RENDERED_MISTAKES: usize = 200;
 /// Mistakes looked for in one object, so that a garbled file ends.
 pub const MAX_MISTAKES_PER_OBJECT: usize = 100;
+/// Requests in a second that a limit may let through: the finest that is counted exactly.
+pub const MAX_RATE: u64 = 100_000;
+/// Requests at once that a limit may let through.
+pub const MAX_BURST: i64 = 1_000_000;
+/// Routes with a limit: each has a table of 512 KiB.
+pub const MAX_RATE_LIMITS: usize = 256;
 /// Headers, parameters and cookies that one route asks for: each is looked at for every request.
 pub const MAX_CONDITIONS: usize = 32;
 /// Bytes of one compiled `path_regex`: it runs on the request path and must stay in the caches.

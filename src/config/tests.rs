@@ -127,6 +127,7 @@ fn defaults_written_out_change_nothing() {
                 "[]",
                 "redirect.",
                 "respond.",
+                "rate_limit.",
                 "backends",
                 "source_prefix.",
                 "on_remove.",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de;
 
-use super::defaults::MAX_DURATION;
+use super::defaults::{MAX_DURATION, MAX_RATE};
 
 const SECOND: u64 = 1_000;
 const TIMES: [(&str, u64); 5] =
@@ -26,6 +26,7 @@ const TIME_HINT: &str = "write a number and a unit: \"250ms\", \"30s\", \"5m\", 
                          \"1h30m\", or \"none\"";
 const SIZE_HINT: &str =
     "write a number and a unit: \"512B\", \"64KiB\", \"10MB\", \"1GiB\", or \"none\"";
+const RATE_HINT: &str = "write a number and a time: \"50/s\", \"600/m\", \"1000/h\"";
 const PERCENT_HINT: &str = "write a whole number from 0 to 100 and a percent sign: \"20%\"";
 
 /// Why a quantity cannot be read.
@@ -49,6 +50,36 @@ pub struct Size(pub Option<u64>);
 /// A whole percentage from 0 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u32);
+
+/// So many in such a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Not zero.
+    pub count: u32,
+    /// A second, a minute or an hour.
+    pub per: Duration,
+}
+
+impl FromStr for Rate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let error = |what: &str| UnitError { message: format!("`{text}` {what}"), hint: RATE_HINT };
+        let wrong = || error("is no rate");
+        let (number, rest) = digits(text).ok_or_else(wrong)?;
+        let per = match rest {
+            "/s" => Duration::from_secs(1),
+            "/m" => Duration::from_mins(1),
+            "/h" => Duration::from_hours(1),
+            _ => return Err(wrong()),
+        };
+        match u32::try_from(number) {
+            Ok(0) => Err(error("lets nobody through")),
+            Ok(count) if u64::from(count) <= MAX_RATE * per.as_secs() => Ok(Self { count, per }),
+            _ => Err(error("is more than 100000 a second")),
+        }
+    }
+}
 
 impl FromStr for Time {
     type Err = UnitError;
@@ -214,6 +245,7 @@ macro_rules! from_text {
 
 from_text!(Time, TIME_HINT, "a duration", r"^(none|([0-9]+(d|h|m|s|ms))+|.*\$\{.*)$");
 from_text!(Size, SIZE_HINT, "a size", r"^(none|[0-9]+([KMGT]i?)?B|.*\$\{.*)$");
+from_text!(Rate, RATE_HINT, "a rate", r"^([0-9]+/[smh]|.*\$\{.*)$");
 from_text!(Percent, PERCENT_HINT, "a percentage", r"^([0-9]+%|.*\$\{.*)$");
 
 #[cfg(test)]
@@ -245,6 +277,17 @@ mod tests {
         assert_eq!("none".parse(), Ok(Size(None)));
         for wrong in ["", "64", "64K", "64kb", "99999999TiB"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_by_the_second_the_minute_or_the_hour() {
+        let rate = |count, secs| Ok(Rate { count, per: Duration::from_secs(secs) });
+        assert_eq!("50/s".parse(), rate(50, 1));
+        assert_eq!("1000/h".parse(), rate(1000, 3600));
+        assert_eq!("6000000/m".parse(), rate(6_000_000, 60));
+        for wrong in ["", "50", "50/", "50/d", "/s", "0/s", "100001/s", "1.5/s", "99999999999/h"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }
     }
 

@@ -23,6 +23,7 @@ use super::header::forwarded::{self, Client};
 use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
+use super::rate_limit;
 use super::record::Record;
 use super::respond;
 use super::tunnel;
@@ -138,6 +139,9 @@ async fn run(
     if route.access.as_ref().is_some_and(|access| !access.permits(client.address)) {
         return Err(Reason::Denied.into());
     }
+    if let Some(limit) = &route.rate_limit {
+        rate_limit::take(limit, head, client)?;
+    }
     let limit = route.body_size.unwrap_or(listener.limits.body_size);
     if seen.any(Seen::CONTENT_LENGTH) && admit::too_large(head, limit) {
         return Err(Reason::BodyTooLarge.into());
@@ -178,7 +182,7 @@ async fn run(
 }
 
 fn redirect(
-    plan: &crate::route::action::RedirectPlan,
+    plan: &route::action::RedirectPlan,
     head: &Parts,
     admitted: &Admitted,
     client: Client,

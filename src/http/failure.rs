@@ -74,6 +74,11 @@ impl Failure {
         Self { field, ..Self::not_supported(StatusCode::METHOD_NOT_ALLOWED, "method") }
     }
 
+    /// 429, and after how many seconds there is room again (RFC 6585 §4).
+    pub fn rate_limited(seconds: HeaderValue) -> Self {
+        Self { field: Some(Box::new((RETRY_AFTER, seconds))), ..Self::from(Reason::RateLimited) }
+    }
+
     /// What the client is told.
     pub fn status(&self) -> StatusCode {
         self.status.unwrap_or_else(|| status(self.reason))

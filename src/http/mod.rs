@@ -10,6 +10,7 @@ pub mod forward;
 pub mod header;
 pub mod local;
 pub mod peer;
+mod rate_limit;
 pub mod record;
 pub mod respond;
 pub mod retry;

@@ -112,7 +112,10 @@ mod tests {
             asked in proptest::collection::vec(any::<u16>(), 0..50),
         ) {
             // Networks and addresses close enough to meet.
-            let address = |low: u16| IpAddr::from([10, 0, low.to_be_bytes()[0], low.to_be_bytes()[1]]);
+            let address = |low: u16| {
+                let [high, low] = low.to_be_bytes();
+                IpAddr::from([10, 0, high, low])
+            };
             let nets: Vec<IpNet> = nets
                 .into_iter()
                 .map(|(low, bits)| IpNet::new(address(low), bits).unwrap().trunc())

@@ -22,6 +22,7 @@ use super::error_page::Shelf;
 use super::forward::{Forward, Share};
 use super::ghost::Ghost;
 use super::listener::{Listener, ListenerTls};
+use super::rate_limit::RateLimit;
 use super::registry::{Registry, UNROUTED};
 use super::{Action, Alive, Pool, Route, Snapshot};
 
@@ -217,6 +218,7 @@ impl Compiler<'_> {
             index,
             name: Arc::clone(&route.name.value),
             access: Access::new(&route.access),
+            rate_limit: route.rate_limit.as_ref().map(|limit| self.rate_limit(route, limit)),
             action,
             error_pages: self.shelf.pages(&route.error_pages, self.report),
             body_size: route.body_size,
@@ -224,6 +226,11 @@ impl Compiler<'_> {
             retry: route.retry,
             counters: self.registry.route(&route.name),
         }))
+    }
+
+    fn rate_limit(&self, route: &model::Route, limit: &model::RateLimit) -> Arc<RateLimit> {
+        let kept = self.registry.rate_limit(&route.name.value).filter(|kept| kept.is(limit));
+        kept.map_or_else(|| Arc::new(RateLimit::new(limit)), Arc::clone)
     }
 
     fn wrong(&mut self, route: &model::Route, problem: &dyn std::fmt::Display) {

@@ -9,6 +9,7 @@ pub mod ghost;
 pub mod listener;
 pub mod pool;
 pub mod pool_state;
+mod rate_limit;
 pub mod registry;
 mod select;
 
@@ -32,6 +33,7 @@ pub use forward::{Forward, Share};
 pub use listener::Listener;
 pub use pool::{Member, Pool};
 pub use pool_state::PoolState;
+pub use rate_limit::RateLimit;
 
 /// Configuration, compiled.
 #[derive(Debug)]
@@ -63,6 +65,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Present: not everybody is let in.
     pub access: Option<Access>,
+    /// Present: no client may ask more often.
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// What it does.
     pub action: Action,
     /// Go before the listener's.

@@ -14,7 +14,7 @@ use crate::tls::client::ClientTls;
 use crate::tls::server::Resumption;
 use crate::tls::store::CertificateStore;
 
-use super::{PoolState, Snapshot};
+use super::{PoolState, RateLimit, Snapshot};
 
 /// Counters stay this long after their object has left the configuration.
 const AFTERLIFE: Duration = Duration::from_mins(5);
@@ -71,6 +71,7 @@ pub struct Registry {
     pools: HashMap<Arc<str>, Series<PoolCounters>>,
     pool_states: HashMap<Arc<str>, Arc<PoolState>>,
     routes: HashMap<Arc<str>, Series<RouteCounters>>,
+    rate_limits: HashMap<Arc<str>, Arc<RateLimit>>,
     listeners: HashMap<Arc<str>, Series<ListenerCounters>>,
     stores: HashMap<Arc<str>, Arc<CertificateStore>>,
     client_tls: HashMap<String, Arc<ClientTls>>,
@@ -90,6 +91,7 @@ impl Registry {
             pools: HashMap::new(),
             pool_states: HashMap::new(),
             routes: HashMap::new(),
+            rate_limits: HashMap::new(),
             listeners: HashMap::new(),
             stores: HashMap::new(),
             client_tls: HashMap::new(),
@@ -153,6 +155,10 @@ impl Registry {
         kept_or_new(self.routes.get(name), self.workers)
     }
 
+    pub(super) fn rate_limit(&self, route: &str) -> Option<&Arc<RateLimit>> {
+        self.rate_limits.get(route)
+    }
+
     pub(super) fn listener(&mut self, name: &str) -> (Arc<PerWorker<ListenerCounters>>, usize) {
         let slot = self.listeners.get(name).map(|series| series.slot);
         let slot = slot.unwrap_or_else(|| self.next_slot());
@@ -172,6 +178,7 @@ impl Registry {
     pub fn adopt(&mut self, snapshot: &Snapshot, now: Instant) {
         self.backends.clear();
         self.pool_states.clear();
+        self.rate_limits.clear();
         self.stores.clear();
         self.client_tls.clear();
         mark_gone(&mut self.backend_series, now);
@@ -206,6 +213,9 @@ impl Registry {
         keep(&mut self.routes, UNROUTED.into(), Arc::clone(&snapshot.unrouted), 0);
         for route in &snapshot.routes {
             keep(&mut self.routes, Arc::clone(&route.name), Arc::clone(&route.counters), 0);
+            if let Some(limit) = &route.rate_limit {
+                self.rate_limits.insert(Arc::clone(&route.name), Arc::clone(limit));
+            }
         }
         for listener in &snapshot.listeners {
             let counters = Arc::clone(&listener.counters);

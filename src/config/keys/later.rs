@@ -16,7 +16,6 @@ const fn value(path: &'static str, begins: &'static str, hint: &'static str) -> 
 }
 
 const EDIT: &str = "it comes later; let the backends do it";
-const GUARD: &str = "it comes later; use a firewall, or the backends' own rules";
 const CLIENT_AUTH: &str = "client certificates come later";
 
 /// Keys of later versions.
@@ -34,7 +33,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("routes[].rewrite", EDIT),
     ("routes[].request_headers", EDIT),
     ("routes[].response_headers", EDIT),
-    ("routes[].rate_limit", GUARD),
     ("pools.*.backends[].tier", "it comes later; keep a spare backend in `state = \"maint\"`"),
     ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
 ];

@@ -1,8 +1,12 @@
 //! What a route asks of a request beside host and path, and whom it lets in, as they hold.
 
+use std::time::Duration;
+
 use http::{HeaderName, Method};
 use ipnet::IpNet;
 use regex::bytes::Regex;
+
+use super::HashOn;
 
 /// All of these must hold.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +59,19 @@ pub struct Access {
     pub deny: Vec<IpNet>,
     /// Of the others, these alone are let in; empty: all.
     pub allow: Vec<IpNet>,
+}
+
+/// How often a client may use a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateLimit {
+    /// What tells clients apart; for who brings none of it, its address does.
+    pub by: HashOn,
+    /// So many requests, at least 1.
+    pub count: u32,
+    /// In such a time, not zero.
+    pub per: Duration,
+    /// So many at once, at least 1.
+    pub burst: u32,
 }
 
 impl Conditions {

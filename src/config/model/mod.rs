@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::{Admin, AdminTls, AdminToken, Peer, Role};
-pub use condition::{Access, Conditions, FieldCondition, FieldName, ValueTest};
+pub use condition::{Access, Conditions, FieldCondition, FieldName, RateLimit, ValueTest};
 pub use error_page::{ErrorPage, PageKind, Statuses};
 pub use health::{BodyPattern, BodyTest, Health, HealthKind};
 pub use listener::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, ConditionsText, List};
+use super::{At, ConditionsText, List, RateLimitText};
 use crate::config::unit::{Percent, Size, Time};
 
 /// `[[routes]]`.
@@ -38,6 +38,8 @@ pub struct RouteText {
     pub deny: Option<List<String>>,
     /// Of the others, those that alone are let in; all where it is empty.
     pub allow: Option<List<String>>,
+    /// Present: no client may ask more often.
+    pub rate_limit: Option<At<RateLimitText>>,
     /// Forward to this pool.
     pub pool: Option<At<String>>,
     /// Forward to one of these pools, by weight.

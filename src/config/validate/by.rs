@@ -13,6 +13,9 @@ const FORMS: &str = "one of: \"cookie\", \"header:NAME\", \"query:NAME\", \"app_
 const HASH_FORMS: &str = "one of: \"source\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \
                           \"path\"";
 
+const RATE_FORMS: &str = "one of: \"client_ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\"";
+const SOURCE: &str = "for the client's address write \"source\"";
+
 /// What a name is wanted for, in the words of mistakes.
 struct Purpose {
     /// What a header of the proxy's own cannot do.
@@ -23,6 +26,8 @@ struct Purpose {
     example: &'static str,
     /// Who asks for one of our cookies.
     ours: &'static str,
+    /// Who asks for a field that tells addresses.
+    client: &'static str,
 }
 
 const BIND: Purpose = Purpose {
@@ -30,12 +35,22 @@ const BIND: Purpose = Purpose {
     cookie: "for a cookie write \"app_cookie:NAME\" or \"learn:cookie:NAME\"",
     example: "name one that tells visitors apart, as \"x-user\"",
     ours: "to bind by them write by = \"cookie\"",
+    client: SOURCE,
 };
 const HASH: Purpose = Purpose {
     cannot: "be hashed",
     cookie: "for a cookie write \"cookie:NAME\"",
     example: "name one that tells requests apart, as \"x-tenant\"",
     ours: "to keep visitors on their backend write sticky.by = \"cookie\"",
+    client: SOURCE,
+};
+
+const RATE: Purpose = Purpose {
+    cannot: "tell clients apart",
+    cookie: "for a cookie write \"cookie:NAME\"",
+    example: "name one that tells clients apart, as \"x-api-key\"",
+    ours: "everybody gets a new one for the asking: write by = \"client_ip\"",
+    client: "for the client's address write \"client_ip\"",
 };
 
 /// Cookies of ours: a backend never sees them, and so cannot have made them.
@@ -87,6 +102,25 @@ pub(super) fn by(text: &StickyText, check: &mut Check<'_>) -> Option<By> {
     }
     check.error(format!("unknown value \"{}\"", at.value), &at.place()).hint(FORMS);
     None
+}
+
+/// What `rate_limit.by` says; the client's address where it cannot be read.
+pub(super) fn rate_by(at: Option<&At<String>>, check: &mut Check<'_>) -> HashOn {
+    let Some(at) = at else { return HashOn::Source };
+    let named = |kind: &str| at.value.strip_prefix(kind);
+    let read = if let Some(name) = named("header:") {
+        header(name, at, &RATE, check).map(HashOn::Header)
+    } else if let Some(name) = named("cookie:") {
+        cookie(name, at, &RATE, check).map(HashOn::Cookie)
+    } else if let Some(name) = named("query:") {
+        query(name, at, check).map(HashOn::Query)
+    } else {
+        if at.value != "client_ip" {
+            check.error(format!("unknown value \"{}\"", at.value), &at.place()).hint(RATE_FORMS);
+        }
+        None
+    };
+    read.unwrap_or(HashOn::Source)
 }
 
 /// What `hash_on` says; the client's address where it cannot be read.
@@ -142,8 +176,8 @@ fn header(
     let name = read.as_str();
     let hint = match name {
         "cookie" | "set-cookie" => purpose.cookie,
-        "x-real-ip" | "forwarded" => "for the client's address write \"source\"",
-        _ if name.starts_with("x-forwarded-") => "for the client's address write \"source\"",
+        "x-real-ip" | "forwarded" => purpose.client,
+        _ if name.starts_with("x-forwarded-") => purpose.client,
         _ if OWNED.contains(&name) => purpose.example,
         _ => return Some(name.into()),
     };

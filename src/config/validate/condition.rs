@@ -3,13 +3,17 @@
 use http::{HeaderName, Method};
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::by;
 use super::check::{Check, is_token};
 use super::listener::networks;
 use crate::config::defaults as d;
-use crate::config::model::{Access, Conditions, FieldCondition, FieldName, Place, ValueTest};
+use crate::config::model::{
+    Access, Conditions, FieldCondition, FieldName, Place, RateLimit, ValueTest,
+};
 use crate::config::text::{
     At, ConditionsText, List, RouteText, ValueText, ValueWord, WordOr, Words as _,
 };
+use crate::config::unit::Rate;
 
 pub(super) fn conditions(text: &RouteText, check: &mut Check<'_>) -> Conditions {
     let mut fields = Vec::new();
@@ -31,7 +35,7 @@ fn of_kind(
     check: &mut Check<'_>,
 ) {
     for (name, at) in given {
-        let field = named(name, at.place(), check);
+        let field = named(name, &at.place(), check);
         let test = test(name, at, check);
         if let (Some(field), Some(test)) = (field, test) {
             fields.push(FieldCondition { field, test });
@@ -47,6 +51,23 @@ fn of_kind(
 pub(super) fn access(text: &RouteText, check: &mut Check<'_>) -> Access {
     let deny = networks(text.deny.as_ref(), check);
     Access { deny, allow: networks(text.allow.as_ref(), check) }
+}
+
+/// None where it cannot be read.
+pub(super) fn rate_limit(text: &RouteText, check: &mut Check<'_>) -> Option<RateLimit> {
+    let at = text.rate_limit.as_ref()?;
+    let by = by::rate_by(at.value.by.as_ref(), check);
+    let Some(rate) = &at.value.rate else {
+        if !check.is_broken(&at.span) {
+            check.error("a rate_limit without `rate`", &at.place()).hint("add rate = \"50/s\"");
+        }
+        return None;
+    };
+    let Rate { count, per } = rate.value;
+    let most = u32::try_from(d::MAX_BURST).unwrap_or(u32::MAX);
+    let burst = at.value.burst.as_ref();
+    let burst = check.number("burst", burst, 1..=d::MAX_BURST, count.min(most));
+    Some(RateLimit { by, count, per, burst })
 }
 
 fn not_empty(key: &str, list: Option<&List<String>>, check: &mut Check<'_>) {
@@ -85,31 +106,31 @@ fn methods(list: Option<&List<String>>, check: &mut Check<'_>) -> Vec<Method> {
     methods
 }
 
-type Name = fn(&str, Place, &mut Check<'_>) -> Option<FieldName>;
+type Name = fn(&str, &Place, &mut Check<'_>) -> Option<FieldName>;
 
-fn header(name: &str, place: Place, check: &mut Check<'_>) -> Option<FieldName> {
+fn header(name: &str, place: &Place, check: &mut Check<'_>) -> Option<FieldName> {
     let hint = match HeaderName::from_bytes(name.as_bytes()) {
         Err(_) => "letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 §5.1)",
         Ok(read) if read == http::header::HOST => "for hosts there is `hosts`",
         Ok(read) if read == http::header::COOKIE => "for cookies there is `cookies`",
         Ok(read) => return Some(FieldName::Header(read)),
     };
-    check.error(format!("`{name}` cannot be asked for in `headers`"), &place).hint(hint);
+    check.error(format!("`{name}` cannot be asked for in `headers`"), place).hint(hint);
     None
 }
 
-fn query(name: &str, place: Place, check: &mut Check<'_>) -> Option<FieldName> {
+fn query(name: &str, place: &Place, check: &mut Check<'_>) -> Option<FieldName> {
     if name.is_empty() {
-        check.error("a parameter without a name", &place).hint("as in query = { beta = \"1\" }");
+        check.error("a parameter without a name", place).hint("as in query = { beta = \"1\" }");
         return None;
     }
     Some(FieldName::Query(name.into()))
 }
 
-fn cookie(name: &str, place: Place, check: &mut Check<'_>) -> Option<FieldName> {
+fn cookie(name: &str, place: &Place, check: &mut Check<'_>) -> Option<FieldName> {
     if !is_token(name) {
         check
-            .error(format!("`{name}` is no cookie name"), &place)
+            .error(format!("`{name}` is no cookie name"), place)
             .hint("letters, digits and !#$%&'*+-.^_`|~ (RFC 6265 §4.1.1)");
         return None;
     }

@@ -34,6 +34,13 @@ pub(super) fn routes(pieces: &Pieces, models: &[Pool], check: &mut Check<'_>) ->
         }
     }
     name(&pieces.routes, &mut routes, check);
+    let mut limited = routes.iter().filter(|route| route.rate_limit.is_some());
+    if let Some(extra) = limited.nth(d::MAX_RATE_LIMITS) {
+        let message = format!("more than {} routes with a rate_limit", d::MAX_RATE_LIMITS);
+        check
+            .error(message, &extra.name.place)
+            .hint("each has a table of 512 KiB: let some routes be one");
+    }
     scope::bind(&objects, &mut routes, &pieces.pools, models, check);
     tie::routes(&routes, check);
     routes
@@ -51,6 +58,7 @@ fn route(
     let path = path(object, check);
     let conditions = condition::conditions(text, check);
     let access = condition::access(text, check);
+    let rate_limit = condition::rate_limit(text, check);
     let timeouts = timeouts(&text.timeouts, check);
     let retry = retry(&text.retry, check);
     let error_pages = error_pages(&text.error_pages, check);
@@ -67,6 +75,7 @@ fn route(
         path,
         conditions,
         access,
+        rate_limit,
         action,
         // Known once every route has its name.
         sticky: None,

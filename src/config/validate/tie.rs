@@ -18,7 +18,8 @@ struct Condition<'a> {
     path: &'a str,
 }
 
-/// Two routes with one host and path and equal conditions on one listener are an error that names both; of two equal
+/// Two routes with one host and path and equal conditions on one listener are an error that names
+/// both; of two equal
 /// regular expressions the first in the file wins, so that the second never matches.
 pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
     let mut seen: HashMap<Condition<'_>, Vec<&Route>> = HashMap::new();

@@ -33,7 +33,7 @@ fn rule<T>(hosts: &[HostPattern], path: PathPattern, value: T) -> Rule<T> {
     Rule { hosts: hosts.to_vec(), path, conditions: None, value }
 }
 
-fn find<'a, T>(table: &'a Table<T>, host: Option<&str>, path: &str) -> Option<&'a T> {
+fn found<'a, T>(table: &'a Table<T>, host: Option<&str>, path: &str) -> Option<&'a T> {
     table.find(host, path, |_| true)
 }
 
@@ -59,14 +59,14 @@ fn the_most_specific_host_wins() {
         rule(&[wildcard("b.example.com")], PathPattern::Any, "narrow"),
         rule(&[exact("a.b.example.com")], PathPattern::Any, "exact"),
     ]);
-    let find = |host| find(&table, Some(host), "/").copied();
+    let find = |host| found(&table, Some(host), "/").copied();
     assert_eq!(find("a.b.example.com"), Some("exact"));
     assert_eq!(find("c.b.example.com"), Some("narrow"));
     assert_eq!(find("x.c.b.example.com"), Some("narrow"));
     assert_eq!(find("b.example.com"), Some("wide"));
     assert_eq!(find("example.com"), Some("any"));
     assert_eq!(find("notexample.com"), Some("any"));
-    assert_eq!(find(&table, None, "/").copied(), Some("any"));
+    assert_eq!(found(&table, None, "/").copied(), Some("any"));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn without_a_host_only_rules_for_any_host_match() {
         rule(&[exact("a")], PathPattern::Any, "a"),
         rule(&[wildcard("b")], PathPattern::Any, "b"),
     ]);
-    assert_eq!(find(&table, None, "/"), None);
+    assert_eq!(found(&table, None, "/"), None);
 }
 
 #[test]
@@ -83,10 +83,10 @@ fn a_prefix_matches_on_segment_boundaries() {
     for spelled in ["/api", "/api/"] {
         let table = table(vec![rule(&[], prefix(spelled), "api")]);
         for path in ["/api", "/api/", "/api/x", "/api//x", "/api/x/y/z"] {
-            assert_eq!(find(&table, None, path), Some(&"api"), "{path}");
+            assert_eq!(found(&table, None, path), Some(&"api"), "{path}");
         }
         for path in ["/", "/apiary", "/ap", "/x/api", "//api", "/api;v=1", "*"] {
-            assert_eq!(find(&table, None, path), None, "{path}");
+            assert_eq!(found(&table, None, path), None, "{path}");
         }
     }
 }
@@ -101,7 +101,7 @@ fn within_a_host_exact_beats_regex_beats_the_longest_prefix() {
         rule(&[], regex("^(?:/a/b/1.*)$"), "later"),
         rule(&[], whole("/a/b/1"), "exact"),
     ]);
-    let find = |path| find(&table, Some("h"), path).copied();
+    let find = |path| found(&table, Some("h"), path).copied();
     assert_eq!(find("/a/b/1"), Some("exact"));
     assert_eq!(find("/a/b/12"), Some("number"));
     assert_eq!(find("/a/b/1x"), Some("later"));
@@ -120,9 +120,9 @@ fn a_host_without_a_rule_for_the_path_leaves_it_to_the_next_wider_one() {
         rule(&[], prefix("/any"), "any"),
     ]);
     for word in ["exact", "narrow", "wide", "any"] {
-        assert_eq!(find(&table, Some("a.b.c"), &format!("/{word}/x")).copied(), Some(word));
+        assert_eq!(found(&table, Some("a.b.c"), &format!("/{word}/x")).copied(), Some(word));
     }
-    assert_eq!(find(&table, Some("a.b.c"), "/none"), None);
+    assert_eq!(found(&table, Some("a.b.c"), "/none"), None);
 }
 
 #[test]
@@ -131,8 +131,8 @@ fn patterns_are_normalised_as_requests_are() {
         rule(&[], prefix("/%7euser/caf%c3%a9"), "prefix"),
         rule(&[], whole("/x/%2e%2e/y"), "exact"),
     ]);
-    assert_eq!(find(&table, None, "/~user/caf%C3%A9/1"), Some(&"prefix"));
-    assert_eq!(find(&table, None, "/y"), Some(&"exact"));
+    assert_eq!(found(&table, None, "/~user/caf%C3%A9/1"), Some(&"prefix"));
+    assert_eq!(found(&table, None, "/y"), Some(&"exact"));
 }
 
 #[test]
@@ -195,12 +195,12 @@ fn conditions_tie_where_one_request_may_meet_as_many_of_two_rules() {
 fn long_prefixes_and_paths_of_many_slashes_meet() {
     let long = format!("/{}", "segment/".repeat(40));
     let table = table(vec![rule(&[], prefix(&long), "long"), rule(&[], prefix("/"), "root")]);
-    assert_eq!(find(&table, None, &format!("{long}{}", "/".repeat(30_000))), Some(&"long"));
-    assert_eq!(find(&table, None, &"/".repeat(30_000)), Some(&"root"));
-    assert_eq!(find(&table, None, &long), Some(&"long"));
+    assert_eq!(found(&table, None, &format!("{long}{}", "/".repeat(30_000))), Some(&"long"));
+    assert_eq!(found(&table, None, &"/".repeat(30_000)), Some(&"root"));
+    assert_eq!(found(&table, None, &long), Some(&"long"));
     let without_slash = long.trim_end_matches('/');
-    assert_eq!(find(&table, None, without_slash), Some(&"long"));
-    assert_eq!(find(&table, None, &format!("{without_slash}x")), Some(&"root"));
+    assert_eq!(found(&table, None, without_slash), Some(&"long"));
+    assert_eq!(found(&table, None, &format!("{without_slash}x")), Some(&"root"));
 }
 
 /// What the table must do, written down slowly.
@@ -239,6 +239,6 @@ proptest! {
             rules.push(rule(&[], path, slow.len() - 1));
         }
         let table = Table::build(rules).unwrap();
-        prop_assert_eq!(find(&table, None, &path).copied(), slow_find(&slow, path.as_bytes()));
+        prop_assert_eq!(found(&table, None, &path).copied(), slow_find(&slow, path.as_bytes()));
     }
 }

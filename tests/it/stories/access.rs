@@ -94,3 +94,46 @@ async fn who_is_left_for_its_method_alone_is_told_the_methods() {
     let answer = ask(&door, "DELETE", "/b", &[]).await;
     assert_eq!((answer.status, answer.header("allow")), (404, None));
 }
+
+#[tokio::test]
+async fn a_client_that_asks_too_often_is_told_when_to_come_back() {
+    let limited = |limit: &str, other: &str| {
+        let listener = format!("{PLAIN}trusted_proxies = [\"127.0.0.1\"]\n");
+        let route = format!(
+            "[[routes]]\nname = \"one\"\nrate_limit = {{ {limit} }}\nrespond.body = \"{other}\"\n"
+        );
+        Config::new(format!("{listener}{route}"))
+    };
+    let hourly = "rate = \"2/h\", burst = 3";
+    let mut proxy = Proxy::start(limited(hourly, "one")).await;
+    let by = |client: &'static str| [("x-forwarded-for", client)];
+    for turn in 0..5 {
+        let answer = ask(&proxy.door(), "GET", "/limited", &by("192.0.2.1")).await;
+        assert_eq!(answer.status, if turn < 3 { 200 } else { 429 }, "{turn}");
+        if turn == 4 {
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=1800).contains(&wait), "{wait}");
+        }
+    }
+    assert_eq!(proxy.tells("/limited", "reason", "rate_limited").await["status"], 429);
+    let one_network = ["2001:db8:1:2::1", "2001:db8:1:2::2", "2001:db8:1:2:ff::3"];
+    for client in one_network {
+        assert_eq!(ask(&proxy.door(), "GET", "/", &by(client)).await.status, 200);
+    }
+    assert_eq!(ask(&proxy.door(), "GET", "/", &by("2001:db8:1:2::9")).await.status, 429);
+    assert_eq!(ask(&proxy.door(), "GET", "/", &by("2001:db8:1:3::9")).await.status, 200);
+    // A reload that does not touch the limit leaves the buckets as they are.
+    proxy.apply(limited(hourly, "two")).await;
+    assert_eq!(ask(&proxy.door(), "GET", "/", &by("192.0.2.1")).await.status, 429);
+    assert_eq!(ask(&proxy.door(), "GET", "/", &by("192.0.2.2")).await.text(), "two");
+    proxy.apply(limited("rate = \"2/h\", burst = 4", "two")).await;
+    assert_eq!(ask(&proxy.door(), "GET", "/", &by("192.0.2.1")).await.status, 200);
+    // By a key of the application's; who has none is counted by address.
+    proxy.apply(limited("by = \"header:x-api-key\", rate = \"2/h\", burst = 1", "three")).await;
+    let with = |key: &'static str| [("x-api-key", key)];
+    assert_eq!(ask(&proxy.door(), "GET", "/", &with("k1")).await.status, 200);
+    assert_eq!(ask(&proxy.door(), "GET", "/", &with("k1")).await.status, 429);
+    assert_eq!(ask(&proxy.door(), "GET", "/", &with("k2")).await.status, 200);
+    assert_eq!(ask(&proxy.door(), "GET", "/", &[]).await.status, 200);
+    assert_eq!(ask(&proxy.door(), "GET", "/", &[]).await.status, 429);
+}

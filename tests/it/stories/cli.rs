@@ -97,7 +97,6 @@ async fn what_is_not_built_yet_is_said_to_be_so() {
     let directory = TempDir::new().unwrap();
     let listener = "[listeners.http]\nbind = [\"127.0.0.1:0\"]\n";
     for (key, text) in [
-        ("rate_limit", format!("{listener}{ROUTE}rate_limit = {{ rate = \"1/s\" }}\n")),
         ("rewrite", format!("{listener}{ROUTE}rewrite = {{ strip_prefix = \"/a\" }}\n")),
         ("h2c", format!("{listener}protocols = [\"h2c\"]\n{ROUTE}")),
     ] {
