@@ -16,7 +16,7 @@ use ostler::http::header::{forwarded, hop};
 use ostler::http::record::Record;
 use ostler::http::respond::{self, Shape};
 use ostler::http::{Peer, admit};
-use ostler::net::wire::{HeadLimits, Waits, Wire};
+use ostler::net::wire::{Glance, HeadLimits, Waits, Wire};
 use ostler::snapshot::choice::Choice;
 use ostler::snapshot::{Listener, Route};
 use ostler::sticky::Issue;
@@ -30,6 +30,12 @@ const READY: BatchSize = BatchSize::NumIterations(32);
 
 /// A peer that says the same again at every read, and hears nothing.
 struct Echo<'a>(&'a [u8]);
+
+impl Glance for Echo<'_> {
+    fn stirred(&self) -> bool {
+        false
+    }
+}
 
 impl AsyncRead for Echo<'_> {
     fn poll_read(

@@ -82,7 +82,8 @@ pub async fn send(
     let place = Place::new(member.slot, pool);
     let told = pool.send_proxy.map(|_| record.ends());
     let (mut loan, reused, outcome) = loop {
-        let idle = if fresh { None } else { local::take_idle(member.slot, told) };
+        let sure = outbound.only_once;
+        let idle = if fresh { None } else { local::take_idle(member.slot, told, sure) };
         let (connection, took) = match idle {
             Some(connection) => (connection, None),
             // Boxed: it is rare, and larger than all the rest of an exchange.

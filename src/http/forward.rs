@@ -35,6 +35,8 @@ pub struct Outbound {
     pub(super) request: Option<Request<RequestBody>>,
     /// Whether a repetition after sending could be right: the connection then keeps the head.
     pub(super) repeatable: bool,
+    /// It is lost with a connection that its backend has closed while it was idle.
+    pub(super) only_once: bool,
     /// The head as the last attempt wrote it.
     pub(super) written: Vec<u8>,
     /// Its body.
@@ -175,6 +177,7 @@ pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Reco
         preflight: method == Method::OPTIONS && seen.any(Seen::PREFLIGHT),
         request: Some(request),
         repeatable,
+        only_once: !repeatable || !route.retry.stale || upload.is_some(),
         written: Vec::new(),
         upload,
         wire: Arc::clone(&peer.handle),

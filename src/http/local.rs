@@ -198,9 +198,14 @@ pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor, &mut Budget) -> T)
     })
 }
 
-/// An idle connection to a backend, which was told of these ends, if of any.
-pub fn take_idle(slot: usize, told: Option<Ends>) -> Option<Box<Connection<RequestBody>>> {
-    with(|local| local.idle.borrow_mut().take(slot, told, clock::now()))
+/// An idle connection to a backend, which was told of these ends, if of any. `sure`: by a look at
+/// its socket.
+pub fn take_idle(
+    slot: usize,
+    told: Option<Ends>,
+    sure: bool,
+) -> Option<Box<Connection<RequestBody>>> {
+    with(|local| local.idle.borrow_mut().take(slot, told, sure, clock::now()))
 }
 
 /// Writes one line.

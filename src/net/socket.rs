@@ -1,11 +1,13 @@
 //! Socket options: listening sockets a worker each, connections out, and what the system allows.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -85,6 +87,12 @@ pub async fn connect(address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
     socket.set_nodelay(true)?;
     let stream = socket.connect(address).await?;
     Ok(stream)
+}
+
+/// Whether a non-blocking socket has something to read, or its end: asked of the system.
+pub fn stirred(socket: &impl AsFd) -> bool {
+    let looked = SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
+    !matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// Raises the limit of open files to what the system allows and returns it.

@@ -18,7 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::net::proxy_header::Ends;
-use crate::net::wire::{Handle, Wire};
+use crate::net::socket;
+use crate::net::wire::{Glance, Handle, Wire};
 
 use super::gate::Gate;
 
@@ -216,6 +217,15 @@ impl<B: Outgoing> Connection<B> {
         !self.ended && self.sender.is_ready()
     }
 
+    /// The same for a request that must not come to a connection that its backend has closed: what
+    /// the runtime has not heard of yet is asked of the system.
+    pub(super) fn is_surely_ready(&mut self) -> bool {
+        self.handle.doubt(true);
+        let ready = self.is_ready();
+        self.handle.doubt(false);
+        ready
+    }
+
     pub(super) fn used(&mut self, now: u64) {
         self.uses = self.uses.saturating_add(1);
         self.idle_since = now;
@@ -231,6 +241,16 @@ impl<B: Outgoing> Connection<B> {
         let mut first = BytesMut::from(parts.read_buf);
         first.extend_from_slice(&held_back);
         Some((stream, first.freeze()))
+    }
+}
+
+impl Glance for Stream {
+    // Under TLS, too, whatever comes between two exchanges is a farewell, or costs a connection.
+    fn stirred(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => socket::stirred(stream),
+            Self::Tls(stream) => socket::stirred(stream.get_ref().0),
+        }
     }
 }
 

@@ -55,11 +55,13 @@ impl<B: Outgoing> Resting<B> {
 
 impl<B: Outgoing> Idle<B> {
     /// A connection to this backend that is still good. One whose backend was told who is at its
-    /// other end is for those alone.
+    /// other end is for those alone. `sure`: by a look at its socket, for a request that may not be
+    /// sent again should the backend have closed it just now.
     pub fn take(
         &mut self,
         slot: usize,
         told: Option<Ends>,
+        sure: bool,
         now: u64,
     ) -> Option<Box<Connection<B>>> {
         let resting = self.slots.get_mut(slot)?;
@@ -70,8 +72,12 @@ impl<B: Outgoing> Idle<B> {
                 let place = resting.iter().rposition(|one| one.connection.told == told)?;
                 resting.remove(place)
             };
-            let meant = last.connection.told == told;
-            if meant && last.fresh(now) && last.connection.is_still_ready() {
+            let good = last.connection.told == told && last.fresh(now);
+            let connection = &mut last.connection;
+            let ready = |it: &mut Connection<B>| {
+                if sure { it.is_surely_ready() } else { it.is_still_ready() }
+            };
+            if good && ready(connection) {
                 return Some(last.connection);
             }
         }
@@ -119,5 +125,67 @@ impl<B: Outgoing> Idle<B> {
     /// Idle connections to this backend.
     pub fn count(&self, slot: usize) -> usize {
         self.slots.get(slot).map_or(0, Vec::len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use bytes::Bytes;
+    use http_body_util::Empty;
+
+    use super::super::{Target, dial};
+    use super::*;
+
+    const KEEP: Keep = Keep { most: 8, idle: Duration::from_mins(1), age: None };
+    const HEAD: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+    /// A connection that has carried an exchange, and its other end.
+    async fn used(listener: &TcpListener) -> (Box<Connection<Empty<Bytes>>>, TcpStream) {
+        let target = Target {
+            addresses: Arc::new(vec![listener.local_addr().unwrap()]),
+            host: "localhost",
+            tls: None,
+            proxy: None,
+            timeout: Duration::from_secs(20),
+            write_timeout: None,
+        };
+        let mut connection = dial(target).await.unwrap();
+        let (mut backend, _) = listener.accept().unwrap();
+        let request = hyper::Request::new(Empty::new());
+        let mut answer = pin!(connection.send(request, false));
+        backend.write_all(HEAD).unwrap();
+        let answered = poll_fn(|cx| connection.poll_answer(answer.as_mut(), cx)).await;
+        assert_eq!(answered.unwrap().status(), 204);
+        connection.rest();
+        assert!(backend.read(&mut [0; 1024]).unwrap() > 0);
+        (connection, backend)
+    }
+
+    #[tokio::test]
+    async fn a_look_at_the_socket_finds_what_the_runtime_has_not_heard_of() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for farewell in [&b""[..], b"HTTP/1.1 408 Request Timeout\r\n\r\n"] {
+            let mut idle = Idle::default();
+            let (connection, mut backend) = used(&listener).await;
+            assert!(idle.put(0, connection, KEEP, 0));
+            let connection = idle.take(0, None, true, 0).expect("it is good");
+            assert!(connection.reused() && idle.put(0, connection, KEEP, 0));
+            backend.write_all(farewell).unwrap();
+            drop(backend);
+            let connection = idle.take(0, None, false, 0).expect("nobody has told anybody");
+            assert!(idle.put(0, connection, KEEP, 0));
+            let end = Instant::now() + Duration::from_secs(20);
+            while let Some(connection) = idle.take(0, None, true, 0) {
+                assert!(Instant::now() < end, "it was closed");
+                assert!(idle.put(0, connection, KEEP, 0));
+            }
+        }
     }
 }

@@ -35,6 +35,8 @@ pub struct Handle {
     release: AtomicU8,
     waker: AtomicWaker,
     expect: AtomicBool,
+    /// The next read is to ask the system whether something has come.
+    doubted: AtomicBool,
     /// The next head that is written is to be kept.
     remember: AtomicBool,
     written: Mutex<Vec<u8>>,
@@ -60,6 +62,7 @@ impl Default for Handle {
             release: AtomicU8::new(KEEP),
             waker: AtomicWaker::new(),
             expect: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
             remember: AtomicBool::new(false),
             written: Mutex::default(),
             clients: AtomicBool::new(true),
@@ -172,6 +175,16 @@ impl Handle {
     /// The next bytes from the backend are a head.
     pub fn expect_head(&self) {
         self.expect.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the next read asks the system itself if the backend has said anything or has ended,
+    /// and takes either for the end.
+    pub fn doubt(&self, doubted: bool) {
+        self.doubted.store(doubted, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_doubt(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed) && self.doubted.swap(false, Ordering::Relaxed)
     }
 
     /// A request begins. Whether its head is kept as it is written; that of the one before is not

@@ -44,6 +44,13 @@ pub struct Waits {
     pub write: Option<Duration>,
 }
 
+/// A stream that can be asked without waiting, and without the runtime, which hears of what has
+/// happened a little later only.
+pub trait Glance {
+    /// Whether its peer has said something that was not read yet, or has ended.
+    fn stirred(&self) -> bool;
+}
+
 /// An IO under hyper.
 #[derive(Debug)]
 pub struct Wire<S> {
@@ -64,6 +71,8 @@ pub struct Wire<S> {
     /// We have said our last.
     shut: bool,
     linger: Linger,
+    /// Towards a backend: [`Glance::stirred`].
+    glance: Option<fn(&S) -> bool>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -73,8 +82,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// A backend's HTTP/1 connection. Waits for answers are the exchange's business.
-    pub fn backend(stream: S, limits: HeadLimits, waits: Waits) -> Self {
-        let wire = Self::new(stream, Some(Tracker::new(Kind::Response, limits)), waits);
+    pub fn backend(stream: S, limits: HeadLimits, waits: Waits) -> Self
+    where
+        S: Glance,
+    {
+        let mut wire = Self::new(stream, Some(Tracker::new(Kind::Response, limits)), waits);
+        wire.glance = Some(S::stirred);
         wire.handle.towards_backend();
         wire
     }
@@ -97,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             deaf: false,
             shut: false,
             linger: Linger::default(),
+            glance: None,
             waits,
             reading: Deadline::new(),
             head_begun: false,
@@ -282,6 +296,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
                     continue;
                 }
                 _ => {}
+            }
+            if this.handle.take_doubt() && this.glance.is_some_and(|it| it(&this.stream)) {
+                // Nothing that comes between two exchanges is of use to anybody.
+                return Poll::Ready(Ok(()));
             }
             let poll = if this.held_back.is_empty() {
                 this.read_directly(cx, &mut cursor)

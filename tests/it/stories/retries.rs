@@ -1,5 +1,8 @@
 //! Retries, by the one table of failures: never a POST twice, never a GET lost needlessly.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener as StdListener;
+
 use crate::harness::{
     After, Config, Fault, Jar, Origin, PLAIN, Proxy, SOON, default_route, soon, spawn, sticky_farm,
     unchecked, within,
@@ -94,6 +97,63 @@ async fn a_kept_connection_that_the_backend_closed_costs_nobody_anything() {
         origins[0].revive();
         let answer = door.get("/after").await;
         assert_eq!(answer.status, 200, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_never_comes_to_a_connection_that_its_backend_has_closed_already() {
+    // It closes unannounced after each answer, and says when it has.
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (closed, mut closes) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"body") {
+                let mut piece = [0; 1024];
+                match stream.read(&mut piece) {
+                    Ok(count) if count > 0 => head.extend_from_slice(&piece[..count]),
+                    _ => break,
+                }
+            }
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+            drop(stream);
+            if closed.send(()).is_err() {
+                break;
+            }
+        }
+    });
+    let origin = Origin::start("busy");
+    let body = format!(
+        "{PLAIN}{}[[routes]]\nhosts = [\"closing\"]\npool = \"closing\"\n\
+         [pools.web]\nbackends = [{{ address = \"{}\" }}]\n\
+         [pools.closing]\nbackends = [{{ address = \"{address}\" }}]\nejection = \"off\"\n",
+        default_route("web"),
+        origin.address(),
+    );
+    let proxy = Proxy::start(Config::new(body).runtime("workers = 1")).await;
+    // Its worker has something to do between two looks at what has happened.
+    let crowd: Vec<_> = (0..4)
+        .map(|_| {
+            let door = proxy.door();
+            spawn(async move {
+                let mut kept = door.connect().await;
+                loop {
+                    kept.get("/busy").await;
+                }
+            })
+        })
+        .collect();
+    let door = proxy.door().host("closing");
+    let mut kept = door.connect().await;
+    for round in 0..200 {
+        let answer = kept.send(door.request("POST", "/once"), "body").await;
+        assert_eq!(answer.status, 200, "round {round}");
+        closes.recv().await.unwrap();
+    }
+    for one in crowd {
+        one.abort();
     }
 }
 
