@@ -1,10 +1,11 @@
 //! An origin of its own thread: it answers, remembers what it saw, and fails on demand.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -167,7 +168,17 @@ impl Origin {
     /// Comes back where it was.
     pub(crate) fn revive(&mut self) {
         assert!(self.running.is_none(), "{} is alive", self.name());
-        self.serve(StdListener::bind(self.address).unwrap());
+        // Meanwhile somebody may have been given its port for a connection out.
+        let end = Instant::now() + super::SOON;
+        let listener = loop {
+            match StdListener::bind(self.address) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                bound => break bound.unwrap(),
+            }
+        };
+        self.serve(listener);
     }
 
     /// Mistreats requests from now on.
