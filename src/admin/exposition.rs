@@ -248,6 +248,9 @@ impl Page {
             }
             self.0.gauge(Family::BackendWeight, &labels, backend.effective_weight());
             self.0.gauge(Family::BackendInFlight, &labels, backend.state.in_flight());
+            if let Some(limit) = backend.adaptive_limit() {
+                self.0.gauge(Family::BackendLimit, &labels, limit);
+            }
             let idle = member.counters.sum_gauge(|counters| counters.idle.get());
             self.0.gauge(Family::BackendConnections, &[name, id, "idle"], idle);
             // One connection carries one exchange or tunnel.

@@ -121,6 +121,7 @@ fn backend(pool: &snapshot::Pool, member: &Member) -> Backend {
         last_check: backend.state.last_check().filter(|_| backend.checked).map(check),
         in_flight: backend.state.in_flight(),
         tunnels: backend.state.tunnels(),
+        limit: backend.adaptive_limit(),
         sessions: member.seat.as_ref().map(sessions),
         requests: Class::ALL.into_iter().map(attempts).sum(),
     }

@@ -153,6 +153,9 @@ pub struct Backend {
     /// Tunnels.
     #[serde(default)]
     pub tunnels: u32,
+    /// What it may have in flight now, tunnels apart, where that follows its response times.
+    #[serde(default)]
+    pub limit: Option<u32>,
     /// Sessions that are bound to it, in a pool that keeps them.
     #[serde(default)]
     pub sessions: Option<u64>,

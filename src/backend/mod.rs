@@ -1,5 +1,6 @@
 //! One origin server of a pool: who it is, where it is, and what it may be given.
 
+pub mod concurrency;
 pub mod drain;
 pub mod latency;
 pub mod outlier;
@@ -10,7 +11,7 @@ pub mod state;
 
 use std::sync::Arc;
 
-use crate::config::model::{Address, AdminState};
+use crate::config::model::{self, Address, AdminState};
 pub use drain::{DrainTerms, TunnelOrder};
 pub use latency::Latency;
 pub use own_word::OwnWord;
@@ -46,6 +47,8 @@ pub struct Backend {
     pub checked: bool,
     /// Requests at once over all workers; 0: no limit.
     pub max_requests: u32,
+    /// Present: what is in flight is limited by how long it takes to answer, too.
+    pub concurrency: Option<model::Concurrency>,
     /// It has left the file and is there for who is bound to it, and for nobody new.
     pub ghost: bool,
     /// What changes about it, kept across generations.
@@ -130,9 +133,23 @@ impl Backend {
         Standing::Open
     }
 
+    /// Requests at once over all workers, now; 0: no limit. An adaptive limit leaves tunnels out,
+    /// for they say nothing about how much there is to do.
+    pub fn most_requests(&self) -> u32 {
+        let Some(bounds) = self.concurrency else { return self.max_requests };
+        let limit = self.state.concurrency.limit().unwrap_or(bounds.min);
+        let limit = limit.saturating_add(self.state.tunnels());
+        if self.max_requests == 0 { limit } else { limit.min(self.max_requests) }
+    }
+
+    /// The limit that follows its response times, where it has one.
+    pub fn adaptive_limit(&self) -> Option<u32> {
+        self.concurrency.and_then(|_| self.state.concurrency.limit())
+    }
+
     /// Whether one more request may begin now, by its limit.
     pub fn has_room(&self, called: bool) -> bool {
-        self.state.has_room(self.max_requests, called)
+        self.state.has_room(self.most_requests(), called)
     }
 
     /// Whether it finishes what is bound to it: by the file, a mark, its own word,
@@ -161,6 +178,7 @@ mod tests {
             state_in_file: AdminState::Up,
             checked: true,
             max_requests: 0,
+            concurrency: None,
             ghost: false,
             state,
         }
@@ -189,6 +207,22 @@ mod tests {
         assert_eq!((weights(&none), none.standing()), ((0, 0), Standing::BoundOnly));
         none.state.set_mark(None, Some(4));
         assert_eq!((weights(&none), none.standing()), ((4, 400), Standing::Open));
+    }
+
+    #[test]
+    fn of_two_limits_the_smaller_wins_and_tunnels_have_no_part_in_the_adaptive_one() {
+        let none = backend(1, "ready");
+        assert_eq!(none.most_requests(), 0);
+        let bounds = Some(model::Concurrency { min: 2, max: 9 });
+        let adaptive = Backend { concurrency: bounds, ..none };
+        assert_eq!(adaptive.most_requests(), 2, "until it is known");
+        let tunnel = adaptive.state.begin(2).unwrap().into_tunnel();
+        assert_eq!(adaptive.most_requests(), 3);
+        let both = Backend { max_requests: 1, ..adaptive };
+        assert_eq!(both.most_requests(), 1);
+        assert!(!both.has_room(false));
+        drop(tunnel);
+        assert!(both.has_room(false));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
+use super::concurrency::Concurrency;
 use super::drain::Drain;
 use super::latency::Latency;
 use super::outlier::Outcomes;
@@ -73,6 +74,8 @@ pub struct BackendState {
     pub outcomes: Outcomes,
     /// How long it takes to answer, as peak-ewma sees it.
     pub latency: Latency,
+    /// How many requests at once it bears, where that is asked for.
+    pub concurrency: Concurrency,
     /// What it says about itself on the answers to its checks.
     pub own_word: AtomicOwnWord,
     /// Who waits for a place in the pool.
@@ -98,6 +101,7 @@ impl Default for BackendState {
             drain: Drain::default(),
             outcomes: Outcomes::default(),
             latency: Latency::default(),
+            concurrency: Concurrency::default(),
             own_word: AtomicOwnWord::default(),
             queue: OnceLock::new(),
             addresses: ArcSwap::from_pointee(Vec::new()),
@@ -304,8 +308,12 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.0.fetch_sub(1, Ordering::SeqCst);
-        if let Some(queue) = self.0.queue.get() {
+        let left = self.0.in_flight.0.fetch_sub(1, Ordering::SeqCst).saturating_sub(1);
+        // Where the limit has fallen below what is in flight, this leaves no place to anybody.
+        let over = self.0.concurrency.limit().is_some_and(|limit| {
+            left.saturating_sub(self.0.tunnels.load(Ordering::Relaxed)) >= limit
+        });
+        if let Some(queue) = self.0.queue.get().filter(|_| !over) {
             queue.freed(&self.0);
         }
     }

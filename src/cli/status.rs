@@ -160,7 +160,10 @@ fn backends(all: &[Backend], now: Timestamp) -> String {
             backend.address.clone(),
             format!("{}{}{}", backend.state, star(backend.mark.is_some()), itself(backend)),
             format!("{}{}", backend.weight, star(backend.weight != backend.weight_in_file)),
-            backend.in_flight.to_string(),
+            match backend.limit {
+                None => backend.in_flight.to_string(),
+                Some(limit) => format!("{}/{limit}", backend.in_flight),
+            },
             backend.requests.to_string(),
             checked,
         ]);

@@ -111,6 +111,11 @@ pub const WEIGHT: u32 = 1;
 pub const MAX_WEIGHT: i64 = 65_535;
 /// The largest limit of requests in flight to a backend.
 pub const MAX_REQUESTS: i64 = 1_000_000;
+/// What an adaptive limit of requests begins with and never falls below: a small application server
+/// has as many workers.
+pub const CONCURRENCY_MIN: u32 = 5;
+/// What an adaptive limit never rises above: beyond, a backend is hardly what limits.
+pub const CONCURRENCY_MAX: u32 = 1_000;
 /// Requests that may wait for a backend: a burst fits, a backlog nobody waits for does not.
 pub const QUEUE_SIZE: u32 = 1_000;
 /// The largest waiting room of a pool.

@@ -134,6 +134,7 @@ fn defaults_written_out_change_nothing() {
                 "rebalance.",
                 "hash_on",
                 "ejection.",
+                "concurrency.",
                 "when_all_down.",
             ];
             if let (Some(path), Unset::Value(value)) = (key.path.strip_prefix(prefix), key.unset)

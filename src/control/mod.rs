@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod certificates;
 mod change;
+mod concurrency;
 mod maintenance;
 mod marks;
 mod outliers;
@@ -172,7 +173,7 @@ impl<S: ListenerSockets> Control<S> {
         look.reset();
         let mut pulse = interval(PULSE);
         pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pulses = 0;
+        let (mut pulses, began) = (0, Instant::now());
         loop {
             if let Some(ended) = self.step() {
                 return ended;
@@ -196,7 +197,10 @@ impl<S: ListenerSockets> Control<S> {
                 }
                 _ = look.tick() => self.look().await,
                 _ = pulse.tick() => {
-                    Keeper::pulse(&self.facts.current.load(), unix());
+                    let snapshot = self.facts.current.load();
+                    Keeper::pulse(&snapshot, unix());
+                    concurrency::look(&snapshot, began.elapsed());
+                    drop(snapshot);
                     pulses += 1;
                     if pulses == PULSES_PER_BEAT {
                         pulses = 0;

@@ -3,6 +3,7 @@
 mod otherwise;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 
@@ -117,7 +118,7 @@ impl Asked<'_> {
             let backend = &member.backend;
             // An operator's look is no load to speak of.
             let look = matches!(self.visitor.presented, Presented::Look(_));
-            let most = if look { 0 } else { backend.max_requests };
+            let most = if look { 0 } else { backend.most_requests() };
             let Some(in_flight) = backend.state.begin(most) else {
                 // Somebody was faster; now it is full for us, too.
                 self.visitor.called = false;
@@ -135,10 +136,15 @@ impl Asked<'_> {
             let told = choice.told.filter(|_| !self.outbound.preflight);
             record.chosen(choice.member, told);
             self.offer(&choice);
+            let began = self.pool.concurrency.map(|_| record.elapsed());
             let place = (member, in_flight);
             let sent =
                 attempt::send(self.pool, place, &mut self.outbound, attempts.fresh, waits, record);
-            let missed = match sent.await {
+            let sent = sent.await;
+            if let Some(began) = began {
+                felt(member, &sent, record.elapsed().saturating_sub(began));
+            }
+            let missed = match sent {
                 Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     self.answered(member, entry, reply.response.status(), record);
                     let shape = self.shape(&choice, record);
@@ -337,5 +343,17 @@ impl Asked<'_> {
         {
             self.offered |= self.peer.offer(scope, token);
         }
+    }
+}
+
+/// What an attempt that took so long says about how many requests its backend bears.
+fn felt(member: &Member, sent: &Result<attempt::Reply, Missed>, took: Duration) {
+    let concurrency = &member.backend.state.concurrency;
+    let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+    match sent {
+        Ok(reply) if busy.contains(&reply.response.status()) => concurrency.failed(),
+        Ok(_) => concurrency.answered(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+        Err(missed) if missed.blame.is_some() => concurrency.failed(),
+        Err(_) => {}
     }
 }

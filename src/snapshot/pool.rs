@@ -9,7 +9,9 @@ use crate::backend::outlier::{Tally, Terms};
 use crate::backend::slow_start::Ramp;
 use crate::backend::{Backend, Standing};
 use crate::balance::{Maglev, Policy};
-use crate::config::model::{HashOn, Health, OnRemove, PoolConnections, Queue, Rebalance};
+use crate::config::model::{
+    Concurrency, HashOn, Health, OnRemove, PoolConnections, Queue, Rebalance,
+};
 use crate::net::proxy_header::{self, Version};
 use crate::route::action::RespondPlan;
 use crate::sticky::Stickiness;
@@ -39,6 +41,8 @@ pub struct Pool {
     pub sticky: Option<Arc<Stickiness>>,
     /// Whether some backend has a limit of requests.
     pub limited: bool,
+    /// Present: how many requests a backend has at once follows how long it takes to answer.
+    pub concurrency: Option<Concurrency>,
     /// What is done where nobody serves.
     pub when_all_down: WhenAllDown,
     /// Present: backends that fail real traffic are ejected.

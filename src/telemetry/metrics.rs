@@ -75,8 +75,7 @@ families! {
         "Client connections that were opened; one that becomes a tunnel counts as both.";
     ConnectionsRefused "ostler_connections_refused_total" Counter ["listener", "cause"]
         "Client connections that were refused or given up before their first request.";
-    TlsHandshakes "ostler_tls_handshakes_total" Counter
-        ["listener", "version", "result", "resumed"]
+    TlsHandshakes "ostler_tls_handshakes_total" Counter ["listener", "version", "result", "resumed"]
         "TLS handshakes with clients.";
     CertificateExpiry "ostler_certificate_expiry_timestamp_seconds" Gauge ["listener", "name"]
         "When a certificate ends, in seconds since 1970.";
@@ -94,13 +93,13 @@ families! {
         "Weight in force.";
     BackendInFlight "ostler_backend_requests_in_flight" Gauge ["pool", "backend"]
         "Requests that a backend works on.";
+    BackendLimit "ostler_backend_concurrency_limit" Gauge ["pool", "backend"]
+        "Requests that an adaptive pool gives a backend at once.";
     BackendConnections "ostler_backend_connections" Gauge ["pool", "backend", "state"]
         "Connections to a backend, idle and active.";
-    BackendConnectionsReused "ostler_backend_connections_reused_total" Counter
-        ["pool", "backend"]
+    BackendConnectionsReused "ostler_backend_connections_reused_total" Counter ["pool", "backend"]
         "Tries that went over a connection that was there already.";
-    BackendConnectionsOpened "ostler_backend_connections_opened_total" Counter
-        ["pool", "backend"]
+    BackendConnectionsOpened "ostler_backend_connections_opened_total" Counter ["pool", "backend"]
         "Connections to a backend that were opened.";
     BackendChecks "ostler_backend_checks_total" Counter ["pool", "backend", "result"]
         "Checks that passed and failed.";

@@ -24,7 +24,7 @@ pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
     ProxyProtocol, TlsVersion, UnknownName,
 };
-pub use outage::{Ejection, WhenAllDown};
+pub use outage::{Concurrency, Ejection, WhenAllDown};
 pub use pool::{
     Address, AddressHost, AdminState, Backend, HashOn, PolicyKind, Pool, PoolConnections, PoolTls,
     Queue,

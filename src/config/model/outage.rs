@@ -24,6 +24,15 @@ pub struct Ejection {
     pub max_ejected: u8,
 }
 
+/// Bounds of a limit of requests to a backend that follows how long it takes to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    /// It never falls below this, and begins with it; 1 to `max`.
+    pub min: u32,
+    /// It never rises above this; up to 1,000,000.
+    pub max: u32,
+}
+
 /// What happens to requests while no backend of their pool is usable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhenAllDown {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::net::proxy_header::Version;
 
-use super::{Ejection, Health, Located, Sticky, WhenAllDown};
+use super::{Concurrency, Ejection, Health, Located, Sticky, WhenAllDown};
 
 /// A named set of backends and the policy over them.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Pool {
     pub sticky: Option<Sticky>,
     /// Who waits while backends are at `max_requests`.
     pub queue: Queue,
+    /// Present: what each backend has in flight is limited, by how long it takes to answer.
+    pub concurrency: Option<Concurrency>,
     /// How long a drain may take that is told nothing else; none: for ever.
     pub drain_deadline: Option<Duration>,
     /// Present: connections to the backends begin with a PROXY header.

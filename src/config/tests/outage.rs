@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{START, effective, errors, good, read, warnings};
-use crate::config::model::{Ejection, HashOn, PolicyKind, Pool, Respond, WhenAllDown};
+use crate::config::model::{Concurrency, Ejection, HashOn, PolicyKind, Pool, Respond, WhenAllDown};
 
 /// A file whose pool `p` has these keys and a backend.
 fn file(keys: &str) -> String {
@@ -52,6 +52,23 @@ fn every_pool_ejects_and_fails_unless_the_file_says_otherwise() {
     assert_eq!((silent.slow_start, silent.when_all_down), (None, WhenAllDown::Fail));
     assert_eq!((silent.policy, silent.hash_on), (PolicyKind::LeastRequest, HashOn::Source));
     assert_eq!(pool("ejection = {}").ejection, silent.ejection);
+}
+
+#[test]
+fn an_adaptive_limit_has_bounds_and_is_asked_for() {
+    let bounds = |min, max| Some(Concurrency { min, max });
+    for (keys, concurrency) in [
+        ("", None),
+        ("concurrency = \"off\"", None),
+        ("concurrency = \"adaptive\"", bounds(5, 1_000)),
+        ("concurrency = {}", bounds(5, 1_000)),
+        ("concurrency.max = 3", bounds(3, 3)),
+        ("concurrency = { min = 20, max = 50 }", bounds(20, 50)),
+    ] {
+        assert_eq!(pool(keys).concurrency, concurrency, "{keys}");
+    }
+    let error = error("concurrency = { min = 20, max = 10 }");
+    assert!(error.contains("min = 20 is above max = 10"), "{error}");
 }
 
 #[test]

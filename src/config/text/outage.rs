@@ -48,6 +48,30 @@ pub enum EjectionFailureWord {
     Status5xx,
 }
 
+/// The words of `concurrency`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConcurrencyWord {
+    /// No limit but `max_requests`.
+    Off,
+    /// A limit that follows, within the default bounds.
+    Adaptive,
+}
+
+impl Words for ConcurrencyWord {
+    const FORMS: &'static str = r#""off", "adaptive", or { min = 5, max = 1000 }"#;
+}
+
+/// The table of `concurrency`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConcurrencyText {
+    /// The limit never falls below it, and begins with it.
+    pub min: Option<At<i64>>,
+    /// The limit never rises above it.
+    pub max: Option<At<i64>>,
+}
+
 /// A word of `when_all_down`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AllDownText, AllDownWord, At, EjectionText, HealthText, List, NoEjectionWord, StickyText,
-    WordOr,
+    AllDownText, AllDownWord, At, ConcurrencyText, ConcurrencyWord, EjectionText, HealthText, List,
+    NoEjectionWord, StickyText, WordOr,
 };
 use crate::config::model::AdminState;
 use crate::config::unit::Time;
@@ -35,6 +35,8 @@ pub struct PoolText {
     pub sticky: Option<At<StickyText>>,
     /// Who waits while backends are at `max_requests`.
     pub queue: QueueText,
+    /// Whether a limit of requests to each backend follows how long it takes to answer.
+    pub concurrency: Option<At<WordOr<ConcurrencyWord, ConcurrencyText>>>,
     /// What `ostler drain` does that is told nothing else.
     pub drain: DrainText,
     /// What is spoken to the backends.

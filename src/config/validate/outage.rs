@@ -6,9 +6,10 @@ use super::Object;
 use super::check::{Check, Names};
 use super::route::respond;
 use crate::config::defaults as d;
-use crate::config::model::{Ejection, Place, Pool, WhenAllDown};
+use crate::config::model::{Concurrency, Ejection, Place, Pool, WhenAllDown};
 use crate::config::text::{
-    AllDownText, AllDownWord, At, EjectionFailureWord, EjectionText, PoolText, WordOr,
+    AllDownText, AllDownWord, At, ConcurrencyText, ConcurrencyWord, EjectionFailureWord,
+    EjectionText, PoolText, WordOr,
 };
 use crate::config::unit::Time;
 
@@ -51,6 +52,28 @@ pub(super) fn ejection(object: &Object<PoolText>, check: &mut Check<'_>) -> Opti
         base: check.finite("base", text.base.as_ref(), d::MIN_EJECTION_BASE, d::EJECTION_BASE),
         max_ejected: percent.unwrap_or(d::EJECTION_MAX_EJECTED),
     })
+}
+
+/// Within the default bounds where the file has none; without the key there is no such limit.
+pub(super) fn concurrency(
+    at: Option<&At<WordOr<ConcurrencyWord, ConcurrencyText>>>,
+    check: &mut Check<'_>,
+) -> Option<Concurrency> {
+    let silent = ConcurrencyText::default();
+    let text = match &at?.value {
+        WordOr::Word(ConcurrencyWord::Off) => return None,
+        WordOr::Word(ConcurrencyWord::Adaptive) => &silent,
+        WordOr::Table(text) => text,
+    };
+    let range = 1..=d::MAX_REQUESTS;
+    let max = check.number("max", text.max.as_ref(), range.clone(), d::CONCURRENCY_MAX);
+    let min = check.number("min", text.min.as_ref(), range, d::CONCURRENCY_MIN.min(max));
+    if let Some(at) = text.min.as_ref().filter(|_| min > max) {
+        check
+            .error(format!("min = {min} is above max = {max}"), &at.place())
+            .hint("the limit moves between the two");
+    }
+    Some(Concurrency { min, max })
 }
 
 /// Says of each pool what happens while it has no usable backend. `pools` are the models of

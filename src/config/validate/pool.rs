@@ -68,6 +68,7 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
         health: text.health.as_ref().and_then(|at| health::health(object, at, check)),
         sticky: text.sticky.as_ref().map(|at| sticky::sticky(object, &at.value, check)),
         queue: queue(&text.queue, check),
+        concurrency: outage::concurrency(text.concurrency.as_ref(), check),
         drain_deadline: check.wait(
             "deadline",
             text.drain.deadline.as_ref(),

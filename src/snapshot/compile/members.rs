@@ -178,6 +178,7 @@ impl Compiler<'_> {
                 state_in_file: facts.state,
                 checked: pool.health.is_some(),
                 max_requests: facts.max_requests,
+                concurrency: pool.concurrency,
                 ghost: facts.ghost,
                 state,
             },

@@ -44,7 +44,9 @@ impl Compiler<'_> {
             members: members.into(),
             by_name: by_name.into(),
             sticky,
-            limited: pool.backends.iter().any(|backend| backend.max_requests > 0),
+            limited: pool.concurrency.is_some()
+                || pool.backends.iter().any(|backend| backend.max_requests > 0),
+            concurrency: pool.concurrency,
             when_all_down: self.when_all_down(pool)?,
             ejection: pool.ejection.as_ref().map(terms),
             slow_start: pool.slow_start.and_then(Ramp::new),

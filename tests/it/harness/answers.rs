@@ -75,6 +75,15 @@ impl Wire {
                 tokio::time::sleep(late).await;
                 self.answer(&seen).await
             }
+            Fault::Slots(slots, work) => {
+                let inside = self.shared.inside.fetch_add(1, Ordering::Relaxed) + 1;
+                self.shared.most_inside.fetch_max(inside, Ordering::Relaxed);
+                let slot = slots.acquire().await;
+                tokio::time::sleep(work).await;
+                drop(slot);
+                self.shared.inside.fetch_sub(1, Ordering::Relaxed);
+                self.answer(&seen).await
+            }
             Fault::HangInHead => self.hold().await,
             Fault::Status(status) => {
                 self.drain(&seen).await?;

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::answers;
 
@@ -64,6 +64,8 @@ pub(crate) enum Fault {
     HangInHead,
     /// Answers as it should, so much later.
     Late(Duration),
+    /// Works on so many at once, for so long each; the others queue.
+    Slots(Arc<Semaphore>, Duration),
     /// Answers with a status.
     Status(u16),
     /// Answers with these bytes, whatever was asked.
@@ -86,6 +88,9 @@ pub(super) struct Shared {
     pub(super) produced: AtomicU64,
     pub(super) consumed: AtomicU64,
     pub(super) connections: AtomicUsize,
+    /// Requests in `Fault::Slots`, and the most at once.
+    pub(super) inside: AtomicUsize,
+    pub(super) most_inside: AtomicUsize,
     /// Opens what waits on purpose (`/gate…`).
     pub(super) gate: watch::Sender<bool>,
 }
@@ -113,6 +118,8 @@ impl Origin {
             produced: AtomicU64::new(0),
             consumed: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
+            most_inside: AtomicUsize::new(0),
             gate: watch::Sender::new(false),
         });
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
@@ -184,6 +191,16 @@ impl Origin {
     /// Mistreats requests from now on.
     pub(crate) fn fault(&self, fault: Fault) {
         *self.shared.fault.lock().unwrap() = fault;
+    }
+
+    /// Has so many slots from now on, in which a request takes so long.
+    pub(crate) fn slots(&self, slots: usize, work: Duration) {
+        self.fault(Fault::Slots(Arc::new(Semaphore::new(slots)), work));
+    }
+
+    /// The most requests that were in its slots or waited for one since this was last asked.
+    pub(crate) fn most_inside(&self) -> usize {
+        self.shared.most_inside.swap(0, Ordering::Relaxed)
     }
 
     /// Answers every request with these bytes, then closes.

@@ -9,6 +9,7 @@ mod checks_asks;
 mod checks_own_word;
 mod checks_shared;
 mod cli;
+mod concurrency;
 mod connection_names;
 mod crowds;
 mod error_pages;
