@@ -209,21 +209,20 @@ impl<B: Outgoing> Connection<B> {
     }
 
     /// The same of an idle one: a look only where something has happened since. If its backend
-    /// closes it right now, a request comes back unsent.
-    pub(super) fn is_still_ready(&mut self) -> bool {
+    /// closes it right now, a request comes back unsent. `sure`: for a request that must not come
+    /// to a connection that is closed; what the runtime has not heard of yet is asked of the
+    /// system.
+    pub(super) fn is_still_ready(&mut self, sure: bool) -> bool {
+        if sure {
+            self.handle.doubt(true);
+            let ready = self.is_ready();
+            self.handle.doubt(false);
+            return ready;
+        }
         if self.gate.take_stirred() {
             return self.is_ready();
         }
         !self.ended && self.sender.is_ready()
-    }
-
-    /// The same for a request that must not come to a connection that its backend has closed: what
-    /// the runtime has not heard of yet is asked of the system.
-    pub(super) fn is_surely_ready(&mut self) -> bool {
-        self.handle.doubt(true);
-        let ready = self.is_ready();
-        self.handle.doubt(false);
-        ready
     }
 
     pub(super) fn used(&mut self, now: u64) {

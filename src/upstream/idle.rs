@@ -73,11 +73,7 @@ impl<B: Outgoing> Idle<B> {
                 resting.remove(place)
             };
             let good = last.connection.told == told && last.fresh(now);
-            let connection = &mut last.connection;
-            let ready = |it: &mut Connection<B>| {
-                if sure { it.is_surely_ready() } else { it.is_still_ready() }
-            };
-            if good && ready(connection) {
+            if good && last.connection.is_still_ready(sure) {
                 return Some(last.connection);
             }
         }
