@@ -180,7 +180,7 @@ impl Origin {
         let listener = loop {
             match StdListener::bind(self.address) {
                 Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
-                    std::thread::sleep(Duration::from_millis(50));
+                    std::thread::park_timeout(Duration::from_millis(50));
                 }
                 bound => break bound.unwrap(),
             }
