@@ -55,6 +55,9 @@ pub fn check(
         return Err(Reason::HeaderTooLarge.into());
     }
     method(head)?;
+    if head.version == Version::HTTP_2 {
+        framed(head, peer, listener)?;
+    }
     let authority = authority(head, seen)?;
     let host = match &authority {
         None => None,
@@ -90,6 +93,23 @@ fn method(head: &Parts) -> Result<(), Failure> {
     Ok(())
 }
 
+/// RFC 9113 §8.2.1 and §8.3.1: what HTTP/2 calls malformed and h2 lets through. A trusted proxy may
+/// pass on the scheme that its own client used.
+fn framed(head: &Parts, peer: &Peer, listener: &Listener) -> Result<(), Failure> {
+    let scheme = head.uri.scheme_str().unwrap_or("https");
+    let fits = scheme == "https"
+        || scheme == "http" && (peer.tls.is_none() || listener.trusted.contains(peer.address.ip()));
+    if !fits {
+        return Err(Failure::bad_request("scheme"));
+    }
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &[u8]| blank(value.first()) || blank(value.last());
+    if head.headers.values().any(|value| padded(value.as_bytes())) {
+        return Err(Failure::bad_request("field_value"));
+    }
+    Ok(())
+}
+
 /// RFC 9112 §3.2 and RFC 9113 §8.3.1: exactly one authority, and all who name one agree.
 fn authority(head: &mut Parts, seen: Seen) -> Result<Option<HeaderValue>, Failure> {
     if seen.any(Seen::REPEATED) && head.headers.get_all(HOST).iter().nth(1).is_some() {
@@ -109,16 +129,18 @@ fn authority(head: &mut Parts, seen: Seen) -> Result<Option<HeaderValue>, Failur
             if !target.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) {
                 return Err(Failure::bad_request("host_differs"));
             }
-            Ok(Some(host.clone()))
+            // RFC 9112 §3.2.2: `Host` gives way, also where it is only spelled otherwise.
+            of_target(target).map(Some)
         }
         (None, Some(host)) => Ok(Some(host.clone())),
-        (Some(target), None) if head.version == Version::HTTP_2 => {
-            let value = HeaderValue::from_str(target.as_str());
-            value.map(Some).map_err(|_| Failure::bad_request("authority"))
-        }
+        (Some(target), None) if head.version == Version::HTTP_2 => of_target(target).map(Some),
         (_, None) if head.version == Version::HTTP_10 => Ok(None),
         (_, None) => Err(Failure::bad_request("host_missing")),
     }
+}
+
+fn of_target(target: &http::uri::Authority) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_str(target.as_str()).map_err(|_| Failure::bad_request("authority"))
 }
 
 fn parse(value: &HeaderValue) -> Result<Authority<'_>, Failure> {

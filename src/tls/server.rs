@@ -27,7 +27,7 @@ impl Resumption {
 pub struct Offer {
     /// TLS 1.2 beside 1.3.
     pub tls12: bool,
-    /// `http/1.1` in ALPN.
+    /// `http/1.1` and `http/1.0` in ALPN.
     pub http1: bool,
     /// `h2` in ALPN.
     pub http2: bool,
@@ -59,6 +59,8 @@ pub fn config(
     }
     if offer.http1 {
         config.alpn_protocols.push(b"http/1.1".to_vec());
+        // `curl --http1.0` and old monitors offer nothing else.
+        config.alpn_protocols.push(b"http/1.0".to_vec());
     }
     config.ticketer = Arc::clone(&resumption.0);
     config.session_storage = Arc::new(NoServerSessionStorage {});

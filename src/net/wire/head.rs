@@ -1,6 +1,6 @@
 //! HTTP/1 heads as bytes: what is refused before a lenient parser would repair it.
 
-use super::scan::{control, split_at, target_length, token_length};
+use super::scan::{control, is_target, split_at, target_length, token_length};
 
 /// Why a head or a body's framing is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Refusal {
     TransferCoding,
     /// RFC 9112 §6.1: both lengths.
     BothLengths,
-    /// An `Upgrade` with a body.
+    /// An `Upgrade` to WebSocket with a body. (Others are dropped: `curl --http2` sends some.)
     UpgradeWithBody,
     /// More fields than the limit.
     TooManyFields,
@@ -188,7 +188,7 @@ pub(super) fn check(
         match rest {
             [b'\r', b'\n', after @ ..] => {
                 let framing = found.framing()?;
-                if kind == Kind::Request && found.upgrade && framing != Framing::None {
+                if kind == Kind::Request && found.websocket && framing != Framing::None {
                     return Err(Refusal::UpgradeWithBody);
                 }
                 let head = Head { framing, websocket: found.websocket, status };
@@ -240,7 +240,7 @@ fn request_line<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<First
     match rest {
         [] => Ok(None),
         [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b'\r', b'\n', rest @ ..]
-            if !target.is_empty() =>
+            if is_target(target) =>
         {
             Ok(Some(First { rest, http10: false, status: 0 }))
         }
@@ -255,7 +255,7 @@ fn request_line<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<First
 fn other_version<'a>(target: &[u8], rest: &'a [u8]) -> Result<Option<First<'a>>, Refusal> {
     let Some((version, rest)) = line(rest)? else { return Ok(None) };
     match version {
-        b"HTTP/1.0" | b"HTTP/1.1" if target.is_empty() => Err(Refusal::Target),
+        b"HTTP/1.0" | b"HTTP/1.1" if !is_target(target) => Err(Refusal::Target),
         b"HTTP/1.0" => Ok(Some(First { rest, http10: true, status: 0 })),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
@@ -319,12 +319,10 @@ fn field_line(bytes: &[u8]) -> Unfinished<(&[u8], &[u8], &[u8])> {
 }
 
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 struct Found {
     http10: bool,
     length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
     websocket: bool,
 }
 
@@ -332,7 +330,6 @@ impl Found {
     fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         match name.len() {
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade = true;
                 self.websocket |= value.trim_ascii().eq_ignore_ascii_case(b"websocket");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {

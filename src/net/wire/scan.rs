@@ -55,6 +55,12 @@ pub(super) fn target_length(bytes: &[u8]) -> usize {
     }
 }
 
+/// Whether what [`target_length`] found is a target in a form that hyper can read, which answers
+/// others by itself.
+pub(super) fn is_target(target: &[u8]) -> bool {
+    target.first() == Some(&b'/') || http::Uri::try_from(target).is_ok()
+}
+
 const TOKEN: u8 = 1;
 const PATH: u8 = 2;
 const QUERY: u8 = 4;

@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod config;
 mod crowd;
+pub(crate) mod frames;
 mod grpc;
 mod jar;
 mod origin;

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod answers;
 mod bodies;
 mod causes;
 mod checks;
@@ -18,6 +19,7 @@ mod forwarding;
 mod framing;
 mod harness;
 mod http2;
+mod http2_frames;
 mod logs;
 mod maintenance;
 mod metrics;
@@ -41,5 +43,6 @@ mod sessions_split;
 mod sessions_time;
 mod sessions_values;
 mod stop;
+mod trailers;
 mod websocket;
 mod wire;

@@ -30,6 +30,9 @@ async fn refused(cases: &[(&str, &[u8], &[u16])]) {
     // Still alive, and nothing lingers that would reach the backend later.
     assert_eq!(proxy.door().get("/fine").await.name(), "a");
     assert_eq!(origin.count(), 1);
+    let lines = cases.len() + 1;
+    within(SOON, "a line in the log for each", async || (proxy.log().len() == lines).then_some(()))
+        .await;
 }
 
 #[tokio::test]
@@ -66,6 +69,13 @@ async fn a_wrong_target_is_refused() {
         ("a raw control", b"GET /a\x01b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
         ("bytes beyond ASCII", b"GET /\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
         ("two spaces", b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("no slash", b"GET a/b HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("an absolute form without a host", b"GET http:/x HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("above the root", b"GET /../x HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("above the root, escaped", b"GET /%2e%2E/x HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("NUL, escaped", b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("half an escape", b"GET /%4 HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
+        ("no escape", b"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
         ("a tab", b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
         ("a space before the method", b" GET / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
     ])
@@ -151,6 +161,11 @@ async fn other_upgrades_are_not_passed_on() {
         let seen = origin.last();
         assert!(seen.all("upgrade").is_empty() && seen.all("http2-settings").is_empty());
     }
+    // As `curl --http2` uploads where it has no TLS.
+    let request = "POST /sink HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade\r\nUpgrade: h2c\r\n\
+                   Content-Length: 5\r\n\r\nhello";
+    let text = proxy.raw().await.exchange(request).await;
+    assert!(text.contains("\"length\":5") && origin.last().all("upgrade").is_empty(), "{text}");
 }
 
 #[tokio::test]
@@ -231,6 +246,10 @@ async fn an_absolute_form_that_agrees_is_forwarded_in_origin_form() {
     assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
     assert_eq!(origin.last().target, "/x?y");
     assert_eq!(origin.last().one("host"), Some("www.example.com"));
+    // The authority of the target is the one: RFC 9112 §3.2.2.
+    let bytes = bytes.replace("http://www", "http://WWW");
+    assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
+    assert_eq!(origin.last().one("host"), Some("WWW.example.com"));
 }
 
 #[tokio::test]
@@ -240,6 +259,26 @@ async fn options_of_the_server_goes_through_as_an_asterisk() {
     let bytes = "OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
     assert_eq!(origin.last().head.lines().next(), Some("OPTIONS * HTTP/1.1"));
+}
+
+#[tokio::test]
+async fn max_forwards_is_counted_down_and_ends_here_at_nought() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let options = |hops: &str| {
+        format!(
+            "OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {hops}\r\nConnection: close\r\n\r\n"
+        )
+    };
+    let text = proxy.raw().await.exchange(options("0")).await;
+    assert_eq!((statuses(&text), origin.count()), (vec![204], 0));
+    assert!(text.to_ascii_lowercase().contains("\r\nallow: get, "), "{text}");
+    assert_eq!(statuses(&proxy.raw().await.exchange(options("many")).await), [400]);
+    assert_eq!(statuses(&proxy.raw().await.exchange(options("7")).await), [200]);
+    assert_eq!(origin.last().one("max-forwards"), Some("6"));
+    let get = options("0").replace("OPTIONS", "GET");
+    assert_eq!(statuses(&proxy.raw().await.exchange(get).await), [200], "other methods ignore it");
+    assert_eq!(origin.last().one("max-forwards"), Some("0"));
 }
 
 #[tokio::test]

@@ -71,6 +71,11 @@ fn what_hyper_would_repair_is_refused() {
             Refusal::UpgradeWithBody,
         ),
         ("\u{16}\u{3}\u{1}", Refusal::RequestLine),
+        // hyper would answer these by itself, and nobody would know.
+        ("GET x/y HTTP/1.1\r\n\r\n", Refusal::Target),
+        ("GET ?x HTTP/1.1\r\n\r\n", Refusal::Target),
+        ("GET http:/x HTTP/1.0\r\n\r\n", Refusal::Target),
+        ("GET http://[::1/ HTTP/1.1\r\n\r\n", Refusal::Target),
     ] {
         assert_eq!(refusal(bytes), Some(expected), "{bytes:?}");
     }
