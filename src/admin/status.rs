@@ -64,7 +64,7 @@ pub(super) fn listeners(facts: &Facts) -> Vec<Listener> {
         let name = &*listener.name;
         let mut protocols = Vec::new();
         if listener.protocols.http2 {
-            protocols.push("h2".to_owned());
+            protocols.push(if listener.tls.is_some() { "h2" } else { "h2c" }.to_owned());
         }
         if listener.protocols.http1 {
             protocols.push("http/1.1".to_owned());

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,6 +77,7 @@ impl Arrival {
             let place: Place = Box::new(permit);
             let arrived = Arrived { ends, listener, place, ending };
             let serving = match &arrived.listener.tls {
+                None if arrived.listener.protocols.http2 => Box::pin(unencrypted(stream, arrived)).await,
                 None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),
                 // Boxed: a handshake is large, and over before the first request.
                 Some(tls) => {
@@ -107,6 +109,33 @@ impl Arrived {
         let open = Open::new(&listener, protocol);
         let ending = ending.wait();
         (open, serve::connection(stream, ends, protocol, tls, &listener, place, ending))
+    }
+}
+
+/// Without TLS, HTTP/2 is known by what it begins with (RFC 9113 §3.3 and §3.4), which is no
+/// request of HTTP/1.
+async fn unencrypted(stream: TcpStream, arrived: Arrived) -> Option<(Open, Serving)> {
+    let listener = &arrived.listener;
+    let http2 = if listener.protocols.http1 {
+        clock::within(listener.timeouts.header, begins_as_http2(&stream)).await?
+    } else {
+        true
+    };
+    let protocol = if http2 { ClientProtocol::Http2 } else { ClientProtocol::Http1 };
+    Some(arrived.serve(stream, protocol, None))
+}
+
+async fn begins_as_http2(stream: &TcpStream) -> bool {
+    const BEGINNING: &[u8] = b"PRI * HTTP/2";
+    let mut seen = [0; BEGINNING.len()];
+    loop {
+        let Ok(length) = stream.peek(&mut seen).await else { return false };
+        let seen = seen.get(..length).unwrap_or_default();
+        if seen.len() == BEGINNING.len() || !BEGINNING.starts_with(seen) || seen.is_empty() {
+            return seen == BEGINNING;
+        }
+        // So little is seldom seen, and what was seen already wakes nobody.
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -37,6 +37,7 @@ state_dir = "$work/state"
 to = "$work/access.json"
 [listeners.http]
 bind = ["127.0.0.1:$plain"]
+protocols = ["h2c", "http/1.1"]
 [listeners.web]
 bind = ["127.0.0.1:$secure"]
 tls.certificates = [{ cert = "site.crt", key = "site.key" }]
@@ -58,7 +59,7 @@ http=http://127.0.0.1:$plain https=https://localhost:$secure
 head -c 3000000 /dev/urandom >upload.bin
 hash=$(sha256sum upload.bin | cut -d' ' -f1)
 fetch "http://127.0.0.1:$app/large" >large.bin
-for way in "--http1.1 $https" "--http2 $https" "--http2 $http" "--http1.0 $http" "--http1.0 $https"; do
+for way in "--http1.1 $https" "--http2 $https" "--http2 $http" "--http2-prior-knowledge $http" "--http1.0 $http" "--http1.0 $https"; do
     read -r option url <<<"$way"
     curl() { command curl "$option" --cacert site.crt --silent --show-error --fail --max-time 60 "$@"; }
     curl "$url/large" | cmp - large.bin || fail "curl $way: the large file arrived otherwise"
@@ -73,7 +74,7 @@ for way in "--http1.1 $https" "--http2 $https" "--http2 $http" "--http1.0 $http"
 done
 said=$(curl --http2 --cacert site.crt --silent --output /dev/null --write-out '%{http_version}' "$https/")
 [ "$said" = 2 ] || fail "curl spoke $said"
-ok "curl: downloads, uploads, chunks, expectations and HEAD over HTTP/1.0, 1.1 and 2, with and without TLS"
+ok "curl: downloads, uploads, chunks, expectations and HEAD over HTTP/1.0, 1.1 and 2, with and without TLS, by ALPN, Upgrade and prior knowledge"
 
 for version in 1.0 1.1; do
     ! curl --silent --cacert site.crt --tls-max "$version" --ciphers DEFAULT:@SECLEVEL=0 "$https/" >/dev/null ||

@@ -42,7 +42,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
 pub(super) const VALUES: &[LaterValue] = &[
     value("log.access", "{", "formats come later; use `json` or `off`"),
     value("log.access", "$", "formats come later; use `json` or `off`"),
-    value("listeners.*.protocols[]", "h2c", "it comes later; use `http/1.1`, or `h2` with TLS"),
     value("listeners.*.protocols[]", "h3", "it comes later; use `h2` and `http/1.1`"),
     value("pools.*.protocol", "h2", "it comes later; backends are spoken to in HTTP/1.1"),
     value("pools.*.backends[].address", "unix:",

@@ -131,7 +131,7 @@ pub const KEYS: &[Key] = &[
     key("log.query", Value(r#""redact""#), "what of a query string is logged: keep, redact, drop"),
     key("listeners.*.bind", Note("required"), "addresses with port; [::] never includes IPv4"),
     key("listeners.*.protocols", Note(r#"["h2", "http/1.1"] with TLS, ["http/1.1"] without"#),
-        "what clients may speak"),
+        "what clients may speak; h2c: HTTP/2 without TLS"),
     key("listeners.*.tls.certificates", Note("required"), "chains and keys, picked by server name"),
     key("listeners.*.tls.certificates[].cert", Note("required"), "PEM chain, leaf first"),
     key("listeners.*.tls.certificates[].key", Note("required"), "PEM key; others may not read it"),

@@ -39,7 +39,7 @@ pub struct Listener {
 pub struct Protocols {
     /// HTTP/1.1 (and 1.0).
     pub http1: bool,
-    /// HTTP/2 by ALPN.
+    /// HTTP/2: by ALPN, without TLS by its preface.
     pub http2: bool,
 }
 

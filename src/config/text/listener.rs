@@ -38,6 +38,9 @@ pub enum ProtocolWord {
     /// HTTP/2 by ALPN.
     #[serde(rename = "h2")]
     H2,
+    /// HTTP/2 without TLS, by clients that know it beforehand.
+    #[serde(rename = "h2c")]
+    H2c,
     /// HTTP/1.1 and 1.0.
     #[serde(rename = "http/1.1")]
     Http1,

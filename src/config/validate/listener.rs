@@ -97,18 +97,22 @@ fn protocols(object: &Object<ListenerText>, check: &mut Check<'_>) -> Protocols 
     let tls = object.text.tls.is_some();
     let Some(list) = &object.text.protocols else { return Protocols { http1: true, http2: tls } };
     let find = |word| list.value.iter().find(|at| at.value == word);
-    let (http1, http2) = (find(ProtocolWord::Http1), find(ProtocolWord::H2));
-    if let Some(at) = http2.filter(|_| !tls) {
+    let (http1, h2, h2c) =
+        (find(ProtocolWord::Http1), find(ProtocolWord::H2), find(ProtocolWord::H2c));
+    if let Some(at) = h2.filter(|_| !tls) {
         check.error("h2 needs TLS, and this listener has none", &at.place()).hint(
-            "add tls.certificates, or leave protocols out (without TLS: \"http/1.1\"; h2c comes \
-             later)",
+            "add tls.certificates, or write \"h2c\" for clients that speak HTTP/2 without TLS",
         );
+    } else if let Some(at) = h2c.filter(|_| tls) {
+        check
+            .error("h2c is HTTP/2 without TLS, and this listener has TLS", &at.place())
+            .hint("write \"h2\"");
     } else if list.value.is_empty() && !object.broken {
         check
             .error("protocols is empty: nobody could speak here", &list.place())
             .hint("leave it out, or list \"h2\" and \"http/1.1\"");
     }
-    Protocols { http1: http1.is_some(), http2: http2.is_some() }
+    Protocols { http1: http1.is_some(), http2: h2.is_some() || h2c.is_some() }
 }
 
 fn redirect(port: Option<&At<i64>>, tls: bool, check: &mut Check<'_>) -> Option<u16> {

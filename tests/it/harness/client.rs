@@ -126,6 +126,11 @@ impl Door {
         Self { protocol: Some(protocol.to_owned()), ..Self::plain(address) }
     }
 
+    /// HTTP/2 without TLS, by prior knowledge.
+    pub(crate) fn prior(address: SocketAddr) -> Self {
+        Self::tls(address, "h2c")
+    }
+
     /// Asks for another host; the server name of TLS stays `localhost`.
     pub(crate) fn host(&self, host: &str) -> Self {
         Self { host: host.to_owned(), ..self.clone() }
@@ -141,6 +146,9 @@ impl Door {
         let stream = soon("a connection", TcpStream::connect(self.address)).await?;
         stream.set_nodelay(true)?;
         let Some(protocol) = &self.protocol else { return self.http1(stream).await };
+        if protocol == "h2c" {
+            return self.http2(stream).await;
+        }
         let connector = TlsConnector::from(pki::client(&[protocol]));
         let name = ServerName::try_from("localhost").unwrap();
         let stream = soon("a TLS handshake", connector.connect(name, stream)).await?;
@@ -174,6 +182,9 @@ impl Door {
         let builder = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap());
         if self.protocol.as_deref() == Some("h2") {
             return builder.uri(format!("https://{}{path}", self.host));
+        }
+        if self.protocol.as_deref() == Some("h2c") {
+            return builder.uri(format!("http://{}{path}", self.host));
         }
         builder.uri(path).header("host", &self.host)
     }

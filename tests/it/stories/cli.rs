@@ -98,7 +98,7 @@ async fn what_is_not_built_yet_is_said_to_be_so() {
     let listener = "[listeners.http]\nbind = [\"127.0.0.1:0\"]\n";
     for (key, text) in [
         ("rewrite", format!("{listener}{ROUTE}rewrite = {{ strip_prefix = \"/a\" }}\n")),
-        ("h2c", format!("{listener}protocols = [\"h2c\"]\n{ROUTE}")),
+        ("h3", format!("{listener}protocols = [\"h3\"]\n{ROUTE}")),
     ] {
         let text = format!("{}{text}", preamble(&directory));
         refused(&directory, &text, &[key, "not in this version", "ostler.toml:"]).await;

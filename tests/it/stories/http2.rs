@@ -3,7 +3,7 @@
 use http_body_util::BodyExt;
 
 use crate::harness::{
-    Config, Jar, Origin, PLAIN, Proxy, SECURE, SOON, Sent, default_route, pool, sticky_pool, within,
+    Config, Door, Jar, Origin, PLAIN, Proxy, SECURE, SOON, Sent, default_route, pool, sticky_pool, within,
 };
 
 async fn front(origins: &[&Origin]) -> Proxy {
@@ -117,6 +117,36 @@ async fn http2_without_tls_is_not_spoken_unasked() {
     let text = proxy.raw().await.exchange("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     assert!(text.is_empty() || text.starts_with("HTTP/1.1 4") || text.starts_with("HTTP/1.1 505"));
     assert_eq!(origin.count(), 0);
+}
+
+#[tokio::test]
+async fn http2_without_tls_is_spoken_where_it_was_asked_for() {
+    let origin = Origin::start("a");
+    let rest = format!("{}{}", default_route("web"), pool("web", &[&origin], ""));
+    let both = format!("{PLAIN}protocols = [\"h2c\", \"http/1.1\"]\n{rest}");
+    let mut proxy = Proxy::start(Config::new(both)).await;
+    let door = Door::prior(proxy.address("http"));
+    let mut connection = door.connect().await;
+    for _ in 0..3 {
+        let answer = connection.get("/").await;
+        assert_eq!((answer.name().as_str(), answer.version), ("a", http::Version::HTTP_2));
+    }
+    assert_eq!(origin.last().one("x-forwarded-proto"), Some("http"));
+    assert!(origin.last().one("via").unwrap().starts_with('2'));
+    assert_eq!(proxy.door().get("/plain").await.version, http::Version::HTTP_11);
+    // What begins as the preface does, and goes on as a request, is one.
+    let mut raw = proxy.raw().await;
+    for part in ["P", "R", "OPFIND / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"] {
+        raw.write(part).await;
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    assert!(raw.rest().await.contains("\"PROPFIND\""));
+
+    proxy.apply(Config::new(format!("{PLAIN}protocols = [\"h2c\"]\n{rest}"))).await;
+    assert_eq!(Door::prior(proxy.address("http")).get("/").await.name(), "a");
+    let before = origin.count();
+    let text = proxy.raw().await.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(!text.starts_with("HTTP/1.1") && origin.count() == before, "{text}");
 }
 
 #[tokio::test]
