@@ -10,7 +10,7 @@ pub(crate) mod frames;
 mod grpc;
 mod jar;
 mod origin;
-mod pki;
+pub(crate) mod pki;
 mod proxy;
 mod raw;
 

@@ -25,6 +25,7 @@ mod maintenance;
 mod metrics;
 mod nodes;
 mod outliers;
+mod patience;
 mod policies;
 mod proxy_header;
 mod quiet;
