@@ -19,6 +19,7 @@ mod forwarding;
 mod framing;
 mod harness;
 mod http2;
+mod http2_floods;
 mod http2_frames;
 mod logs;
 mod maintenance;

@@ -1,0 +1,101 @@
+//! Floods of HTTP/2 frames: each ends its own connection or costs nothing, and others are served.
+
+use crate::harness::frames::{END, Frames, GET, WHOLE, frame, headers, kind};
+use crate::harness::{Config, Origin, Proxy, SECURE, default_route, pool};
+
+/// RFC 9113 §7.
+const ENHANCE_YOUR_CALM: u32 = 11;
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+
+async fn front(origin: &Origin) -> Proxy {
+    let body = format!("{SECURE}{}{}", default_route("web"), pool("web", &[origin], ""));
+    Proxy::start(Config::new(body)).await
+}
+
+/// Sends what is made of each number below a bound, until the other side has had enough.
+async fn flood(proxy: &Proxy, bound: u32, make: impl Fn(u32) -> Vec<u8>) -> Frames {
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    for first in (0..bound).step_by(100) {
+        let bytes: Vec<u8> = (first..first + 100).flat_map(&make).collect();
+        frames.send(&bytes).await;
+    }
+    frames
+}
+
+/// A GET that waits, as its own stream.
+fn waiting(number: u32, flags: u8) -> Vec<u8> {
+    let mut fields = GET;
+    fields[3] = (":path", "/gate/x");
+    headers(2 * number + 1, flags, &fields)
+}
+
+#[tokio::test]
+async fn floods_that_cost_end_their_connection_and_no_other() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut honest = proxy.secure("h2").connect().await;
+    let rapid_reset = flood(&proxy, 5000, |number| {
+        [waiting(number, END), frame(kind::RST_STREAM, 0, 2 * number + 1, &CANCEL)].concat()
+    });
+    let empty_data = flood(&proxy, 20_000, |number| {
+        let head = if number == 0 { waiting(0, 0) } else { Vec::new() };
+        [head, frame(kind::DATA, 0, 1, b"")].concat()
+    });
+    let continuation = flood(&proxy, 20_000, |number| {
+        let kind = if number == 0 { kind::HEADERS } else { 9 };
+        frame(kind, 0, 1, b"\0\x03x-a\x01b")
+    });
+    let outcomes = [
+        ("rapid reset", rapid_reset.await),
+        ("empty DATA", empty_data.await),
+        ("CONTINUATION", continuation.await),
+    ];
+    for (what, mut frames) in outcomes {
+        let end = frames.until(|frame| frame.kind == kind::GOAWAY).await;
+        assert_eq!(end.map(|end| end.code()), Some(ENHANCE_YOUR_CALM), "{what}");
+    }
+    // Resets that we are provoked to send: here a window that grows by nothing.
+    let mut provoked = flood(&proxy, 5000, |number| {
+        [waiting(number, 0), frame(8, 0, 2 * number + 1, &[0; 4])].concat()
+    })
+    .await;
+    let end = provoked.until(|frame| frame.kind == kind::GOAWAY).await;
+    assert!(end.is_some_and(|end| end.code() != 0), "it was provoked again and again");
+    assert_eq!(honest.get("/honest").await.name(), "a");
+}
+
+#[tokio::test]
+async fn floods_that_cost_nothing_leave_the_connection_as_it_was() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut honest = proxy.secure("h2").connect().await;
+    for (what, bytes) in [
+        ("PING", frame(kind::PING, 0, 0, b"12345678")),
+        ("SETTINGS", frame(kind::SETTINGS, 0, 0, b"")),
+        ("PRIORITY", frame(2, 0, 1, &[0, 0, 0, 0, 16])),
+        ("WINDOW_UPDATE by 1", frame(8, 0, 0, &[0, 0, 0, 1])),
+        ("a kind nobody knows", frame(0x77, 0, 0, b"x")),
+    ] {
+        let mut frames = flood(&proxy, 10_000, |_| bytes.clone()).await;
+        frames.send(&headers(1, END, &GET)).await;
+        let outcome = frames.outcome(1).await;
+        assert!(outcome.is_some(), "{what}: it was cut without a word");
+        assert_eq!(honest.get("/honest").await.name(), "a", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_block_that_grows_when_it_is_unpacked_goes_no_further() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    // A field of 3 KiB goes into the table, and is then named 10,000 times: 30 MB out of 13 KiB.
+    let mut block = headers(1, END, &GET).split_off(9);
+    block.extend_from_slice(b"\x40\x03x-a\x7f\x81\x17");
+    block.extend_from_slice(&[b'b'; 3072]);
+    block.extend_from_slice(&[0xbe; 10_000]);
+    frames.send(&frame(kind::HEADERS, END | WHOLE, 1, &block)).await;
+    assert!(frames.outcome(1).await.is_some());
+    assert_eq!(origin.count(), 0, "{:?}", origin.seen());
+    assert_eq!(proxy.secure("h2").get("/honest").await.name(), "a");
+}
