@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Sends raw requests through Ostler and compares what a backend saw with what the log says.
 
-differential.py NAME PORT RECORDS LOG: NAME is the backend behind 127.0.0.1:PORT, RECORDS the file in
-which it notes each request as tab-separated id, status, host, request line and SHA-1 of the body,
-and LOG Ostler's access log. Prints one line of what was compared, or what differs and fails.
+differential.py NAME PORT RECORDS LOG: NAME is the backend behind 127.0.0.1:PORT, RECORDS the file
+in which it notes each request as tab-separated id, status, host, request line and SHA-1 of the
+body, and LOG Ostler's access log. Prints what was compared in a line, or what differs, and fails.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ def numbered(number):
 
 
 def exchange(port, number, case):
-    """Sends a case on a connection of its own; statuses of the answers, whether it ended, our address."""
+    """Sends a case on a connection of its own: statuses, whether it ended, and our address."""
     data = case.data.replace(b"@@", numbered(number))
     wire = socket.create_connection(("127.0.0.1", port), timeout=15)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -73,19 +73,22 @@ def answers(received, case):
             continue
         method = methods[len(found)] if len(found) < len(methods) else b"GET"
         found.append(status)
-        fields = {name.lower(): value.strip() for name, _, value in (field.partition(b":") for field in fields)}
+        fields = {
+            name.lower(): value.strip()
+            for name, _, value in (field.partition(b":") for field in fields)
+        }
         if method == b"HEAD" or status in (204, 304):
             received = rest
         elif b"transfer-encoding" in fields:
             while True:
                 size, _, rest = rest.partition(b"\r\n")
                 size = int(size, 16)
-                rest = rest[size + 2:]
+                rest = rest[size + 2 :]
                 if size == 0:
                     break
             received = rest
         elif b"content-length" in fields:
-            received = rest[int(fields[b"content-length"]):]
+            received = rest[int(fields[b"content-length"]) :]
         else:
             received = b""
     return found
@@ -121,15 +124,24 @@ def of_nginx(line):
     seen = json.loads(line.decode("latin-1"), strict=False)
     body = hashlib.sha1(seen["body"].encode("latin-1")).hexdigest()
     taken = seen["status"] < 400
-    return (seen["id"], seen["status"], seen["host"].encode("latin-1"), seen["line"].encode("latin-1"),
-            body if taken else "-")
+    return (
+        seen["id"],
+        seen["status"],
+        seen["host"].encode("latin-1"),
+        seen["line"].encode("latin-1"),
+        body if taken else "-",
+    )
 
 
 def of_others(name, line):
     # Apache writes what is not printable as \xhh, and a backslash before quotes and backslashes.
     def unescape(text):
-        return re.sub(rb"\\(x[0-9a-fA-F]{2}|.)",
-                      lambda it: bytes([int(it[1][1:], 16)]) if len(it[1]) == 3 else it[1], text)
+        return re.sub(
+            rb"\\(x[0-9a-fA-F]{2}|.)",
+            lambda it: bytes([int(it[1][1:], 16)]) if len(it[1]) == 3 else it[1],
+            text,
+        )
+
     key, status, host, first, body = line.rstrip(b"\n").split(b"\t")
     first = unescape(first) if name == "apache" else first
     return key.decode(), int(status), host, first, body.decode()
@@ -141,10 +153,13 @@ def target_of(entry):
 
 
 def unnamed(line, forwarded, named):
-    """The id of a request of which the backend read its first line only, and refused it for that."""
+    """The id of a request of which the backend read the first line, and refused it for that."""
     method, target, _ = line.split(b" ")
-    alike = (key for key, entry in forwarded.items() if key not in named
-             and (entry["method"].encode(), target_of(entry)) == (method, target))
+    alike = (
+        key
+        for key, entry in forwarded.items()
+        if key not in named and (entry["method"].encode(), target_of(entry)) == (method, target)
+    )
     return next(alike, "-")
 
 
@@ -180,8 +195,11 @@ def main():
     forwarded = {line["request_id"]: line for line in log if line["pool"] and line["attempts"] > 0}
     order = {line["request_id"]: place for place, line in enumerate(log)}
     whole = {key for key, line in forwarded.items() if line["reason"] in ("none", "backend_status")}
-    seen = [(key or unnamed(line, forwarded, {one[0] for one in seen}), *rest) for key, *rest in seen
-            for line in [rest[2]]]
+    seen = [
+        (key or unnamed(line, forwarded, {one[0] for one in seen}), *rest)
+        for key, *rest in seen
+        for line in [rest[2]]
+    ]
     times = Counter(key for key, *_ in seen)
     for key, status, host, line, _ in seen:
         entry = forwarded.get(key)
@@ -190,11 +208,17 @@ def main():
             continue
         method, target, version = line.split(b" ")
         path = target_of(entry)
-        same = (method == entry["method"].encode() and target == path and version == b"HTTP/1.1"
-                and host in ((entry["host"] or "").encode("latin-1"), b"", b"-"))
+        same = (
+            method == entry["method"].encode()
+            and target == path
+            and version == b"HTTP/1.1"
+            and host in ((entry["host"] or "").encode("latin-1"), b"", b"-")
+        )
         if not same or times[key] != entry["attempts"]:
-            wrong.append(f"logged {entry['method']} {path[:60]} {entry['host']} {entry['attempts']} times, "
-                         f"seen {line[:80]} {host} {times[key]} times")
+            wrong.append(
+                f"logged {entry['method']} {path[:60]} {entry['host']} {entry['attempts']} times, "
+                f"seen {line[:80]} {host} {times[key]} times"
+            )
     for key in whole - set(times):
         wrong.append(f"logged and not at the backend: {forwarded[key]}")
 
@@ -203,7 +227,9 @@ def main():
     for key, status, _, line, body in seen:
         method, target, _ = line.split(b" ")
         number = target[-2:] if target.startswith(b"//a/") else target.lstrip(b"/")[:2]
-        at_backend.setdefault(number, []).append((order.get(key, -1), method, target, status, body, key))
+        at_backend.setdefault(number, []).append(
+            (order.get(key, -1), method, target, status, body, key)
+        )
     for number, case in enumerate(cases):
         found, ended, _ = results[number]
         got = sorted(at_backend.pop(numbered(number), []))
@@ -212,12 +238,18 @@ def main():
             wrong.append(f"{case.name}: the connection was left open after {found}")
         if case.expect is None:
             continue
-        expected = [(method, target.replace(b"@@", numbered(number)), body) for method, target, body in case.expect]
+        expected = [
+            (method, target.replace(b"@@", numbered(number)), body)
+            for method, target, body in case.expect
+        ]
         if expected and expected[0][1] == b"*":
             continue
         if [one[1:3] for one in complete] != [one[:2] for one in expected]:
-            wrong.append(f"{case.name}: {[one[1:3] for one in complete]} arrived, not {[one[:2] for one in expected]}; "
-                         f"answers {found}")
+            wrong.append(
+                f"{case.name}: {[one[1:3] for one in complete]} arrived, "
+                f"not {[one[:2] for one in expected]}; "
+                f"answers {found}"
+            )
             continue
         for (_, _, _, status, hashed, _), (_, _, body) in zip(complete, expected):
             body = body.replace(b"@@", numbered(number))
@@ -240,8 +272,10 @@ def main():
         print(line, file=sys.stderr)
     if wrong:
         sys.exit(f"{name}: {len(wrong)} of {len(cases)} cases went wrong")
-    print(f"{len(cases)} raw connections to {name}: {len(log)} requests logged, {len(seen)} of them seen by the "
-          f"backend as logged; {compared} bodies equal, {unread} not read by it")
+    print(
+        f"{len(cases)} raw connections to {name}: {len(log)} requests logged, {len(seen)} of them "
+        f"seen by the backend as logged; {compared} bodies equal, {unread} not read by it"
+    )
 
 
 if __name__ == "__main__":

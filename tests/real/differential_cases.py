@@ -1,9 +1,9 @@
 """Raw requests for the differential run: what each is, and what of it may reach a backend.
 
 A case is bytes for one connection. `@@` in them stands for the case's own number (two characters,
-so that no length changes), by which every request can be told at the backend and in the log. `expect` is the list of
-(method, target, body) that must arrive, in order; empty where everything must be refused; None where
-both is right, and only backend and log must agree.
+so that no length changes), by which every request can be told at the backend and in the log.
+`expect` is the list of (method, target, body) that must arrive, in order; empty where everything
+must be refused; None where both is right, and only backend and log must agree.
 """
 
 import random
