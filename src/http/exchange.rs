@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::net::clock;
@@ -79,10 +79,14 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         *response.body_mut() = Body::empty();
     }
-    if peer.protocol == ClientProtocol::Http1 && record.upload.as_ref().is_some_and(|u| !u.ended())
-    {
-        // It is answered before it was read to its end, so nothing can follow it: the client is
-        // told, or it would send its next request into a connection that is being closed.
+    // It is answered before it was read to its end, so nothing can follow it: the client is told,
+    // or it would send its next request into a connection that is being closed.
+    let unread = record.upload.as_ref().is_some_and(|upload| !upload.ended());
+    // HTTP/1.0 has no chunks, so the connection's end is the answer's; hyper would still say that
+    // it is kept.
+    let endless = head.version == Version::HTTP_10
+        && http_body::Body::size_hint(response.body()).exact().is_none();
+    if peer.protocol == ClientProtocol::Http1 && (unread || endless) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     record.answer(response.status());

@@ -47,13 +47,12 @@ http {
 CONF
 start nginx nginx -p "$work/nginx" -c "$work/nginx/nginx.conf" -e stderr
 
-# Apache's script reads the body and tells its hash in a field that goes to the log. (Without a
-# length its answer would end a connection of HTTP/1.0.)
+# Apache's script reads the body and tells its hash in a field that goes to the log.
 mkdir -p apache/site
 cat >apache/site/taken <<'SCRIPT'
 #!/bin/sh
 hash=$(sha1sum)
-printf 'Content-Type: text/plain\nContent-Length: 3\nX-Body: %s\n\nok\n' "${hash%% *}"
+printf 'Content-Type: text/plain\nX-Body: %s\n\nok\n' "${hash%% *}"
 SCRIPT
 chmod -R go+rX apache "$work"
 chmod +x apache/site/taken

@@ -304,8 +304,9 @@ def old_and_upgrades():
     old = (b"GET", b"/@@", b"")
     yield Case("HTTP/1.0", get(version=b"HTTP/1.0", host=None), [old])
     yield Case("HTTP/1.0 with a host", get(version=b"HTTP/1.0"), [old])
+    # An answer without length ends such a connection, and Apache's have none at times.
     yield Case("HTTP/1.0 kept", get(b"Connection: keep-alive", version=b"HTTP/1.0", close=False)
-               + get(target=b"/@@/2", version=b"HTTP/1.0"), [old, (b"GET", b"/@@/2", b"")])
+               + get(target=b"/@@/2", version=b"HTTP/1.0"), None)
     yield Case("HTTP/1.0 not kept", get(version=b"HTTP/1.0", close=False) + get(target=b"/@@/2"), [old])
     yield Case("HTTP/1.0 with a body", sized(b"hello", version=b"HTTP/1.0"), [(b"POST", b"/@@", b"hello")])
     yield Case("HTTP/1.0 without a length", post(version=b"HTTP/1.0", body=NEXT), [(b"POST", b"/@@", b"")])

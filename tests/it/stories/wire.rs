@@ -294,6 +294,11 @@ async fn http_1_0_is_served_as_it_understands() {
     raw.until("\"/kept\"").await;
     raw.write("GET /last HTTP/1.0\r\nHost: a\r\n\r\n").await;
     assert!(raw.rest().await.contains("\"/last\""));
+    // Without chunks the connection's end is that of the answer, and the client is told.
+    origin.script(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    let kept = "GET /kept HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+    let text = proxy.raw().await.exchange(kept).await.to_ascii_lowercase();
+    assert!(text.contains("\r\nconnection: close\r\n") && text.ends_with("\r\n\r\nok"), "{text}");
 }
 
 #[tokio::test]
