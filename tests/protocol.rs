@@ -1,4 +1,4 @@
-//! `docs/protocol.md` keeps its word: each row has a test, and each test and file it names is there.
+//! `docs/protocol.md` keeps its word: each row has a test, and tests and files it names are there.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -77,7 +77,9 @@ impl Arrival {
             let place: Place = Box::new(permit);
             let arrived = Arrived { ends, listener, place, ending };
             let serving = match &arrived.listener.tls {
-                None if arrived.listener.protocols.http2 => Box::pin(unencrypted(stream, arrived)).await,
+                None if arrived.listener.protocols.http2 => {
+                    Box::pin(unencrypted(stream, arrived)).await
+                }
                 None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),
                 // Boxed: a handshake is large, and over before the first request.
                 Some(tls) => {

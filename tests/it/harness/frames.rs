@@ -44,7 +44,7 @@ impl Frame {
         u32::from_be_bytes(self.payload[..4].try_into().unwrap())
     }
 
-    /// The code of a RST_STREAM or GOAWAY.
+    /// The code of a `RST_STREAM` or GOAWAY.
     pub(crate) fn code(&self) -> u32 {
         let at = if self.kind == kind::GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
@@ -122,7 +122,7 @@ impl Frames {
         None
     }
 
-    /// How a stream ends: its last frame, a RST_STREAM, a GOAWAY, or nothing any more.
+    /// How a stream ends: its last frame, a `RST_STREAM`, a GOAWAY, or nothing any more.
     pub(crate) async fn outcome(&mut self, stream: u32) -> Option<Frame> {
         self.until(|frame| match frame.kind {
             kind::GOAWAY => true,

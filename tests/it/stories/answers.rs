@@ -30,7 +30,7 @@ async fn content_and_what_describes_it_are_not_touched() {
         ("etag", "W/\"x\""),
         ("vary", "Accept-Encoding"),
     ];
-    let text: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let text = fields.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
     let head = format!("HTTP/1.1 206 Partial Content\r\n{text}Content-Length: 5\r\n\r\n");
     origin.script(&[head.as_bytes(), b"\x1f\x8b\0\xff\n"].concat());
     for door in [proxy.door(), proxy.secure("h2")] {

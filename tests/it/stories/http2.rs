@@ -3,7 +3,8 @@
 use http_body_util::BodyExt;
 
 use crate::harness::{
-    Config, Door, Jar, Origin, PLAIN, Proxy, SECURE, SOON, Sent, default_route, pool, sticky_pool, within,
+    Config, Door, Jar, Origin, PLAIN, Proxy, SECURE, SOON, Sent, default_route, pool, sticky_pool,
+    within,
 };
 
 async fn front(origins: &[&Origin]) -> Proxy {

@@ -118,7 +118,7 @@ async fn frames_out_of_their_order_end_the_stream_or_the_connection() {
         ("a promise of a client", [get(1), frame(5, 4, 1, b"\0\0\0\x02")]),
         ("a window that grows by nothing", [get(1), frame(8, 0, 0, &[0; 4])]),
         ("a window beyond its bounds", [get(1), frame(8, 0, 0, &[0x7f, 0xff, 0xff, 0xff])]),
-        ("a frame beyond the limit", [get(1), frame(kind::DATA, 0, 3, &[0; 20_000])]),
+        ("a frame beyond the limit", [get(1), frame(kind::DATA, 0, 3, &vec![0; 20_000])]),
         ("settings of odd length", [get(1), frame(kind::SETTINGS, 0, 0, b"x")]),
     ] {
         let mut frames = Frames::connect(proxy.address("web")).await;

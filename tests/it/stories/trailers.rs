@@ -1,4 +1,4 @@
-//! Trailers of answers: gRPC's status travels in them, over HTTP/1.1 behind us and HTTP/2 before us.
+//! Trailers of answers: gRPC's status travels in them, HTTP/1.1 behind us and HTTP/2 before us.
 
 use http_body_util::BodyExt;
 
