@@ -82,12 +82,15 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     // It is answered before it was read to its end, so nothing can follow it: the client is told,
     // or it would send its next request into a connection that is being closed.
     let unread = record.upload.as_ref().is_some_and(|upload| !upload.ended());
-    // HTTP/1.0 has no chunks, so the connection's end is the answer's; hyper would still say that
-    // it is kept.
+    // HTTP/1.0 has no chunks, so the connection's end is the answer's.
     let endless = head.version == Version::HTTP_10
         && http_body::Body::size_hint(response.body()).exact().is_none();
     if peer.protocol == ClientProtocol::Http1 && (unread || endless) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if head.version == Version::HTTP_10 && response.headers().contains_key(CONNECTION) {
+        // To an answer of a later version hyper would add that the connection is kept.
+        *response.version_mut() = Version::HTTP_10;
     }
     record.answer(response.status());
     if http_body::Body::is_end_stream(response.body()) {
