@@ -57,6 +57,8 @@ pub(super) fn access(text: &RouteText, check: &mut Check<'_>) -> Access {
 pub(super) fn rate_limit(text: &RouteText, check: &mut Check<'_>) -> Option<RateLimit> {
     let at = text.rate_limit.as_ref()?;
     let by = by::rate_by(at.value.by.as_ref(), check);
+    let burst = at.value.burst.as_ref();
+    let burst = burst.map(|at| check.number("burst", Some(at), 1..=d::MAX_BURST, 1));
     let Some(rate) = &at.value.rate else {
         if !check.is_broken(&at.span) {
             check.error("a rate_limit without `rate`", &at.place()).hint("add rate = \"50/s\"");
@@ -65,8 +67,7 @@ pub(super) fn rate_limit(text: &RouteText, check: &mut Check<'_>) -> Option<Rate
     };
     let Rate { count, per } = rate.value;
     let most = u32::try_from(d::MAX_BURST).unwrap_or(u32::MAX);
-    let burst = at.value.burst.as_ref();
-    let burst = check.number("burst", burst, 1..=d::MAX_BURST, count.min(most));
+    let burst = burst.unwrap_or_else(|| count.min(most));
     Some(RateLimit { by, count, per, burst })
 }
 

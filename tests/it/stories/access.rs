@@ -1,6 +1,6 @@
 //! Who may use a route, and what a route asks of a request beside host and path.
 
-use crate::harness::{Answer, Config, Door, Origin, PLAIN, Proxy, default_route, pool};
+use crate::harness::{Answer, Config, Door, Origin, PLAIN, Proxy, default_route, pool, spawn};
 
 /// Routes that each answer with their name, behind a listener that believes 127.0.0.1.
 async fn routes(routes: &[(&str, &str)]) -> Proxy {
@@ -88,7 +88,7 @@ async fn who_is_left_for_its_method_alone_is_told_the_methods() {
     assert_eq!(ask(&door, "HEAD", "/a", &[]).await.status, 200, "HEAD is GET without its body");
     let answer = ask(&door, "DELETE", "/a", &[]).await;
     assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, PUT")));
-    assert_eq!(proxy.logged("/a").await["reason"], "not_supported");
+    assert_eq!(proxy.tells("/a", "reason", "not_supported").await["status"], 405);
     let answer = ask(&door, "DELETE", "/a", &[("x-beta", "1")]).await;
     assert_eq!(answer.header("allow"), Some("GET, HEAD, PATCH, PUT"));
     let answer = ask(&door, "DELETE", "/b", &[]).await;
@@ -136,4 +136,27 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(ask(&proxy.door(), "GET", "/", &with("k2")).await.status, 200);
     assert_eq!(ask(&proxy.door(), "GET", "/", &[]).await.status, 200);
     assert_eq!(ask(&proxy.door(), "GET", "/", &[]).await.status, 429);
+}
+
+#[tokio::test]
+async fn all_workers_together_let_no_more_than_the_burst_through() {
+    let route = "[[routes]]\nrate_limit = { rate = \"1/h\", burst = 40 }\nrespond.body = \"ok\"\n";
+    let config = Config::new(format!("{PLAIN}{route}")).runtime("workers = 4");
+    let proxy = Proxy::start(config).await;
+    let door = proxy.door();
+    let clients = (0..20).map(|_| {
+        let door = door.clone();
+        spawn(async move {
+            let mut served = 0;
+            for _ in 0..5 {
+                served += usize::from(door.get("/").await.status == 200);
+            }
+            served
+        })
+    });
+    let mut served = 0;
+    for client in clients.collect::<Vec<_>>() {
+        served += client.await.unwrap();
+    }
+    assert_eq!(served, 40);
 }
