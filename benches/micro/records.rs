@@ -67,8 +67,8 @@ pub(super) fn counters(criterion: &mut Criterion) {
             let mut record = Record::begin(snapshot, peer, 0, black_box(&head));
             record.routed(route);
             record.chosen(0, Some(KEPT));
-            record.connected(Duration::ZERO, true);
-            record.first_byte(FIRST_BYTE);
+            record.times.connected(Duration::ZERO, true);
+            record.times.first_byte = Some(FIRST_BYTE);
             record.answer(StatusCode::OK);
             record.sent(1024);
             record.complete();

@@ -102,6 +102,8 @@ pub const RETRY_TRIES: u32 = 3;
 pub const MAX_RETRY_TRIES: i64 = 10;
 /// Retries in percent of a pool's requests: a storm of retries must not finish what is ailing.
 pub const RETRY_BUDGET: u32 = 20;
+/// Second attempts beside a first one in percent of a pool's requests: the slowest of them.
+pub const HEDGE_BUDGET: u32 = 5;
 
 // Pools
 

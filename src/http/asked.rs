@@ -1,5 +1,6 @@
 //! The attempts of one exchange: who is asked, who is asked next, and what comes of it.
 
+mod hedge;
 mod otherwise;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use super::respond::{self, Shape};
 use super::retry::{Attempts, Verdict};
 use super::tunnel;
 use super::turn::Waiting;
+use hedge::Try;
 use otherwise::Fallback;
 
 /// A request for a pool, with all that its attempts share.
@@ -136,12 +138,24 @@ impl Asked<'_> {
             let told = choice.told.filter(|_| !self.outbound.preflight);
             record.chosen(choice.member, told);
             self.offer(&choice);
-            let began = self.pool.concurrency.map(|_| record.elapsed());
-            let place = (member, in_flight);
-            let sent =
-                attempt::send(self.pool, place, &mut self.outbound, attempts.fresh, waits, record);
-            let sent = sent.await;
-            if let Some(began) = began {
+            let hedge = self.hedge(&attempts, upgrade.is_some());
+            let (sent, Try { choice, member, entry, began }) = if let Some(after) = hedge {
+                local::hedges(self.pool, |it| it.earn(self.route.retry.hedge_percent));
+                let first = Try { choice, member, entry, began: record.elapsed() };
+                // Boxed: it is rare, and holds two attempts.
+                let race = self.raced((first, in_flight), after, &mut attempts, waits, record);
+                Box::pin(race).await
+            } else {
+                let timed = self.pool.concurrency.is_some();
+                let began = if timed { record.elapsed() } else { Duration::ZERO };
+                let ends = self.pool.send_proxy.map(|_| record.ends());
+                let (outbound, times) = (&mut self.outbound, &mut record.times);
+                let place = (member, in_flight, ends);
+                let sent =
+                    attempt::send(self.pool, place, outbound, attempts.fresh, waits, times).await;
+                (sent, Try { choice, member, entry, began })
+            };
+            if self.pool.concurrency.is_some() {
                 felt(member, &sent, record.elapsed().saturating_sub(began));
             }
             let missed = match sent {

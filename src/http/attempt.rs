@@ -26,8 +26,8 @@ use super::body::{CUT, Loan};
 use super::failure::Failure;
 use super::forward::Outbound;
 use super::local::{self, Place};
-use super::record::Record;
 use super::retry::Failed;
+use super::times::Times;
 use super::upload::{Progress, RequestBody};
 
 /// A waiting exchange looks this often whether its backend has gone down, or its time is over.
@@ -66,28 +66,38 @@ pub struct Missed {
     pub blame: Option<Kind>,
 }
 
+impl Missed {
+    /// There was no request, or no outcome.
+    pub(super) fn internal() -> Self {
+        let reason = Reason::Internal;
+        let failed = Failed { reason, sent: true, reused: false, untouched: false };
+        let failure = Failure::because(reason, "no request");
+        Self { failed, failure, blame: None }
+    }
+}
+
 /// Sends a request to a backend, in the place that was taken there. `fresh`: over a new connection.
+/// `told`: whose ends the backend is told, if of any.
 ///
 /// # Errors
 /// Why there is no answer, and what may be done about it.
 pub async fn send(
     pool: &Pool,
-    (member, in_flight): (&Member, InFlight),
+    (member, in_flight, told): (&Member, InFlight, Option<Ends>),
     outbound: &mut Outbound,
     fresh: bool,
     waits: Waits,
-    record: &mut Record,
+    times: &mut Times,
 ) -> Result<Reply, Missed> {
     let counters = member.counters.get(local::worker());
     let place = Place::new(member.slot, pool);
-    let told = pool.send_proxy.map(|_| record.ends());
     let (mut loan, reused, outcome) = loop {
         let sure = outbound.only_once;
         let idle = if fresh { None } else { local::take_idle(member.slot, told, sure) };
         let (connection, took) = match idle {
             Some(connection) => (connection, None),
             // Boxed: it is rare, and larger than all the rest of an exchange.
-            None => match Box::pin(open(pool, member, told, waits, record)).await {
+            None => match Box::pin(open(pool, member, told, waits, times)).await {
                 Ok((connection, took)) => (connection, Some(took)),
                 Err(error) => {
                     counters.attempt(Class::Error);
@@ -103,12 +113,10 @@ pub async fn send(
         } else {
             reuse.0 = Some(counters);
         }
-        record.connected(took.unwrap_or_default(), took.is_none());
+        times.connected(took.unwrap_or_default(), took.is_none());
         let mut loan = Lease::new(connection, place);
         let (Some(connection), Some(request)) = (loan.connection(), outbound.take()) else {
-            let failed = Failed { reason: Reason::Internal, sent: true, reused, untouched: false };
-            let failure = Failure::because(Reason::Internal, "no request");
-            return Err(Missed { failed, failure, blame: None });
+            return Err(Missed::internal());
         };
         // The runtime's budget of a task must not end here: nobody would be woken for the answer.
         let answer = tokio::task::unconstrained(connection.send(request, outbound.repeatable));
@@ -117,7 +125,7 @@ pub async fn send(
         let mut outcome = poll_fn(|cx| match connection.poll_answer(answer.as_mut(), cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Outcome::Answer(response)),
             Poll::Ready(Err(error)) => Poll::Ready(Outcome::Error(error)),
-            Poll::Pending => watch.poll(cx, record),
+            Poll::Pending => watch.poll(cx, times),
         })
         .await;
         if took.is_none()
@@ -137,8 +145,8 @@ pub async fn send(
     let ours = matches!(outcome, Outcome::Over | Outcome::Down | Outcome::Cut);
     let (reason, cause): (Reason, Cow<'static, str>) = match outcome {
         Outcome::Answer(response) => {
-            let after = record.elapsed();
-            record.first_byte(after);
+            let after = times.elapsed();
+            times.first_byte = Some(after);
             counters.attempt(super::record::class(response.status()));
             counters.observe(Phase::FirstByte, after);
             return Ok(Reply { response, loan, in_flight });
@@ -189,11 +197,11 @@ async fn open(
     member: &Member,
     told: Option<Ends>,
     waits: Waits,
-    record: &mut Record,
+    times: &Times,
 ) -> Result<(Box<Connection<RequestBody>>, Duration), DialError> {
     let started = Instant::now();
     let most = pool.connections.connect_timeout;
-    let left = waits.total.map(|total| total.saturating_sub(record.elapsed()));
+    let left = waits.total.map(|total| total.saturating_sub(times.elapsed()));
     let connection = dial(Target {
         addresses: member.addresses(),
         host: &member.host,
@@ -238,7 +246,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Ready when there is nothing to wait for any more.
-    fn poll(&mut self, cx: &Context<'_>, record: &Record) -> Poll<Outcome> {
+    fn poll(&mut self, cx: &Context<'_>, times: &Times) -> Poll<Outcome> {
         if self.silent_since.is_none() && self.upload.is_none_or(Progress::ended) {
             self.silent_since = Some(clock::now());
         }
@@ -252,7 +260,7 @@ impl<'a> Watch<'a> {
             if silent.zip(limit).is_some_and(|(silent, limit)| silent >= limit) {
                 return Poll::Ready(Outcome::Late);
             }
-            if self.waits.total.is_some_and(|limit| record.elapsed() >= limit) {
+            if self.waits.total.is_some_and(|limit| times.elapsed() >= limit) {
                 return Poll::Ready(Outcome::Over);
             }
             let backend = &self.member.backend;

@@ -76,6 +76,23 @@ impl Outbound {
         Some(request)
     }
 
+    /// The same for an attempt beside the first; none where it was sent before or has a body.
+    pub(super) fn copy(&self) -> Option<Self> {
+        let whole = self.request.as_ref().filter(|_| self.upload.is_none())?;
+        let mut request = Request::new(RequestBody::Empty);
+        *request.method_mut() = whole.method().clone();
+        *request.uri_mut() = whole.uri().clone();
+        *request.headers_mut() = whole.headers().clone();
+        Some(Self {
+            request: Some(request),
+            written: Vec::new(),
+            upload: None,
+            wire: Arc::clone(&self.wire),
+            method: self.method.clone(),
+            ..*self
+        })
+    }
+
     /// Whether nothing of the body was taken (or there is none).
     pub fn untouched(&self) -> bool {
         self.upload.as_ref().is_none_or(|upload| upload.bytes() == 0 && !upload.ended())

@@ -68,6 +68,7 @@ struct View {
 struct Position {
     cursor: Cursor,
     budget: Budget,
+    hedges: Budget,
 }
 
 /// What a worker is made of.
@@ -184,6 +185,15 @@ pub fn nonce() -> [u8; 12] {
 
 /// This worker's position in a pool, and the pool's retry budget here.
 pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor, &mut Budget) -> T) -> T {
+    standing(pool, |position| act(&mut position.cursor, &mut position.budget))
+}
+
+/// The pool's budget here of second attempts beside a first one.
+pub fn hedges<T>(pool: &Pool, act: impl FnOnce(&mut Budget) -> T) -> T {
+    standing(pool, |position| act(&mut position.hedges))
+}
+
+fn standing<T>(pool: &Pool, act: impl FnOnce(&mut Position) -> T) -> T {
     with(|local| {
         let mut pools = local.pools.borrow_mut();
         if pools.len() <= pool.slot {
@@ -193,8 +203,9 @@ pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor, &mut Budget) -> T)
         let position = pools[pool.slot].get_or_insert_with(|| Position {
             cursor: Cursor::new(local.random.borrow_mut().u64(..)),
             budget: Budget::new(local.counters.iter().count()),
+            hedges: Budget::new(local.counters.iter().count()),
         });
-        act(&mut position.cursor, &mut position.budget)
+        act(position)
     })
 }
 

@@ -15,6 +15,7 @@ pub mod record;
 pub mod respond;
 pub mod retry;
 pub mod serve;
+pub mod times;
 pub mod tunnel;
 mod tunnel_line;
 mod turn;

@@ -5,7 +5,7 @@ mod told;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
@@ -20,6 +20,7 @@ use crate::telemetry::reason::Reason;
 use super::failure::Failure;
 use super::local::{self, Held};
 use super::peer::Peer;
+use super::times::Times;
 use super::tunnel_line::{Bond, TunnelLine};
 use super::upload::Progress;
 
@@ -34,7 +35,8 @@ pub struct Record {
     pub snapshot: Held,
     peer: Arc<Peer>,
     listener: usize,
-    started: Instant,
+    /// Of the attempt that counts.
+    pub times: Times,
     time: u64,
     method: Method,
     uri: Uri,
@@ -66,9 +68,6 @@ pub struct Record {
     reason: Reason,
     cause: Option<Cow<'static, str>>,
     bytes_out: u64,
-    connect: Option<Duration>,
-    first_byte: Option<Duration>,
-    reused: bool,
     answered: bool,
     complete: bool,
     tunnel: bool,
@@ -83,12 +82,12 @@ impl Record {
         listener: usize,
         head: &http::request::Parts,
     ) -> Self {
-        let started = Instant::now();
+        let times = Times::begin();
         Self {
             snapshot,
             listener,
-            started,
-            time: clock::since_epoch(started),
+            times,
+            time: clock::since_epoch(times.started),
             method: head.method.clone(),
             uri: head.uri.clone(),
             host: head.headers.get(http::header::HOST).cloned(),
@@ -112,9 +111,6 @@ impl Record {
             reason: Reason::None,
             cause: None,
             bytes_out: 0,
-            connect: None,
-            first_byte: None,
-            reused: false,
             answered: false,
             complete: false,
             tunnel: false,
@@ -129,7 +125,7 @@ impl Record {
 
     /// Since the exchange began.
     pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+        self.times.elapsed()
     }
 
     /// The listener it came by.
@@ -163,26 +159,24 @@ impl Record {
         self.member = Some(member);
         self.attempts += 1;
         self.told = told;
-        self.connect = None;
-        self.first_byte = None;
-        self.reused = false;
+        self.times = self.times.again();
     }
 
-    /// Notes how the connection of an attempt came about.
-    pub fn connected(&mut self, took: Duration, reused: bool) {
-        self.connect = Some(took);
-        self.reused = reused;
+    /// A second attempt began beside the first.
+    pub fn hedged(&mut self) {
+        self.attempts += 1;
+    }
+
+    /// The second one was faster.
+    pub fn overtaken(&mut self, member: usize, times: Times) {
+        self.member = Some(member);
+        self.times = times;
     }
 
     /// Time until the head of the answer, where that was the backend's alone: in the first attempt,
     /// without a wait for a place.
     pub fn first_attempt_took(&self) -> Option<Duration> {
-        self.first_byte.filter(|_| self.attempts == 1 && self.queue.is_zero())
-    }
-
-    /// Notes that the head of the answer is there.
-    pub fn first_byte(&mut self, after: Duration) {
-        self.first_byte = Some(after);
+        self.times.first_byte.filter(|_| self.attempts == 1 && self.queue.is_zero())
     }
 
     /// Notes what the client is told.
@@ -236,7 +230,7 @@ impl Record {
         let route = self.route();
         Some(TunnelLine {
             time: self.time,
-            started: self.started,
+            started: self.times.started,
             request_id: self.request_id.clone(),
             trace: self.trace.clone(),
             listener: Arc::clone(&listener.name),
@@ -254,9 +248,9 @@ impl Record {
             session: self.bond(),
             attempts: self.attempts,
             queue: self.queue,
-            connect: self.connect,
-            first_byte: self.first_byte,
-            reused: self.reused,
+            connect: self.times.connect,
+            first_byte: self.times.first_byte,
+            reused: self.times.reused,
             bytes: (0, 0),
             reason: Reason::None,
             cause: String::new(),
@@ -350,7 +344,7 @@ impl Drop for Record {
         if self.tunnel {
             return;
         }
-        let total = self.started.elapsed();
+        let total = self.times.elapsed();
         if self.seen.is_some() && clock::now().saturating_sub(self.seen_at) > SEEN_EVERY {
             self.alive();
         }

@@ -50,6 +50,17 @@ impl Attempts {
         Self { rules, made: 0, tried: Tried::default(), refused: false, fresh: false }
     }
 
+    /// Whether one more may be made beside the next one.
+    pub fn more(&self) -> bool {
+        self.made + 1 < self.rules.tries
+    }
+
+    /// One was made beside the last, with this member, and has failed as well.
+    pub fn hedged(&mut self, member: usize) {
+        self.made += 1;
+        self.tried.add(member);
+    }
+
     /// Decides after a failure with this member. `bound`: the visitor has a session there.
     pub fn after(
         &mut self,
@@ -172,6 +183,8 @@ mod tests {
         response_timeout: false,
         status_5xx: false,
         budget_percent: 20,
+        hedge: None,
+        hedge_percent: 5,
     };
 
     fn verdict(method: &Method, reason: Reason, sent: bool, reused: bool, untouched: bool) -> bool {

@@ -150,4 +150,8 @@ pub struct Retry {
     pub status_5xx: bool,
     /// Retries may be this many percent of a pool's requests.
     pub budget_percent: u32,
+    /// After so long without an answer's head, another backend is asked as well; none: never.
+    pub hedge: Option<Duration>,
+    /// Such second attempts may be this many percent of a pool's requests.
+    pub hedge_percent: u32,
 }

@@ -72,6 +72,21 @@ fn an_adaptive_limit_has_bounds_and_is_asked_for() {
 }
 
 #[test]
+fn a_route_hedges_by_asking_and_with_a_second_try_to_do_it_with() {
+    let retry = |keys: &str| {
+        let pool = "[pools.p]\nbackends = [{ id = \"b\", address = \"10.0.0.1:80\" }]\n";
+        let text = format!("{START}{keys}\n{pool}");
+        read(&text).map(|loaded| loaded.model.routes.first().map(|route| route.retry))
+    };
+    let silent = retry("").unwrap().unwrap();
+    assert_eq!((silent.hedge, silent.hedge_percent), (None, 5));
+    let asked = retry("retry = { hedge = \"50ms\", hedge_budget = \"9%\" }").unwrap().unwrap();
+    assert_eq!((asked.hedge, asked.hedge_percent), (Some(Duration::from_millis(50)), 9));
+    assert!(retry("retry = { hedge = \"50ms\", tries = 1 }").is_err());
+    assert!(retry("retry = { hedge = \"none\", tries = 1 }").is_ok());
+}
+
+#[test]
 fn every_policy_and_everything_that_can_be_hashed_is_read() {
     assert_eq!(pool("policy = \"peak-ewma\"").policy, PolicyKind::PeakEwma);
     for (text, hash_on) in [

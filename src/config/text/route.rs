@@ -127,6 +127,10 @@ pub struct RetryText {
     pub on: Option<List<RetryWord>>,
     /// Retries in percent of a pool's requests.
     pub budget: Option<At<Percent>>,
+    /// After so long without an answer another backend is asked as well.
+    pub hedge: Option<At<Time>>,
+    /// Such second attempts in percent of a pool's requests.
+    pub hedge_budget: Option<At<Percent>>,
 }
 
 /// A word of `retry.on`.

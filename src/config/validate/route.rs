@@ -300,14 +300,23 @@ fn retry(text: &RetryText, check: &mut Check<'_>) -> Retry {
         Some(list) => list.value.iter().any(|at| at.value == word),
         None => matches!(word, RetryWord::Unsent | RetryWord::Stale | RetryWord::Reset),
     };
+    let tries = check.number("tries", text.tries.as_ref(), 1..=d::MAX_RETRY_TRIES, d::RETRY_TRIES);
+    let hedge = check.wait("hedge", text.hedge.as_ref(), None);
+    if let Some(at) = text.hedge.as_ref().filter(|_| hedge.is_some() && tries == 1) {
+        check
+            .error("hedge with tries = 1", &at.place())
+            .hint("the second attempt is one of the tries");
+    }
     Retry {
-        tries: check.number("tries", text.tries.as_ref(), 1..=d::MAX_RETRY_TRIES, d::RETRY_TRIES),
+        tries,
         unsent: on(RetryWord::Unsent),
         stale: on(RetryWord::Stale),
         reset: on(RetryWord::Reset),
         response_timeout: on(RetryWord::ResponseTimeout),
         status_5xx: on(RetryWord::Status5xx),
         budget_percent: text.budget.as_ref().map_or(d::RETRY_BUDGET, |at| at.value.0),
+        hedge,
+        hedge_percent: text.hedge_budget.as_ref().map_or(d::HEDGE_BUDGET, |at| at.value.0),
     }
 }
 

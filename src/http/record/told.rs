@@ -32,7 +32,7 @@ impl Record {
         counters.observe(self.status, total);
         self.count_session();
         if let Some(member) = self.member()
-            && self.first_byte.is_some()
+            && self.times.first_byte.is_some()
         {
             let counters = member.counters.get(worker);
             counters.observe(Phase::Total, total);
@@ -46,7 +46,7 @@ impl Record {
     /// old cookie, the first.
     pub(super) fn count_session(&self) {
         if let (Some(told), Some(pool)) = (self.told, self.pool())
-            && (self.first_byte.is_some() || told.outcome == StickyOutcome::Refused)
+            && (self.times.first_byte.is_some() || told.outcome == StickyOutcome::Refused)
         {
             let counters = pool.counters.get(local::worker());
             counters.sticky(told.token, told.outcome);
@@ -101,10 +101,10 @@ impl Record {
             bytes_in,
             bytes_out: self.bytes_out,
             t_queue: self.queue,
-            t_connect: self.connect,
-            t_first_byte: self.first_byte,
+            t_connect: self.times.connect,
+            t_first_byte: self.times.first_byte,
             t_total: Some(total),
-            upstream_reused: self.reused,
+            upstream_reused: self.times.reused,
         });
     }
 }

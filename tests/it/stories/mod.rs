@@ -18,6 +18,7 @@ mod fallbacks;
 mod forwarding;
 mod framing;
 mod harness;
+mod hedging;
 mod http2;
 mod http2_floods;
 mod http2_frames;
