@@ -51,6 +51,15 @@ pub enum Event {
         /// Told the marks in force, or why it was refused.
         reply: Reply,
     },
+    /// A lower tier of a pool is given its visitors back.
+    Failback {
+        /// Of which pool.
+        wish: Failback,
+        /// Who asked.
+        actor: Actor,
+        /// Told which tier serves, or why none lower does.
+        reply: Reply,
+    },
     /// The verdict of a backend's checks changed.
     Verdict {
         /// Its pool.
@@ -80,6 +89,15 @@ pub enum Event {
         /// Told when draining has begun.
         reply: Option<Reply>,
     },
+}
+
+/// An operator gives a pool's lowest usable tier its visitors back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failback {
+    /// Of this pool.
+    pub pool: String,
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
 }
 
 /// What an operator wants of a backend.

@@ -15,8 +15,8 @@ use super::view;
 use crate::config::defaults::MAX_WEIGHT;
 use crate::config::model::AdminState;
 use crate::event::{
-    self, Actor, DrainPlan, Event, MarkAction, MarkChange, MarkTarget, Refusal, Reply, Then,
-    Tunnels, Until,
+    self, Actor, DrainPlan, Event, Failback, MarkAction, MarkChange, MarkTarget, Refusal, Reply,
+    Then, Tunnels, Until,
 };
 
 /// Bytes of a request's body: a mark with the longest of reasons.
@@ -32,6 +32,42 @@ pub(super) async fn reload(events: &event::Sender, actor: Actor) -> Answer {
 /// Drains and ends.
 pub(super) async fn stop(events: &event::Sender, actor: Actor) -> Answer {
     answer::outcome(ask(events, |reply| Event::Stop { actor, reply: Some(reply) }).await)
+}
+
+/// Gives a pool's lowest usable tier its visitors back.
+///
+/// # Errors
+/// Says what makes no sense in the body, or why no lower tier can serve.
+pub(super) async fn failback(
+    events: &event::Sender,
+    actor: Actor,
+    pool: &str,
+    body: &[u8],
+) -> Result<Value, Refusal> {
+    let asked: AskedBack = if body.is_empty() {
+        AskedBack::default()
+    } else {
+        serde_json::from_slice(body)
+            .map_err(|error| refusal(400, format!("the body is no failback: {error}")))?
+    };
+    let reason = said(asked.reason)?;
+    let wish = Failback { pool: pool.to_owned(), reason };
+    ask(events, |reply| Event::Failback { wish, actor, reply }).await
+}
+
+/// What the page of a pool's failback takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AskedBack {
+    reason: Option<String>,
+}
+
+/// A reason that fits into a line.
+fn said(reason: Option<String>) -> Result<Option<String>, Refusal> {
+    if reason.as_ref().is_some_and(|text| text.chars().count() > MAX_REASON) {
+        return Err(refusal(422, format!("`reason` has at most {MAX_REASON} characters")));
+    }
+    Ok(reason)
 }
 
 /// What a page is asked with.
@@ -107,9 +143,7 @@ impl Asked {
             let text = "`deadline`, `quiet`, `then` and `tunnels` belong to `state`: \"drain\"";
             return Err(refusal(422, text));
         }
-        if self.reason.as_ref().is_some_and(|text| text.chars().count() > MAX_REASON) {
-            return Err(refusal(422, format!("`reason` has at most {MAX_REASON} characters")));
-        }
+        let reason = said(self.reason)?;
         let until = match (self.r#for, self.until) {
             (None, None) => None,
             (None, Some(until)) => {
@@ -126,7 +160,7 @@ impl Asked {
         if action == MarkAction::Unmark && until.is_some() {
             return Err(refusal(422, "lifting a mark has no end: leave out `for` and `until`"));
         }
-        Ok(MarkChange { target, action, reason: self.reason, until, force: self.force })
+        Ok(MarkChange { target, action, reason, until, force: self.force })
     }
 
     /// How to drain; `None` where nothing is said of it.

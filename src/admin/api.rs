@@ -74,13 +74,23 @@ pub(super) async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incom
             };
             answer::outcome(made.await)
         }
-        (_, ["reload" | "stop" | "token" | "explain"]) => answer::not_allowed("POST"),
         (&Method::PATCH, ["pools", pool, "backends", backend]) => {
             let target =
                 MarkTarget::Backend { pool: (*pool).to_owned(), backend: (*backend).to_owned() };
             mark(&api, actor, Some(target), request).await
         }
         (&Method::PATCH, ["marks"]) => mark(&api, actor, None, request).await,
+        (&Method::POST, ["pools", pool, "failback"]) => {
+            let done = async {
+                let pool = (*pool).to_owned();
+                let body = action::read(request.into_body()).await?;
+                action::failback(events, actor, &pool, &body).await
+            };
+            answer::outcome(done.await)
+        }
+        (_, ["reload" | "stop" | "token" | "explain"] | ["pools", _, "failback"]) => {
+            answer::not_allowed("POST")
+        }
         (_, ["pools", _, "backends", _] | ["marks"]) if !looks(&method) => {
             answer::not_allowed("GET, HEAD, PATCH")
         }
@@ -166,9 +176,9 @@ fn config(facts: &Facts) -> serde_json::Value {
 
 fn not_found() -> Answer {
     let pages = "there is status, config, listeners, routes, pools, pools/POOL, \
-                 pools/POOL/backends/BACKEND, marks, marks/lifted, sessions, sessions/POOL, \
-                 sessions/events, cluster/sessions, certificates, explain, token, \
-                 reload and stop";
+                 pools/POOL/backends/BACKEND, pools/POOL/failback, marks, marks/lifted, \
+                 sessions, sessions/POOL, sessions/events, cluster/sessions, certificates, \
+                 explain, token, reload and stop";
     let mut refusal = answer::refusal(404, "there is no such page under /api/v1/");
     pages.clone_into(&mut refusal.detail);
     answer::problem(&refusal)

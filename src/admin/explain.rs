@@ -162,8 +162,11 @@ fn follow(
 }
 
 fn share(pool: &Pool, weight: u32) -> Share {
-    let open = |standing| standing == Standing::Open;
-    let usable = pool.members.iter().filter(|member| open(member.backend.standing()));
+    let tier = pool.tier();
+    let usable = pool.members.iter().filter(|member| {
+        let backend = &member.backend;
+        backend.standing() == Standing::Open && tier.is_none_or(|tier| tier == backend.tier)
+    });
     Share {
         pool: pool.name.to_string(),
         weight,

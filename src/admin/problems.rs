@@ -16,11 +16,18 @@ const FEW_ERRORS: u64 = 10;
 /// report of the last reload, if that failed.
 pub(super) fn find(status: &Status, last_problem: Option<&str>) -> Vec<Problem> {
     let mut found = Vec::new();
+    if status.blind {
+        let text = "all checks fail at once: the fault may be in this machine or its network. The \
+                    verdicts before hold, and /readyz is red (runtime.blind_guard)";
+        found.push(Problem { severity: Severity::Critical, text: text.to_owned() });
+    }
     if status.phase == "stopping" {
         found.push(warning("stopping: nothing new is accepted".to_owned()));
     }
     for pool in &status.pools {
         found.extend(short_of_backends(pool, status));
+        found.extend(higher_tier(pool));
+        found.extend(lost_quorum(pool));
     }
     if !status.last_reload_ok {
         let why = last_problem.and_then(|text| text.lines().next()).unwrap_or("see the log");
@@ -87,6 +94,31 @@ fn short_of_backends(pool: &Pool, status: &Status) -> Option<Problem> {
     (!ailing.is_empty()).then(|| warning(text()))
 }
 
+/// That a pool is served by a tier that is there for bad times.
+fn higher_tier(pool: &Pool) -> Option<Problem> {
+    let (name, tier) = (&pool.name, pool.tier?);
+    let below = || pool.backends.iter().filter(|one| one.tier < tier && one.state != "ghost");
+    let lowest = below().map(|one| one.tier).min()?;
+    let back = below().any(|one| one.state == "up" && one.weight > 0);
+    let why = if back {
+        format!("a lower one is usable and held back: `ostler failback {name}` ends that")
+    } else {
+        format!("none from tier {lowest} on below it is usable")
+    };
+    Some(warning(format!("pool {name} is served by tier {tier}: {why}")))
+}
+
+/// That a pool has too few backends for new visitors.
+fn lost_quorum(pool: &Pool) -> Option<Problem> {
+    let quorum = pool.quorum.as_ref().filter(|quorum| quorum.lost)?;
+    let (name, usable, spare, again) = (&pool.name, pool.usable, &quorum.pool, quorum.again);
+    let text = format!(
+        "pool {name} has lost its quorum ({usable} usable): new visitors go to pool {spare} until \
+         {again} are"
+    );
+    Some(warning(text))
+}
+
 /// Why a backend takes nobody new.
 fn why(backend: &Backend) -> String {
     let by = match backend.mark {
@@ -134,7 +166,7 @@ mod tests {
 
     use super::super::status::gather;
     use super::super::tests::facts;
-    use super::super::view::{Certificate, Route};
+    use super::super::view::{Certificate, Quorum, Route};
     use super::*;
 
     fn healthy() -> Status {
@@ -179,6 +211,40 @@ mod tests {
         assert_eq!(find(&status, None), []);
         status.pools[0].usable = 0;
         assert!(only(&status).text.contains("is in maint"));
+    }
+
+    #[test]
+    fn a_tier_for_bad_times_that_serves_is_a_warning_and_says_how_to_go_back() {
+        let mut status = healthy();
+        let pool = &mut status.pools[0];
+        pool.usable = 2;
+        pool.backends[1].tier = 1;
+        pool.tier = Some(0);
+        assert_eq!(find(&status, None), []);
+        status.pools[0].tier = Some(1);
+        assert!(only(&status).text.contains("`ostler failback shop`"));
+        status.pools[0].backends[0].state = "maint".to_owned();
+        assert!(only(&status).text.contains("served by tier 1: none"));
+    }
+
+    #[test]
+    fn a_lost_quorum_is_a_warning_that_names_where_visitors_go() {
+        let mut status = healthy();
+        let quorum = Quorum { min: 1, again: 2, pool: "spare".to_owned(), lost: true };
+        status.pools[0].usable = 2;
+        status.pools[0].quorum = Some(quorum.clone());
+        assert!(only(&status).text.contains("new visitors go to pool spare until 2 are"));
+        status.pools[0].quorum = Some(Quorum { lost: false, ..quorum });
+        assert_eq!(find(&status, None), []);
+    }
+
+    #[test]
+    fn blindness_is_told_before_everything_else() {
+        let mut status = healthy();
+        status.pools[0].usable = 0;
+        status.blind = true;
+        let found = find(&status, None);
+        assert!(found.len() == 2 && found[0].text.starts_with("all checks fail at once"));
     }
 
     #[test]

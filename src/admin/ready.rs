@@ -12,7 +12,8 @@ pub(super) fn page(facts: &Facts, query: Option<&str>) -> Answer {
         .into_iter()
         .flat_map(|query| query.split('&'))
         .find_map(|pair| pair.strip_prefix("pool="));
-    let readiness = readiness(facts.phase.get(), &facts.current.load(), asked);
+    let blind = facts.checks.blindness.is_blind();
+    let readiness = readiness(facts.phase.get(), blind, &facts.current.load(), asked);
     let status = match readiness {
         Readiness::Unknown(_) => StatusCode::NOT_FOUND,
         Readiness::Ready(_) => StatusCode::OK,
@@ -32,14 +33,19 @@ enum Readiness {
     Unknown(String),
 }
 
-/// Ready: neither starting nor stopping, and at least one routed pool and every required one has
-/// a usable backend. Where no route needs a pool, none is missing.
-fn readiness(phase: Phase, snapshot: &Snapshot, asked: Option<&str>) -> Readiness {
+/// Ready: neither starting nor stopping nor blind, and at least one routed pool and every required
+/// one has a usable backend. Where no route needs a pool, none is missing.
+fn readiness(phase: Phase, blind: bool, snapshot: &Snapshot, asked: Option<&str>) -> Readiness {
     let mut lacks = Vec::new();
     match phase {
         Phase::Starting => lacks.push("starting".to_owned()),
         Phase::Serving => {}
         Phase::Stopping => lacks.push("stopping".to_owned()),
+    }
+    if blind {
+        lacks.push(
+            "all checks fail at once (runtime.blind_guard): the fault may be here".to_owned(),
+        );
     }
     let mut notes = Vec::new();
     if let Some(name) = asked {
@@ -90,12 +96,15 @@ mod tests {
     #[test]
     fn one_empty_pool_does_not_turn_it_red_but_a_required_one_does() {
         let one_empty = snapshot(&FILE.replace("STATE", "up"));
-        let Readiness::Ready(text) = readiness(Phase::Serving, &one_empty, None) else { panic!() };
+        let Readiness::Ready(text) = readiness(Phase::Serving, false, &one_empty, None) else {
+            panic!()
+        };
         assert!(text.starts_with("ready\n") && text.contains("pool old"), "{text}");
         let without = FILE
             .replace("STATE", "up")
             .replace("\"up\" }]\n[pools.old]", "\"maint\" }]\n[pools.old]");
-        let Readiness::Not(text) = readiness(Phase::Serving, &snapshot(&without), None) else {
+        let Readiness::Not(text) = readiness(Phase::Serving, false, &snapshot(&without), None)
+        else {
             panic!()
         };
         assert!(text.contains("pool api, which is required"), "{text}");
@@ -104,7 +113,7 @@ mod tests {
     #[test]
     fn a_pool_can_be_asked_for_by_name() {
         let snapshot = snapshot(&FILE.replace("STATE", "drain"));
-        let of = |pool| readiness(Phase::Serving, &snapshot, Some(pool));
+        let of = |pool| readiness(Phase::Serving, false, &snapshot, Some(pool));
         assert_eq!(of("api"), Readiness::Ready("ready\n".to_owned()));
         assert!(matches!(of("shop"), Readiness::Not(_)), "draining takes nobody new");
         assert!(matches!(of("nothing"), Readiness::Unknown(_)));
@@ -114,9 +123,18 @@ mod tests {
     fn neither_before_the_listeners_open_nor_once_it_stops() {
         let snapshot = snapshot(&FILE.replace("STATE", "up"));
         for phase in [Phase::Starting, Phase::Stopping] {
-            assert!(matches!(readiness(phase, &snapshot, None), Readiness::Not(_)));
-            assert!(matches!(readiness(phase, &snapshot, Some("api")), Readiness::Not(_)));
+            assert!(matches!(readiness(phase, false, &snapshot, None), Readiness::Not(_)));
+            assert!(matches!(readiness(phase, false, &snapshot, Some("api")), Readiness::Not(_)));
         }
+    }
+
+    #[test]
+    fn a_blind_process_is_not_ready_and_says_why() {
+        let snapshot = snapshot(&FILE.replace("STATE", "up"));
+        let of = |asked| readiness(Phase::Serving, true, &snapshot, asked);
+        let Readiness::Not(text) = of(None) else { panic!() };
+        assert!(text.contains("all checks fail at once"), "{text}");
+        assert!(matches!(of(Some("api")), Readiness::Not(_)));
     }
 
     #[test]
@@ -124,6 +142,6 @@ mod tests {
         let text = "[listeners.web]\nbind = [\"127.0.0.1:0\"]\n[[routes]]\n\
             redirect = { to = \"https://{host}{path}\" }\n";
         let ready = Readiness::Ready("ready\n".to_owned());
-        assert_eq!(readiness(Phase::Serving, &snapshot(text), None), ready);
+        assert_eq!(readiness(Phase::Serving, false, &snapshot(text), None), ready);
     }
 }

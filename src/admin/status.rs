@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use super::facts::{Facts, Phase};
 use super::problems;
 use super::view::{
-    AdminAddress, Backend, Certificate, Check, Listener, Metrics, Pool, Route, Status,
+    AdminAddress, Backend, Certificate, Check, Listener, Metrics, Pool, Quorum, Route, Status,
 };
 use crate::backend::{CheckReport, Standing, Verdict};
 use crate::balance::Policy;
 use crate::config::model::AdminState;
-use crate::snapshot::{self, Member};
+use crate::snapshot::{self, Member, Snapshot};
 use crate::sticky::count::Seat;
 use crate::telemetry::counters::Class;
 use crate::telemetry::reason::Source;
@@ -36,6 +36,7 @@ pub(super) fn gather(facts: &Facts) -> Status {
         file: facts.file.path().map(|path| path.display().to_string()),
         file_differs: facts.file_differs().unwrap_or(false),
         last_reload_ok: reloads.last_success,
+        blind: facts.checks.blindness.is_blind(),
         problems: Vec::new(),
         marks: facts.marks(),
         listeners: listeners(facts),
@@ -81,19 +82,30 @@ pub(super) fn listeners(facts: &Facts) -> Vec<Listener> {
 
 /// Pools with their backends.
 pub(super) fn pools(facts: &Facts) -> Vec<Pool> {
-    facts.current.load().pools.iter().map(|one| show_pool(one)).collect()
+    let snapshot = facts.current.load();
+    snapshot.pools.iter().map(|one| show_pool(one, &snapshot)).collect()
 }
 
 /// One pool.
 pub(super) fn pool(facts: &Facts, name: &str) -> Option<Pool> {
-    facts.current.load().pool(name).map(|pool| show_pool(pool))
+    let snapshot = facts.current.load();
+    snapshot.pool(name).map(|pool| show_pool(pool, &snapshot))
 }
 
-fn show_pool(pool: &snapshot::Pool) -> Pool {
+fn show_pool(pool: &snapshot::Pool, snapshot: &Snapshot) -> Pool {
+    let spare = |index: usize| snapshot.pools.get(index).map(|pool| pool.name.to_string());
+    let quorum = pool.quorum.as_ref().map(|it| Quorum {
+        min: it.min,
+        again: it.again,
+        pool: spare(it.pool).unwrap_or_default(),
+        lost: pool.state.is_short(),
+    });
     Pool {
+        quorum,
         name: pool.name.to_string(),
         policy: policy_word(pool.policy).to_owned(),
         usable: pool.usable(),
+        tier: pool.tier(),
         backends: pool.members.iter().map(|member| backend(pool, member)).collect(),
     }
 }
@@ -115,6 +127,7 @@ fn backend(pool: &snapshot::Pool, member: &Member) -> Backend {
         state_in_file: backend.state_in_file,
         weight: backend.effective_weight(),
         weight_in_file: backend.weight,
+        tier: backend.tier,
         mark: backend.state.marked_state(),
         own_word: Some(backend.own_word()).filter(|word| !word.is_empty()).map(|w| w.to_string()),
         verdict: backend.checked.then(|| verdict.to_owned()),

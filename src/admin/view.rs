@@ -44,6 +44,9 @@ pub struct Status {
     pub file_differs: bool,
     /// Whether the last reload was applied.
     pub last_reload_ok: bool,
+    /// Whether all checks have failed at once, so that the verdicts before hold.
+    #[serde(default)]
+    pub blind: bool,
     /// The worst first.
     pub problems: Vec<Problem>,
     /// In force, those of backends not in the file too.
@@ -120,8 +123,27 @@ pub struct Pool {
     pub policy: String,
     /// Backends that take anybody.
     pub usable: usize,
+    /// The tier that serves new visitors, where backends stand in tiers.
+    #[serde(default)]
+    pub tier: Option<u8>,
+    /// How many usable backends it wants, where the file says so.
+    #[serde(default)]
+    pub quorum: Option<Quorum>,
     /// In file order.
     pub backends: Vec<Backend>,
+}
+
+/// The quorum of a pool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Quorum {
+    /// With fewer usable backends it is lost.
+    pub min: usize,
+    /// With so many it is there again.
+    pub again: usize,
+    /// Where new visitors go meanwhile.
+    pub pool: String,
+    /// Whether it is lost.
+    pub lost: bool,
 }
 
 /// A backend.
@@ -139,6 +161,9 @@ pub struct Backend {
     pub weight: u32,
     /// What the file says.
     pub weight_in_file: u32,
+    /// It serves new visitors while no backend of a lower tier is usable.
+    #[serde(default)]
+    pub tier: u8,
     /// The mark in force on its state.
     pub mark: Option<AdminState>,
     /// What it says about itself on the answers to its checks: `drain`, `ready`, `weight=50%`.

@@ -6,8 +6,10 @@ pub mod latency;
 pub mod outlier;
 pub mod own_word;
 pub mod queue;
+pub mod quorum;
 pub mod slow_start;
 pub mod state;
+pub mod tier;
 
 use std::sync::Arc;
 
@@ -49,6 +51,8 @@ pub struct Backend {
     pub max_requests: u32,
     /// Present: what is in flight is limited by how long it takes to answer, too.
     pub concurrency: Option<model::Concurrency>,
+    /// It serves new visitors while no backend of a lower tier is usable.
+    pub tier: u8,
     /// It has left the file and is there for who is bound to it, and for nobody new.
     pub ghost: bool,
     /// What changes about it, kept across generations.
@@ -179,6 +183,7 @@ mod tests {
             checked: true,
             max_requests: 0,
             concurrency: None,
+            tier: 0,
             ghost: false,
             state,
         }

@@ -147,6 +147,25 @@ mod tests {
     const GOLDEN_UNEVEN: [usize; 16] = [4, 2, 4, 3, 3, 3, 4, 3, 4, 4, 3, 4, 2, 1, 3, 0];
 
     #[test]
+    fn keys_of_one_remainder_are_shared_like_all_of_them() {
+        // A route with `split` draws the pool by the key's remainder: within each pool no backend
+        // may be left out for it.
+        let weights = [1, 2, 1, 1, 3];
+        let seats = seats(&weights);
+        for total in [2_u64, 3, 10, 100, 5_003, 65_537] {
+            for lower in [true, false] {
+                let keys = (0..60_000_u64).map(finish);
+                let mut counts = [0; 5];
+                for key in keys.filter(|key| (key % total < total / 2) == lower) {
+                    let chosen = rendezvous(key, &seats, |index| name_hash(NAMES[index]));
+                    counts[chosen.unwrap()] += 1;
+                }
+                assert!(follows(&counts, &weights), "{total} {lower}: {counts:?}");
+            }
+        }
+    }
+
+    #[test]
     fn shares_follow_weights() {
         let weights = [1, 2, 3, 10, 0];
         let seats = seats(&weights);

@@ -50,6 +50,8 @@ pub(super) enum Command {
     Weight(Weight),
     /// Lift the marks of a backend: back to what the file says
     Unmark(Mark),
+    /// Give a pool's lowest usable tier its visitors back, where `failback` holds it back
+    Failback(Failback),
     /// Tell the live sessions of each backend, and how drains go
     Sessions(Sessions),
     /// Make a cookie that reaches a backend even in drain or maint, for a look at it
@@ -131,6 +133,19 @@ pub(super) struct Mark {
     pub(super) target: Option<String>,
     #[command(flatten)]
     pub(super) options: MarkOptions,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Failback {
+    /// Which pool
+    #[arg(value_name = "POOL")]
+    pub(super) pool: String,
+    /// Why, for whoever reads the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod connect;
 mod drain;
 mod explain;
 mod fail;
+mod failback;
 mod find;
 mod keygen;
 mod later;
@@ -70,6 +71,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
         Command::Maint(mark) => done(marks::mark(&places(), &mark, MarkAction::Maint)),
         Command::Unmark(mark) => done(marks::mark(&places(), &mark, MarkAction::Unmark)),
         Command::Weight(weight) => done(marks::weight(&places(), &weight)),
+        Command::Failback(one) => done(failback::failback(&places(), &one)),
         Command::Sessions(one) => done(sessions::sessions(&places(), &one)),
         Command::Token(one) => done(token::token(&places(), &one)),
         Command::Explain(one) => done(explain::explain(&places(), &one)),

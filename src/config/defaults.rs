@@ -156,6 +156,16 @@ pub const EJECTION_MAX_EJECTED: u8 = 50;
 pub const ALL_DOWN_STATUS: u16 = 503;
 /// Between two checks of one backend.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(2);
+/// The largest quorum of a pool.
+pub const MAX_QUORUM: i64 = 100_000;
+/// The highest tier of a backend.
+pub const MAX_TIER: i64 = 9;
+/// The shortest time that a lower tier must have been usable for: anything less is `auto`.
+pub const MIN_FAILBACK: Duration = Duration::from_secs(1);
+/// The longest.
+pub const MAX_FAILBACK: Duration = Duration::from_hours(24);
+/// In place of one that cannot be: longer than a backend that flaps is up.
+pub const FAILBACK: Duration = Duration::from_mins(5);
 /// The shortest time between two checks: anything less is load, not a check.
 pub const MIN_HEALTH_INTERVAL: Duration = Duration::from_millis(100);
 /// A check's answer must be complete by then.

@@ -197,11 +197,13 @@ fn route_shape(route: &Route, model: &Model) -> u64 {
 fn pool_shape(pool: &Pool, model: &Model) -> u64 {
     let Pool { policy, tls, connections, health, sticky, queue, drain_deadline, .. } = pool;
     let Pool { hash_on, slow_start, ejection, concurrency, when_all_down, .. } = pool;
+    let Pool { failback, quorum, .. } = pool;
     let all_down = match when_all_down {
         WhenAllDown::Pool(index) => format!("{:?}", pool_name(model, *index)),
         other => format!("{other:?}"),
     };
-    let outage = (slow_start, ejection, concurrency, all_down);
+    let quorum = quorum.map(|it| (it.min, it.again, pool_name(model, it.pool)));
+    let outage = (slow_start, ejection, concurrency, all_down, failback, quorum);
     let keys = sticky.iter().flat_map(|sticky| sticky.keys.iter().flatten());
     let keys: Vec<u64> = keys.map(|key| xxh3_64(&key.0)).collect();
     let placed = (policy, hash_on, queue, drain_deadline);

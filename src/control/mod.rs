@@ -8,6 +8,7 @@ mod concurrency;
 mod maintenance;
 mod marks;
 mod outliers;
+mod quorums;
 mod reload;
 mod remains;
 mod resolve;
@@ -18,6 +19,7 @@ mod stop;
 mod systemd;
 #[cfg(test)]
 mod tests;
+mod tiers;
 mod watch;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::admin::facts::{Facts, Phase, lock};
 use crate::config::Loaded;
-use crate::event::{Actor, Event, Refusal, Sender};
+use crate::event::{Actor, Event, Failback, Refusal, Sender};
 use crate::health::Supervisor;
 use audit::Audit;
 use certificates::Certificates;
@@ -42,8 +44,9 @@ pub use reload::{Candidate, ListenerSockets, Loader, Origin};
 use resolve::Resolver;
 use sessions::Keeper;
 pub use state::StateDir;
+use stop::Stop;
 pub use stop::{Drain, Ended};
-use stop::{Step, Stop};
+use tiers::Tiers;
 use watch::Watcher;
 
 /// At start, listeners open when each checked backend has a verdict, at the latest after this; a
@@ -93,6 +96,7 @@ pub struct Control<S: ListenerSockets> {
     maintenance: Maintenance,
     sessions: Keeper,
     outliers: Outliers,
+    tiers: Tiers,
     audit: Audit,
     supervisor: Supervisor,
     resolver: Resolver,
@@ -137,6 +141,7 @@ impl<S: ListenerSockets> Control<S> {
             maintenance: Maintenance::default(),
             sessions,
             outliers: Outliers::new(),
+            tiers: Tiers::new(),
             audit,
             supervisor,
             resolver: Resolver::default(),
@@ -229,6 +234,9 @@ impl<S: ListenerSockets> Control<S> {
                 let result = self.marks.change(&change, &actor, &snapshot);
                 answer(Some(reply), result);
             }
+            Event::Failback { wish, actor, reply } => {
+                answer(Some(reply), self.failback(&wish, &actor));
+            }
             Event::Verdict { pool, backend, up, detail } => {
                 self.verdict(&pool, &backend, up, &detail);
             }
@@ -272,11 +280,12 @@ impl<S: ListenerSockets> Control<S> {
         systemd::ready();
     }
 
-    fn verdict(&self, pool: &str, backend: &str, up: bool, detail: &str) {
+    fn verdict(&mut self, pool: &str, backend: &str, up: bool, detail: &str) {
         // Who waits for an answer or a place may have another choice now, or none.
         if !up {
             crate::net::clock::stir();
         }
+        self.usable();
         if let Some(pool) = self.facts.current.load().pool(pool) {
             pool.state.queue.call_all();
         }
@@ -290,11 +299,29 @@ impl<S: ListenerSockets> Control<S> {
         }
     }
 
+    /// Which tiers serve, and which pools have too few backends; before the first verdicts are in
+    /// nobody knows.
+    fn usable(&mut self) {
+        if self.facts.phase.get() != Phase::Starting {
+            let snapshot = self.facts.current.load();
+            self.tiers.look(&snapshot);
+            quorums::look(&snapshot);
+        }
+    }
+
+    fn failback(&mut self, wish: &Failback, actor: &Actor) -> Result<Value, Refusal> {
+        let turn = self.tiers.give_back(&wish.pool, &self.facts.current.load())?;
+        let subject = format!("{}: tier {} to {}", wish.pool, turn.from, turn.to);
+        self.audit.record(actor, "failback", &subject, wish.reason.as_deref());
+        Ok(json!({ "pool": wish.pool, "from": turn.from, "to": turn.to }))
+    }
+
     /// Sessions, ghosts, and the folder of maintenance.
     fn beat(&mut self) {
         let (snapshot, now) = (self.facts.current.load(), unix());
         self.sessions.tick(&snapshot, now);
         self.outliers.tick(&snapshot);
+        self.usable();
         for (ghost, why) in self.loader.remains.end(&snapshot, now) {
             tracing::info!(ghost, why, "a ghost has ended");
         }
@@ -326,56 +353,6 @@ impl<S: ListenerSockets> Control<S> {
         if let Some(watcher) = &mut self.watcher {
             watcher.follow(file, &certificates);
         }
-    }
-
-    fn begin_stop(&mut self, actor: &Actor) {
-        let loaded = self.facts.loaded();
-        let runtime = &loaded.model.runtime;
-        self.facts.phase.set(Phase::Stopping);
-        systemd::stopping();
-        self.audit.record(actor, "stop", "process", None);
-        let until = Instant::now() + runtime.stop_delay;
-        self.stop = Stop::Delay { until, drain: runtime.drain_timeout };
-    }
-
-    fn stop_told(&self) -> Value {
-        let runtime = &self.facts.loaded().model.runtime;
-        json!({
-            "phase": "stopping",
-            "connections": self.drain.open(),
-            "stop_delay": format!("{:?}", runtime.stop_delay),
-            "drain_timeout": format!("{:?}", runtime.drain_timeout),
-        })
-    }
-
-    /// Goes on with the stop, if there is one.
-    fn step(&mut self) -> Option<Ended> {
-        let now = Instant::now();
-        match self.stop.step(now, self.drain.open())? {
-            Step::Wait(_) => None,
-            Step::Begin(timeout) => {
-                tracing::info!(open = self.drain.open(), ?timeout, "draining");
-                self.drain.begin(timeout);
-                self.stop = Stop::Draining { until: now + timeout };
-                None
-            }
-            Step::End(ended) => Some(ended),
-        }
-    }
-
-    /// When something is due by itself.
-    fn next(&self) -> Instant {
-        let now = Instant::now();
-        let stop = match self.stop.step(now, self.drain.open()) {
-            None => now + FOREVER,
-            Some(Step::Wait(until)) => until,
-            Some(Step::Begin(_) | Step::End(_)) => now,
-        };
-        let mark = self.marks.next_end().map_or(FOREVER, |end| {
-            let left = end.duration_since(Timestamp::now());
-            Duration::try_from(left).unwrap_or(Duration::ZERO)
-        });
-        stop.min(now + mark.min(FOREVER))
     }
 }
 

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use super::{Control, FOREVER, ListenerSockets, systemd};
+use crate::admin::facts::Phase;
+use crate::event::Actor;
 
 /// What carries the traffic, at its end.
 pub trait Drain {
@@ -71,6 +77,58 @@ impl Stop {
             Self::Draining { until } if now < until => Some(Step::Wait((now + LOOK).min(until))),
             Self::Draining { .. } => Some(Step::End(Ended::Deadline { open })),
         }
+    }
+}
+
+impl<S: ListenerSockets> Control<S> {
+    pub(super) fn begin_stop(&mut self, actor: &Actor) {
+        let loaded = self.facts.loaded();
+        let runtime = &loaded.model.runtime;
+        self.facts.phase.set(Phase::Stopping);
+        systemd::stopping();
+        self.audit.record(actor, "stop", "process", None);
+        let until = Instant::now() + runtime.stop_delay;
+        self.stop = Stop::Delay { until, drain: runtime.drain_timeout };
+    }
+
+    pub(super) fn stop_told(&self) -> Value {
+        let runtime = &self.facts.loaded().model.runtime;
+        json!({
+            "phase": "stopping",
+            "connections": self.drain.open(),
+            "stop_delay": format!("{:?}", runtime.stop_delay),
+            "drain_timeout": format!("{:?}", runtime.drain_timeout),
+        })
+    }
+
+    /// Goes on with the stop, if there is one.
+    pub(super) fn step(&mut self) -> Option<Ended> {
+        let now = Instant::now();
+        match self.stop.step(now, self.drain.open())? {
+            Step::Wait(_) => None,
+            Step::Begin(timeout) => {
+                tracing::info!(open = self.drain.open(), ?timeout, "draining");
+                self.drain.begin(timeout);
+                self.stop = Stop::Draining { until: now + timeout };
+                None
+            }
+            Step::End(ended) => Some(ended),
+        }
+    }
+
+    /// When something is due by itself.
+    pub(super) fn next(&self) -> Instant {
+        let now = Instant::now();
+        let stop = match self.stop.step(now, self.drain.open()) {
+            None => now + FOREVER,
+            Some(Step::Wait(until)) => until,
+            Some(Step::Begin(_) | Step::End(_)) => now,
+        };
+        let mark = self.marks.next_end().map_or(FOREVER, |end| {
+            let left = end.duration_since(Timestamp::now());
+            Duration::try_from(left).unwrap_or(Duration::ZERO)
+        });
+        stop.min(now + mark.min(FOREVER))
     }
 }
 

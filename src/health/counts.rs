@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::blind::Blindness;
+
 /// Pool and id.
 pub type CheckedName = (Arc<str>, Arc<str>);
 
@@ -20,12 +22,18 @@ pub struct CheckCounts {
 
 /// The checks of all backends that are checked. Written and read on the control thread.
 #[derive(Debug, Default)]
-pub struct Checks(Mutex<HashMap<CheckedName, CheckCounts>>);
+pub struct Checks {
+    counts: Mutex<HashMap<CheckedName, CheckCounts>>,
+    /// Whether they fail for a reason of our own.
+    pub blindness: Blindness,
+}
 
 impl Checks {
     /// Shows each checked backend's counts, in no order.
     pub fn visit(&self, mut show: impl FnMut(&str, &str, CheckCounts)) {
-        for ((pool, backend), counts) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        for ((pool, backend), counts) in
+            &*self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        {
             show(pool, backend, *counts);
         }
     }
@@ -33,11 +41,11 @@ impl Checks {
     /// The counts of one backend, if it is checked and was.
     pub fn of(&self, pool: &str, backend: &str) -> Option<CheckCounts> {
         let name = (Arc::from(pool), Arc::from(backend));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied()
     }
 
     pub(super) fn count(&self, name: &CheckedName, passed: bool, took: Duration) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = all.entry(name.clone()).or_default();
         if passed {
             counts.passed += 1;
@@ -49,7 +57,7 @@ impl Checks {
 
     /// Forgets those that are not checked any more.
     pub(super) fn retain(&self, checked: impl Fn(&CheckedName) -> bool) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|name, _| checked(name));
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Group {
 #[derive(Debug)]
 struct Inner {
     count: Count,
+    /// What its backends are given: the count's verdict, or the one before where that is frozen.
+    shown: Verdict,
     last: Option<CheckReport>,
     /// What the backend says about itself.
     word: OwnWord,
@@ -70,7 +72,7 @@ impl Group {
         let mut words = members.iter().map(|member| member.state.own_word.get());
         let word = words.find(|word| !word.is_empty()).unwrap_or_default();
         let count = Count::new(verdict);
-        let inner = Inner { count, last: None, word, members: Vec::new() };
+        let inner = Inner { count, shown: verdict, last: None, word, members: Vec::new() };
         Self { inner: Mutex::new(inner), joined: Notify::new() }
     }
 
@@ -78,7 +80,7 @@ impl Group {
     pub(super) fn set_members(&self, members: Vec<Checked>) {
         let mut inner = self.lock();
         let before = std::mem::take(&mut inner.members);
-        let now = (inner.count.verdict(), inner.word);
+        let now = (inner.shown, inner.word);
         for checked in members {
             let same = |member: &&Member| Arc::ptr_eq(&member.checked.state, &checked.state);
             let told = if let Some(member) = before.iter().find(same) {
@@ -121,7 +123,11 @@ impl Group {
         let passed = outcome.result.is_ok();
         let (Ok(detail) | Err(detail)) = outcome.result;
         inner.word = outcome.word.unwrap_or(inner.word);
-        let now = (inner.count.observe(threshold, passed), inner.word);
+        let before = inner.count.verdict();
+        let verdict = inner.count.observe(threshold, passed);
+        checks.blindness.observe(self.id(), passed, before, verdict);
+        inner.shown = checks.blindness.shown(self.id(), verdict);
+        let now = (inner.shown, inner.word);
         let in_a_row = inner.count.in_a_row();
         let report = CheckReport { at: SystemTime::now(), passed, detail, took, in_a_row };
         for member in &inner.members {
@@ -134,10 +140,25 @@ impl Group {
         inner.count.is_turning()
     }
 
+    /// Verdicts have been frozen, or are not any more.
+    pub(super) fn look_again(&self, checks: &Checks) {
+        let mut inner = self.lock();
+        inner.shown = checks.blindness.shown(self.id(), inner.count.verdict());
+        let now = (inner.shown, inner.word);
+        for member in &inner.members {
+            give(&member.checked.state, now);
+        }
+    }
+
+    /// A number of its own for as long as it is there.
+    pub(super) fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// One event for each thing about each backend that was not told yet.
     pub(super) fn news(&self) -> Vec<Event> {
         let mut inner = self.lock();
-        let (verdict, word) = (inner.count.verdict(), inner.word);
+        let (verdict, word) = (inner.shown, inner.word);
         let detail = inner.last.as_ref().map(|report| report.detail.clone()).unwrap_or_default();
         let mut news = Vec::new();
         for member in &mut inner.members {

@@ -1,5 +1,6 @@
 //! Active checks: one for all backends that are asked the same at the same place.
 
+mod blind;
 mod counts;
 mod group;
 mod grpc;
@@ -22,6 +23,7 @@ use crate::backend::{BackendState, OwnWord, Verdict};
 use crate::event::Sender;
 use crate::snapshot::{Health, Snapshot};
 use crate::task;
+pub use blind::Blindness;
 pub use counts::{CheckCounts, CheckedName, Checks};
 pub use probe::{Outcome, Probe};
 pub use threshold::{Count, Threshold};
@@ -87,6 +89,12 @@ impl Supervisor {
             self.running.insert(target, running);
         }
         self.checks.retain(|name| names.contains(name));
+        let groups = self.running.iter().map(|(target, running)| {
+            let members = running.group.members();
+            let pools = members.into_iter().map(|member| member.name.0).collect();
+            (running.group.id(), pools, target.health.interval + target.health.timeout)
+        });
+        self.checks.blindness.follow(snapshot.blind_guard, groups);
     }
 
     fn start(&self, target: &Target, probe: Probe, members: &[Checked]) -> Running {
@@ -186,6 +194,10 @@ impl Task {
                     next = begun + rhythm::pause(interval, turning, fastrand::f64());
                 }
                 () = self.group.joined() => self.tell().await,
+                () = self.checks.blindness.turned() => {
+                    self.group.look_again(&self.checks);
+                    self.tell().await;
+                }
             }
         }
     }

@@ -185,6 +185,7 @@ async fn run(
         visitor,
         outbound,
     };
+    asked.leave_the_short(record);
     asked.answer(record, upgrade).await
 }
 

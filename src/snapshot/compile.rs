@@ -77,6 +77,7 @@ pub fn compile(
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         pools: pools.into_iter().collect::<Option<_>>()?,
+        blind_guard: inputs.model.runtime.blind_guard,
         ready_requires: inputs.model.metrics.ready_requires.as_slice().into(),
         unrouted,
         alive: Alive::new(),

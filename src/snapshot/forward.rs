@@ -54,6 +54,8 @@ impl Forward {
                     }),
                     _ => visitor.token().and_then(of),
                 };
+                // A value chooses its backend by rendezvous, which mixes it with the names: what is
+                // left of it here says nothing about the backend. `hash_on` has a key of its own.
                 let number = match visitor.presented {
                     Presented::Value(value) => value,
                     _ => visitor.fresh,

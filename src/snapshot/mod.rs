@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub pools: Box<[Arc<Pool>]>,
     /// Indexes of the pools without which `/readyz` is red.
     pub ready_requires: Box<[usize]>,
+    /// Verdicts are frozen where all checks fail at once.
+    pub blind_guard: bool,
     /// Counters of exchanges that no route took, kept across generations.
     pub unrouted: Arc<PerWorker<RouteCounters>>,
     /// Counts the snapshots alive.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::pool_state::PoolState;
 use crate::backend::outlier::{Tally, Terms};
 use crate::backend::slow_start::Ramp;
+use crate::backend::tier::serving;
 use crate::backend::{Backend, Standing};
 use crate::balance::{Maglev, Policy};
 use crate::config::model::{
-    Concurrency, HashOn, Health, OnRemove, PoolConnections, Queue, Rebalance,
+    Concurrency, Failback, HashOn, Health, OnRemove, PoolConnections, Queue, Quorum, Rebalance,
 };
 use crate::net::proxy_header::{self, Version};
 use crate::route::action::RespondPlan;
@@ -45,6 +46,10 @@ pub struct Pool {
     pub concurrency: Option<Concurrency>,
     /// What is done where nobody serves.
     pub when_all_down: WhenAllDown,
+    /// Present: its backends stand in tiers, and this is how a lower one comes back.
+    pub failback: Option<Failback>,
+    /// Present: with too few usable backends, new visitors go to another pool.
+    pub quorum: Option<Quorum>,
     /// Present: backends that fail real traffic are ejected.
     pub ejection: Option<Terms>,
     /// Present: who comes up is given its share little by little.
@@ -146,6 +151,20 @@ impl Pool {
     /// Backends that take anybody.
     pub fn usable(&self) -> usize {
         self.members.iter().filter(|m| m.backend.standing() == Standing::Open).count()
+    }
+
+    /// The tier that serves new visitors; none in a pool without tiers or usable backends.
+    pub fn tier(&self) -> Option<u8> {
+        let open = |member: &Member| member.backend.standing() == Standing::Open;
+        let well = |_, member: &Member| open(member) && member.backend.state.outcomes.takes_new();
+        self.tier_among(well).or_else(|| self.tier_among(|_, member| open(member)))
+    }
+
+    /// The tier that serves new visitors where these members can be asked (by index).
+    pub(super) fn tier_among(&self, fits: impl Fn(usize, &Member) -> bool) -> Option<u8> {
+        let members = self.members.iter().enumerate();
+        let usable = members.filter(|(index, member)| fits(*index, member));
+        serving(self.failback?, self.state.tier(), usable.map(|(_, member)| member.backend.tier))
     }
 
     /// Why nobody new can be served.

@@ -1,7 +1,7 @@
 //! What changes about a pool while configurations come and go: its sessions and its queue.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use crate::backend::Queue;
 use crate::backend::outlier::Quota;
@@ -20,12 +20,44 @@ pub struct PoolState {
     pub quota: Quota,
     /// Sessions that may still be moved in this period to even out the pool.
     moves: AtomicU32,
+    /// The tier in force: a lower one may be held back.
+    tier: AtomicU8,
+    /// Its quorum is lost.
+    short: AtomicBool,
 }
 
 impl PoolState {
     /// Of a pool that has served nobody yet.
     pub fn new(sessions: Sessions, learns: bool, queue: Arc<Queue>) -> Self {
-        Self { sessions, learns, queue, quota: Quota::default(), moves: AtomicU32::new(0) }
+        Self {
+            sessions,
+            learns,
+            queue,
+            quota: Quota::default(),
+            moves: AtomicU32::new(0),
+            tier: AtomicU8::new(0),
+            short: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether its quorum is lost.
+    pub fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// Says whether its quorum is lost, and returns what was said before; control thread only.
+    pub fn set_short(&self, short: bool) -> bool {
+        self.short.swap(short, Ordering::Relaxed)
+    }
+
+    /// The tier that was in force when the control thread looked last.
+    pub fn tier(&self) -> u8 {
+        self.tier.load(Ordering::Relaxed)
+    }
+
+    /// Puts a tier into force; control thread only.
+    pub fn set_tier(&self, tier: u8) {
+        self.tier.store(tier, Ordering::Relaxed);
     }
 
     /// Allows so many moves in the period that begins.

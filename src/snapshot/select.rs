@@ -1,21 +1,25 @@
 //! Who goes where: one attempt's visitor, and the pool as it is at this moment.
 
 mod bond;
+mod elsewhere;
 mod offer;
 mod share;
+mod tier;
 mod value;
+mod view;
 
 use crate::backend::{Backend, Standing};
-use crate::balance::{Candidates as _, Cursor, rendezvous};
+use crate::balance::{Cursor, rendezvous};
 use crate::sticky::{By, Issue, OnDown, OnFull, Presented, Stickiness, Token};
 use crate::telemetry::counters::{MoveCause, StickyOutcome, StickyToken};
 use crate::telemetry::reason::Reason;
 
 use super::choice::{Choice, Selected, Told, Tried, Visitor};
-use super::pool::{Member, Pool};
+use super::pool::Pool;
 use bond::Bond;
 use offer::Offer;
 use share::{Below, Shares};
+use view::View;
 
 impl Pool {
     /// The backend for the next attempt. Decides only: whoever gets an answer writes the cookie.
@@ -30,7 +34,7 @@ impl Pool {
         tried: &Tried,
         cursor: &mut Cursor,
     ) -> Result<Selected, Reason> {
-        let view = View { pool: self, visitor, tried };
+        let view = View::new(self, visitor, tried);
         let Some(sticky) = sticky else {
             return view.anyone(None, cursor).map(|place| match place {
                 Some(member) => Selected::Now(Choice {
@@ -64,79 +68,10 @@ impl Pool {
     }
 }
 
-/// The pool as one attempt sees it.
-#[derive(Clone, Copy)]
-struct View<'a> {
-    pool: &'a Pool,
-    visitor: &'a Visitor,
-    tried: &'a Tried,
-}
-
 /// A pool that keeps its visitors.
 struct Kept<'a> {
     view: View<'a>,
     sticky: &'a Stickiness,
-}
-
-impl<'a> View<'a> {
-    fn offer(self) -> Offer<'a> {
-        Offer { view: self, except: None, sessions: 0, room: true, ejected: false, draining: false }
-    }
-
-    fn is_crowded(&self, member: &Member, most: u32) -> bool {
-        let Some(seat) = &member.seat else { return false };
-        let tally = self.pool.state.sessions.tally(seat, self.visitor.now);
-        member.backend.state.is_crowded(tally.sessions, most)
-    }
-
-    /// By policy; nobody where the turn must be waited for. `sticky`: for a visitor who stays.
-    fn anyone(
-        &self,
-        sticky: Option<&Stickiness>,
-        cursor: &mut Cursor,
-    ) -> Result<Option<usize>, Reason> {
-        let sessions = sticky.map_or(0, Stickiness::max_sessions);
-        let offer = Offer { sessions, ..self.offer() };
-        let limited = self.pool.limited && !self.visitor.called && self.pool.state.queue.anyone();
-        // Who came before waits for any place: nobody passes by.
-        if !limited {
-            let picked = self.pool.policy.pick(&offer, cursor);
-            // Rather one that fails now and then than nobody.
-            let any = Offer { ejected: true, ..offer };
-            if let Some(member) = picked.or_else(|| self.pool.policy.pick(&any, cursor)) {
-                return Ok(Some(member));
-            }
-        }
-        self.wait(sessions).map(|()| None)
-    }
-
-    /// Whether waiting makes sense: somebody would do but for the requests it has already.
-    fn wait(&self, sessions: u32) -> Result<(), Reason> {
-        let any = |offer: &Offer<'_>| (0..offer.len()).any(|index| offer.eligible(index));
-        let full = Offer { room: false, ejected: true, ..self.offer() };
-        if any(&Offer { sessions, ..full }) {
-            Ok(())
-        } else if any(&full) {
-            Err(Reason::PoolFull)
-        } else {
-            Err(self.pool.why_none())
-        }
-    }
-
-    fn name(&self, index: usize) -> u64 {
-        self.pool.members.get(index).map_or(0, |member| member.backend.name)
-    }
-
-    /// Whether nobody is up, and this one may serve all the same.
-    fn is_hope(self, backend: &Backend) -> bool {
-        self.visitor.desperate
-            && matches!(backend.standing(), Standing::Down | Standing::Unchecked)
-            && backend.state.resolved()
-    }
-
-    fn backend(&self, index: usize) -> Option<&'a Backend> {
-        self.pool.members.get(index).map(|member| &member.backend)
-    }
 }
 
 impl Kept<'_> {
@@ -181,6 +116,9 @@ impl Kept<'_> {
                 }
                 other => other,
             });
+        }
+        if let Some(lower) = self.lower_tier(bond, index) {
+            return Ok(Selected::Now(self.go(bond, lower, StickyToken::Valid, MoveCause::Home)));
         }
         if let Some(home) = self.way_home(bond, index) {
             return Ok(Selected::Now(self.go(bond, home, StickyToken::Valid, MoveCause::Home)));
@@ -258,7 +196,8 @@ impl Kept<'_> {
         let takes = backend.standing() == Standing::Open
             && backend.state.outcomes.takes_new()
             && backend.has_room(false);
-        (well && takes && !self.view.tried.has(home)).then_some(home)
+        let held_back = self.view.tier.is_some_and(|tier| backend.tier < tier);
+        (well && takes && !held_back && !self.view.tried.has(home)).then_some(home)
     }
 
     /// Another backend for a visitor who was idle long enough to be moved, where its own has more
@@ -271,7 +210,7 @@ impl Kept<'_> {
         if !self.view.visitor.plain || since < idle || !pool.state.may_move() {
             return None;
         }
-        let shares = Shares::of(pool, now);
+        let shares = Shares::of(pool, self.view.tier, now);
         if !shares.above(index) {
             return None;
         }

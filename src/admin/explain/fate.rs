@@ -81,6 +81,12 @@ pub(super) fn of(
     let Some(pool) = forward.choose(&visitor) else {
         return unknown(forward, "there is no pool");
     };
+    let elsewhere = pool.elsewhere(sticky, &visitor).and_then(|at| snapshot.pools.get(at));
+    if let Some(spare) = elsewhere.filter(|spare| spare.usable() > 0) {
+        let (own, other) = (&pool.name, &spare.name);
+        let why = format!("pool {own} has lost its quorum: who is new goes to {other}, unbound");
+        return Outcome { pool: other.to_string(), ..unknown(forward, &why) };
+    }
     let selected = pool.select(sticky, &visitor, &Tried::default(), &mut Cursor::new(0));
     let mut outcome = Outcome {
         pool: pool.name.to_string(),
@@ -155,9 +161,10 @@ fn by_policy(forward: &Forward, pool: &Pool, presented: Presented) -> String {
     }
     let policy = policy_word(pool.policy);
     let open = super::share(pool, 1).usable;
+    let of = pool.tier().map(|tier| format!(" of tier {tier}")).unwrap_or_default();
     match open.as_slice() {
-        [only] => format!("{session}{only} is the only one that takes anybody"),
-        all => format!("{session}by policy {policy} among {}", all.join(", ")),
+        [only] => format!("{session}{only} is the only one{of} that takes anybody"),
+        all => format!("{session}by policy {policy} among {}{of}", all.join(", ")),
     }
 }
 
@@ -188,6 +195,9 @@ fn why(
         (_, Some(MoveCause::Quiet)) => format!("it was quiet for long enough while {its} drains"),
         (_, Some(MoveCause::Full)) => format!("{its} is full"),
         (_, Some(MoveCause::Rebalance)) => format!("{its} has more than its share"),
+        (_, Some(MoveCause::Home)) if left_tier(pool, choice, home) => {
+            format!("a lower tier than that of {its} serves again")
+        }
         (_, Some(MoveCause::Home)) => "its home is well again".to_owned(),
         (StickyOutcome::Spilled, None) => format!("{its} is full: here this once"),
         (StickyOutcome::Bound, None) => "by the hash of its value".to_owned(),
@@ -196,6 +206,11 @@ fn why(
         }
         (_, None) => format!("it is bound to it: {}", stays(pool, choice)),
     }
+}
+
+fn left_tier(pool: &Pool, choice: &Choice, home: Option<&Member>) -> bool {
+    let to = pool.members.get(choice.member);
+    home.zip(to).is_some_and(|(from, to)| from.backend.tier > to.backend.tier)
 }
 
 /// Why a backend that may drain still serves the visitor.

@@ -24,7 +24,7 @@ pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
     ProxyProtocol, TlsVersion, UnknownName,
 };
-pub use outage::{Concurrency, Ejection, WhenAllDown};
+pub use outage::{Concurrency, Ejection, Failback, Quorum, WhenAllDown};
 pub use pool::{
     Address, AddressHost, AdminState, Backend, HashOn, PolicyKind, Pool, PoolConnections, PoolTls,
     Queue,
@@ -121,6 +121,8 @@ pub struct Runtime {
     pub drain_timeout: Duration,
     /// Client connections in all; `None`: from `RLIMIT_NOFILE`.
     pub max_connections: Option<usize>,
+    /// Verdicts are frozen where all checks fail at once.
+    pub blind_guard: bool,
 }
 
 /// `[log]`.

@@ -45,3 +45,27 @@ pub enum WhenAllDown {
     /// They get a fixed response.
     Respond(Respond),
 }
+
+/// What happens when a lower tier of a pool is usable again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failback {
+    /// It serves at once, and the bound of the higher tier move at their next request.
+    Auto,
+    /// As `Auto`, when it has been usable for so long.
+    After(Duration),
+    /// As `Auto`, when an operator says so.
+    Manual,
+    /// It serves new visitors at once; the bound stay where they are.
+    NewSessions,
+}
+
+/// How many usable backends a pool must have to take new visitors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quorum {
+    /// With fewer it is lost, at least 1.
+    pub min: usize,
+    /// With so many it is there again, `min` or more.
+    pub again: usize,
+    /// Where new visitors go meanwhile (an index into `Model::pools`), never the pool itself.
+    pub pool: usize,
+}

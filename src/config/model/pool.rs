@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::net::proxy_header::Version;
 
-use super::{Concurrency, Ejection, Health, Located, Sticky, WhenAllDown};
+use super::{Concurrency, Ejection, Failback, Health, Located, Quorum, Sticky, WhenAllDown};
 
 /// A named set of backends and the policy over them.
 #[derive(Debug, Clone)]
@@ -42,6 +42,10 @@ pub struct Pool {
     pub ejection: Option<Ejection>,
     /// What happens while no backend is usable.
     pub when_all_down: WhenAllDown,
+    /// What happens when a lower tier is usable again.
+    pub failback: Failback,
+    /// Present: with too few usable backends, new visitors go to another pool.
+    pub quorum: Option<Quorum>,
 }
 
 /// The waiting room of a pool.
@@ -98,6 +102,8 @@ pub struct Backend {
     pub state: AdminState,
     /// Requests in flight to it, over all workers; 0: no limit.
     pub max_requests: u32,
+    /// It serves new visitors while no backend of a lower tier is usable.
+    pub tier: u8,
 }
 
 /// Host and port of a backend.

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{START, effective, errors, good, read, warnings};
-use crate::config::model::{Concurrency, Ejection, HashOn, PolicyKind, Pool, Respond, WhenAllDown};
+use crate::config::model::{
+    Concurrency, Ejection, Failback, HashOn, PolicyKind, Pool, Quorum, Respond, WhenAllDown,
+};
 
 /// A file whose pool `p` has these keys and a backend.
 fn file(keys: &str) -> String {
@@ -240,6 +242,52 @@ fn a_default_fallback_excludes_the_pool_that_says_otherwise() {
     assert_eq!(pools[1].when_all_down, WhenAllDown::Fail);
     let pools = good(&(text + "when_all_down.respond = {}\n")).model.pools;
     assert!(matches!(pools[1].when_all_down, WhenAllDown::Respond(_)));
+}
+
+#[test]
+fn tiers_and_how_a_lower_one_comes_back_are_read() {
+    let silent = pool("");
+    assert_eq!((silent.failback, silent.backends[0].tier), (Failback::Auto, 0));
+    for (word, failback) in [
+        ("\"auto\"", Failback::Auto),
+        ("\"manual\"", Failback::Manual),
+        ("\"new-sessions\"", Failback::NewSessions),
+        ("{ after = \"90s\" }", Failback::After(Duration::from_secs(90))),
+    ] {
+        assert_eq!(pool(&format!("failback = {word}")).failback, failback);
+    }
+    let tier = |tier: &str| file("").replace("80\" }", &format!("80\", tier = {tier} }}"));
+    assert_eq!(good(&tier("9")).model.pools[0].backends[0].tier, 9);
+    assert!(errors(&tier("10"))[0].contains("out of range"));
+    assert!(error("failback = {}").contains("does not say `after`"));
+    assert!(error("failback.after = \"none\"").contains("this must end"));
+    assert!(error("failback.after = \"25h\"").contains("too long"));
+    assert!(error("failback.after = \"500ms\"").contains("too short"));
+    assert!(error("failback = \"never\"").contains("never"));
+}
+
+#[test]
+fn a_quorum_is_read_and_leads_to_another_pool() {
+    let spare = "[pools.spare]\nbackends = [{ id = \"s\", address = \"10.0.0.9:80\" }]\n";
+    let of = |keys: &str| format!("{}{spare}", file(keys));
+    let read = |keys: &str| good(&of(keys)).model.pools[0].quorum;
+    assert_eq!(read(""), None);
+    let whole = "quorum = { min = 1, again = 1, pool = \"spare\" }";
+    assert_eq!(read(whole), Some(Quorum { min: 1, again: 1, pool: 1 }));
+    assert_eq!(read("quorum = { min = 1, pool = \"spare\" }"), read(whole));
+    for (keys, wrong) in [
+        ("quorum = { pool = \"spare\" }", "without `min` or `pool`"),
+        ("quorum.min = 1", "without `min` or `pool`"),
+        ("quorum = { min = 0, pool = \"spare\" }", "out of range"),
+        ("quorum = { min = 3, again = 2, pool = \"spare\" }", "less than min"),
+        ("quorum = { min = 1, pool = \"spar\" }", "is not defined"),
+        ("quorum = { min = 1, pool = \"p\" }", "leads to itself"),
+    ] {
+        let found = errors(&of(keys));
+        assert!(found.iter().any(|error| error.contains(wrong)), "{keys}: {found:?}");
+    }
+    let found = warnings(&of("quorum = { min = 2, pool = \"spare\" }"));
+    assert!(found.iter().any(|one| one.contains("wants 2 backends, but it has 1")), "{found:?}");
 }
 
 #[test]

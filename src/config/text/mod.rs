@@ -130,6 +130,8 @@ pub struct RuntimeText {
     pub drain_timeout: Option<At<Time>>,
     /// Client connections in all.
     pub max_connections: Option<At<i64>>,
+    /// Verdicts are frozen where all checks fail at once.
+    pub blind_guard: Option<At<bool>>,
 }
 
 /// A word of `runtime.watch`.

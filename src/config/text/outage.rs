@@ -96,3 +96,39 @@ pub struct AllDownText {
     /// Requests get a fixed response, 503 unless it says otherwise.
     pub respond: Option<At<RespondText>>,
 }
+
+/// A word of `failback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailbackWord {
+    /// At once, and the bound move at their next request.
+    Auto,
+    /// When an operator says so.
+    Manual,
+    /// At once for new visitors; the bound stay.
+    NewSessions,
+}
+
+impl Words for FailbackWord {
+    const FORMS: &'static str = r#""auto", "manual", "new-sessions", or { after = "5m" }"#;
+}
+
+/// The table of `failback`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FailbackText {
+    /// When the lower tier has been usable for so long.
+    pub after: Option<At<Time>>,
+}
+
+/// `quorum` of a pool.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuorumText {
+    /// With fewer usable backends it is lost.
+    pub min: Option<At<i64>>,
+    /// With so many it is there again.
+    pub again: Option<At<i64>>,
+    /// Where new visitors go meanwhile.
+    pub pool: Option<At<String>>,
+}

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    AllDownText, AllDownWord, At, ConcurrencyText, ConcurrencyWord, EjectionText, HealthText, List,
-    NoEjectionWord, StickyText, WordOr,
+    AllDownText, AllDownWord, At, ConcurrencyText, ConcurrencyWord, EjectionText, FailbackText,
+    FailbackWord, HealthText, List, NoEjectionWord, QuorumText, StickyText, WordOr,
 };
 use crate::config::model::AdminState;
 use crate::config::unit::Time;
@@ -49,6 +49,10 @@ pub struct PoolText {
     pub ejection: Option<At<WordOr<NoEjectionWord, EjectionText>>>,
     /// What happens while no backend is usable.
     pub when_all_down: Option<At<WordOr<AllDownWord, AllDownText>>>,
+    /// What happens when a lower tier is usable again.
+    pub failback: Option<At<WordOr<FailbackWord, FailbackText>>>,
+    /// Present: with too few usable backends, new visitors go to another pool.
+    pub quorum: Option<At<QuorumText>>,
 }
 
 /// A value of `protocol` of a pool.
@@ -102,6 +106,8 @@ pub struct BackendText {
     pub state: Option<At<AdminState>>,
     /// Requests in flight to it; 0: no limit.
     pub max_requests: Option<At<i64>>,
+    /// Serves only while no backend of a lower tier is usable.
+    pub tier: Option<At<i64>>,
 }
 
 /// The schema of a backend's state, which the model owns.

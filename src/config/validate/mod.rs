@@ -10,6 +10,7 @@ mod host;
 mod listener;
 mod outage;
 mod pool;
+mod quorum;
 mod route;
 mod scope;
 mod section;

@@ -6,10 +6,10 @@ use super::Object;
 use super::check::{Check, Names};
 use super::route::respond;
 use crate::config::defaults as d;
-use crate::config::model::{Concurrency, Ejection, Place, Pool, WhenAllDown};
+use crate::config::model::{Concurrency, Ejection, Failback, Place, Pool, WhenAllDown};
 use crate::config::text::{
     AllDownText, AllDownWord, At, ConcurrencyText, ConcurrencyWord, EjectionFailureWord,
-    EjectionText, PoolText, WordOr,
+    EjectionText, FailbackWord, PoolText, WordOr,
 };
 use crate::config::unit::Time;
 
@@ -74,6 +74,27 @@ pub(super) fn concurrency(
             .hint("the limit moves between the two");
     }
     Some(Concurrency { min, max })
+}
+
+/// Without the key: at once.
+pub(super) fn failback(object: &Object<PoolText>, check: &mut Check<'_>) -> Failback {
+    let Some(at) = &object.text.failback else { return Failback::Auto };
+    match &at.value {
+        WordOr::Word(FailbackWord::Auto) => Failback::Auto,
+        WordOr::Word(FailbackWord::Manual) => Failback::Manual,
+        WordOr::Word(FailbackWord::NewSessions) => Failback::NewSessions,
+        WordOr::Table(text) => {
+            if text.after.is_none() && !object.broken {
+                let place = if at.span.is_empty() { object.place.clone() } else { at.place() };
+                check
+                    .error("failback that does not say `after`", &place)
+                    .hint("\"auto\", \"manual\", \"new-sessions\" or { after = \"5m\" }");
+            }
+            check.at_most("after", text.after.as_ref(), d::MAX_FAILBACK);
+            let least = d::MIN_FAILBACK;
+            Failback::After(check.finite("after", text.after.as_ref(), least, d::FAILBACK))
+        }
+    }
 }
 
 /// Says of each pool what happens while it has no usable backend. `pools` are the models of

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Object;
 use super::check::Check;
 use super::host::{address, is_dns_name};
-use super::{by, health, outage, sticky};
+use super::{by, health, outage, quorum, sticky};
 use crate::config::defaults as d;
 use crate::config::model::{
     Address, AdminState, Backend, Located, Place, PolicyKind, Pool, PoolConnections, PoolTls,
@@ -33,6 +33,7 @@ pub(super) fn pools(objects: &[Object<PoolText>], check: &mut Check<'_>) -> Vec<
         pools.push(pool(object, check));
     }
     outage::when_all_down(objects, &mut pools, check);
+    quorum::quorums(objects, &mut pools, check);
     pools
 }
 
@@ -83,6 +84,8 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
         ejection: outage::ejection(object, check),
         // Known once every pool is read.
         when_all_down: WhenAllDown::Fail,
+        quorum: None,
+        failback: outage::failback(object, check),
     }
 }
 
@@ -175,6 +178,7 @@ fn backend(
         weight,
         state: text.state.as_ref().map_or(AdminState::Up, |at| at.value),
         max_requests,
+        tier: check.number("tier", text.tier.as_ref(), 0..=d::MAX_TIER, 0),
     })
 }
 

@@ -107,6 +107,9 @@ pub(super) fn warn_of_unused(
         if let WhenAllDown::Pool(spare) = pool.when_all_down {
             mark(&mut used, spare);
         }
+        if let Some(quorum) = pool.quorum {
+            mark(&mut used, quorum.pool);
+        }
     }
     for (object, route) in pieces.routes.iter().zip(routes) {
         for listener in &route.listeners {

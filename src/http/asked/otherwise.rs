@@ -31,6 +31,26 @@ pub(super) enum Fallback {
 }
 
 impl<'a> Asked<'a> {
+    /// Somebody new, while the pool has too few backends for new visitors: another pool serves, if
+    /// it can. Too few are better than none.
+    pub(in crate::http) fn leave_the_short(&mut self, record: &mut Record) {
+        let elsewhere = self.pool.elsewhere(self.sticky, &self.visitor);
+        let spare = elsewhere.and_then(|index| self.snapshot.pools.get(index));
+        if let Some(spare) = spare.filter(|spare| spare.usable() > 0) {
+            self.hand_over(spare, record);
+        }
+    }
+
+    /// Another pool serves. Nobody is bound there by it: they go back when their own pool serves
+    /// again.
+    fn hand_over(&mut self, pool: &'a Pool, record: &mut Record) {
+        self.pool = pool;
+        self.sticky = None;
+        self.visitor.desperate = false;
+        self.visitor.key = self.key(pool);
+        record.forwarded(pool);
+    }
+
     /// What the pool does where it has nobody that serves, before anybody was asked.
     pub(super) fn fall_back(
         &mut self,
@@ -53,12 +73,7 @@ impl<'a> Asked<'a> {
                 Some(Fallback::Ask)
             }
             WhenAllDown::Pool(index) => {
-                // Nobody is bound there by it: they go back when their own pool serves again.
-                self.pool = self.snapshot.pools.get(*index)?;
-                self.sticky = None;
-                self.visitor.desperate = false;
-                self.visitor.key = self.key(self.pool);
-                record.forwarded(self.pool);
+                self.hand_over(self.snapshot.pools.get(*index)?, record);
                 Some(Fallback::Ask)
             }
             WhenAllDown::Respond(plan) => {

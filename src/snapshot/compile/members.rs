@@ -34,6 +34,7 @@ struct Facts<'a> {
     weight: u32,
     state: AdminState,
     max_requests: u32,
+    tier: u8,
     ghost: bool,
 }
 
@@ -103,6 +104,7 @@ impl Compiler<'_> {
                 weight: backend.weight,
                 state: backend.state,
                 max_requests: backend.max_requests,
+                tier: backend.tier,
                 ghost: false,
             };
             let who = Who { name, state, slot, former, seat };
@@ -135,6 +137,7 @@ impl Compiler<'_> {
                 weight: 1,
                 state: AdminState::Drain,
                 max_requests: ghost.max_requests,
+                tier: 0,
                 ghost: true,
             };
             let who = Who { name, state, slot, former, seat };
@@ -179,6 +182,7 @@ impl Compiler<'_> {
                 checked: pool.health.is_some(),
                 max_requests: facts.max_requests,
                 concurrency: pool.concurrency,
+                tier: facts.tier,
                 ghost: facts.ghost,
                 state,
             },

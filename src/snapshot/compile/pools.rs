@@ -48,6 +48,8 @@ impl Compiler<'_> {
                 || pool.backends.iter().any(|backend| backend.max_requests > 0),
             concurrency: pool.concurrency,
             when_all_down: self.when_all_down(pool)?,
+            failback: pool.backends.iter().any(|it| it.tier > 0).then_some(pool.failback),
+            quorum: pool.quorum,
             ejection: pool.ejection.as_ref().map(terms),
             slow_start: pool.slow_start.and_then(Ramp::new),
             hashing,

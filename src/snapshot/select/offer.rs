@@ -68,6 +68,7 @@ impl Candidates for Offer<'_> {
             _ => false,
         };
         fits && self.except != Some(index)
+            && self.view.in_tier(&member.backend)
             && (self.ejected
                 || self.view.visitor.desperate
                 || member.backend.state.outcomes.takes_new())

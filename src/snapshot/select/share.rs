@@ -9,16 +9,20 @@ use super::Offer;
 /// Sessions and weights of the backends that take anybody, in all.
 pub(super) struct Shares<'a> {
     pool: &'a Pool,
+    tier: Option<u8>,
     now: u32,
     sessions: u64,
     weights: u64,
 }
 
 impl<'a> Shares<'a> {
-    /// As they are now (Unix seconds).
-    pub(super) fn of(pool: &'a Pool, now: u32) -> Self {
-        let mut shares = Self { pool, now, sessions: 0, weights: 0 };
+    /// As they are now (Unix seconds), in the tier that serves, if there are tiers.
+    pub(super) fn of(pool: &'a Pool, tier: Option<u8>, now: u32) -> Self {
+        let mut shares = Self { pool, tier, now, sessions: 0, weights: 0 };
         for member in pool.members.iter().filter(|m| m.backend.standing() == Standing::Open) {
+            if tier.is_some_and(|tier| tier != member.backend.tier) {
+                continue;
+            }
             shares.sessions += shares.count(member);
             shares.weights += u64::from(member.backend.hundredths());
         }
@@ -42,6 +46,9 @@ impl<'a> Shares<'a> {
     /// What it has and what it is due, on one scale.
     fn compare(&self, index: usize) -> Option<(u64, u64)> {
         let member = self.pool.members.get(index)?;
+        if self.tier.is_some_and(|tier| tier != member.backend.tier) {
+            return None;
+        }
         let weight = u64::from(member.backend.hundredths());
         let has = self.count(member).saturating_mul(self.weights);
         Some((has, self.sessions.saturating_mul(weight)))

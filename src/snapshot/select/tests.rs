@@ -18,6 +18,7 @@ use crate::snapshot::ghost::Ghost;
 
 mod reviewed;
 mod terms;
+mod tiers;
 
 /// Generations of one process.
 struct House {

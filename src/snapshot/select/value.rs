@@ -39,6 +39,10 @@ impl Kept<'_> {
         let standing = there.and_then(|there| self.view.backend(there)).map(Backend::standing);
         let stays = match (bond, there, standing) {
             (Some(bond), Some(_), Some(Standing::BoundOnly)) => Some(bond),
+            // One of another tier than serves now keeps those whom it knows.
+            (Some(bond), Some(there), Some(Standing::Open)) if self.keeps_in_tier(there) => {
+                Some(bond)
+            }
             // Above what the table can hold, whoever belongs to a draining backend may be bound
             // to it: nobody is sent away for that we do not know.
             (None, ..) if pool.state.sessions.samples() => self.draining_owner(value),
@@ -69,6 +73,9 @@ impl Kept<'_> {
         let (token, outcome, cause) = match (there, standing) {
             (Some(there), _) if there == member => (StickyToken::Valid, StickyOutcome::Kept, None),
             (Some(_), _) if tried => moved(StickyToken::Down, MoveCause::Down),
+            (Some(there), Some(Standing::Open)) if self.leaves_tier(there) => {
+                moved(StickyToken::Valid, MoveCause::Home)
+            }
             (Some(_), Some(Standing::Open)) if crowded_out() => {
                 (StickyToken::Full, StickyOutcome::Spilled, None)
             }
