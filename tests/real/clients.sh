@@ -66,7 +66,9 @@ for way in "--http1.1 $https" "--http2 $https" "--http2 $http" "--http2-prior-kn
     curl "$url/upload" --data-binary @upload.bin | grep -q "$hash" || fail "curl $way: upload"
     [ "$option" = --http1.0 ] || curl "$url/upload" --upload-file - <upload.bin | grep -q "$hash" ||
         fail "curl $way: upload in chunks"
-    curl "$url/[1-20]" | tail -1 | grep -q '^GET /20$' || fail "curl $way: twenty on a connection"
+    # Debian's curl 7.88 cannot use a connection of prior knowledge twice, whoever is at the other end.
+    [ "$option" = --http2-prior-knowledge ] || curl "$url/[1-20]" | tail -1 | grep -q '^GET /20$' ||
+        fail "curl $way: twenty on a connection"
     curl "$url/upload" --header 'Expect: 100-continue' --data-binary @upload.bin | grep -q "$hash" ||
         fail "curl $way: an expectation"
     curl --head "$url/large" | grep -qi '^content-length: 2097152' || fail "curl $way: HEAD"
@@ -96,7 +98,9 @@ if command -v nghttp >/dev/null; then
     [ "$(grep -c ' 200 ' nghttp.log)" = 100 ] || fail "nghttp: not each of 100 streams was answered"
     nghttp --no-verify-peer --data=upload.bin "$https/upload" 2>nghttp.log | grep -q "$hash" ||
         fail "nghttp: upload"
-    ok "nghttp: 100 streams on a connection, and an upload"
+    nghttp --null-out --stat "$http/1" "$http/2" "$http/3" >nghttp.log 2>&1 || fail "nghttp without TLS"
+    [ "$(grep -c ' 200 ' nghttp.log)" = 3 ] || fail "nghttp without TLS: not each was answered"
+    ok "nghttp: 100 streams on a connection, and an upload; several on one without TLS"
 else
     echo "skip $name: nghttp is not installed"
 fi
