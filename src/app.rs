@@ -94,6 +94,7 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
         reloads: Mutex::new(ReloadStatus::started(Timestamp::now())),
         marks: Mutex::default(),
         lifted: Mutex::default(),
+        discovered: Mutex::default(),
         phase: AtomicPhase::new(Phase::Starting),
         started: Timestamp::now(),
         node: node(),

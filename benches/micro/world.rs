@@ -95,6 +95,7 @@ pub(super) fn compiled(loaded: &Loaded, registry: &mut Registry) -> Compiled {
         made_keys: &[SecretKey([7; 32])],
         generation: 1,
         ghosts: &[],
+        again: None,
     };
     compile(inputs, registry, &mut report).unwrap_or_else(|| panic!("{}", report.render(false)))
 }

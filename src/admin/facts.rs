@@ -33,6 +33,8 @@ pub struct Facts {
     pub reloads: Mutex<ReloadStatus>,
     /// Marks in force, by pool, backend and kind; those of backends not in the file too.
     pub marks: Mutex<Vec<Mark>>,
+    /// Names that stand for backends, and what DNS tells of them.
+    pub discovered: Mutex<Vec<Discovered>>,
     /// Marks that were lifted or have ended, the last ones only, for whoever waits for one of them.
     pub lifted: Mutex<VecDeque<Lifted>>,
     /// Starting, serving or stopping.
@@ -73,6 +75,11 @@ impl Facts {
     /// Marks in force.
     pub fn marks(&self) -> Vec<Mark> {
         lock(&self.marks).clone()
+    }
+
+    /// Names that stand for backends.
+    pub fn discovered(&self) -> Vec<Discovered> {
+        lock(&self.discovered).clone()
     }
 
     /// Remembers who has lifted the marks of a backend.
@@ -193,6 +200,25 @@ pub struct DrainTerms {
     pub then: Then,
     /// What happens to tunnels before it.
     pub tunnels: Tunnels,
+}
+
+/// A name that stands for backends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovered {
+    /// Pool that has its backends.
+    pub pool: String,
+    /// As the file has it.
+    pub name: String,
+    /// Backends of its last good answer.
+    pub backends: usize,
+    /// Backends that the answer has no more and that finish what is bound to them.
+    pub leaving: usize,
+    /// How many more the answer had than are taken.
+    pub left_out: usize,
+    /// When it had a good answer; none: not since the start.
+    pub answered: Option<Timestamp>,
+    /// Why it has none now; what was known is kept.
+    pub problem: Option<String>,
 }
 
 /// A mark that was lifted.

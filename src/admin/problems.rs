@@ -2,7 +2,7 @@
 
 use crate::config::model::AdminState;
 
-use super::facts::Mark;
+use super::facts::{Discovered, Mark};
 use super::view::{Backend, Pool, Problem, Severity, Status, mark_line};
 
 /// Certificates that end sooner are a warning (days).
@@ -29,6 +29,7 @@ pub(super) fn find(status: &Status, last_problem: Option<&str>) -> Vec<Problem> 
         found.extend(higher_tier(pool));
         found.extend(lost_quorum(pool));
     }
+    found.extend(status.discovered.iter().flat_map(names));
     if !status.last_reload_ok {
         let why = last_problem.and_then(|text| text.lines().next()).unwrap_or("see the log");
         found.push(warning(format!("the last reload failed, the old file is in force: {why}")));
@@ -65,6 +66,25 @@ fn left(mark: &Mark, status: &Status) -> String {
     format!("; left: {sessions}{exchanges} exchanges, {tunnels} tunnels")
 }
 
+/// What ails a name that stands for backends.
+fn names(of: &Discovered) -> Vec<Problem> {
+    let Discovered { pool, name, backends, left_out, .. } = of;
+    let mut found = Vec::new();
+    if let Some(problem) = &of.problem {
+        let kept = match backends {
+            0 => "it has no backends".to_owned(),
+            1 => "the one backend of its last answer is kept".to_owned(),
+            more => format!("the {more} backends of its last answer are kept"),
+        };
+        found.push(warning(format!("pool {pool}: {name}: {problem}: {kept}")));
+    }
+    if *left_out > 0 {
+        let text = format!("pool {pool}: {name} has {left_out} more backends than are taken");
+        found.push(warning(text));
+    }
+    found
+}
+
 fn warning(text: String) -> Problem {
     Problem { severity: Severity::Warning, text }
 }
@@ -85,10 +105,10 @@ fn short_of_backends(pool: &Pool, status: &Status) -> Option<Problem> {
     let ailing: Vec<String> = pool
         .backends
         .iter()
-        .filter(|one| matches!(one.state.as_str(), "down" | "unchecked"))
+        .filter(|one| !one.leaving && matches!(one.state.as_str(), "down" | "unchecked"))
         .map(|one| format!("{name}/{} {}", one.id, why(one)))
         .collect();
-    let all = pool.backends.iter().filter(|one| one.state != "ghost").count();
+    let all = pool.backends.iter().filter(|one| one.state != "ghost" && !one.leaving).count();
     let usable = pool.usable;
     let text = || format!("pool {name} has {usable} of {all} backends: {}", ailing.join(", "));
     (!ailing.is_empty()).then(|| warning(text()))
@@ -121,6 +141,9 @@ fn lost_quorum(pool: &Pool) -> Option<Problem> {
 
 /// Why a backend takes nobody new.
 fn why(backend: &Backend) -> String {
+    if let (Some(name), true) = (&backend.found, backend.leaving) {
+        return format!("is no more in the answer of {name}");
+    }
     let by = match backend.mark {
         Some(_) => "by a mark",
         None => "by the file",

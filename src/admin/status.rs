@@ -11,7 +11,6 @@ use super::view::{
 };
 use crate::backend::{CheckReport, Standing, Verdict};
 use crate::balance::Policy;
-use crate::config::model::AdminState;
 use crate::snapshot::{self, Member, Snapshot};
 use crate::sticky::count::Seat;
 use crate::telemetry::counters::Class;
@@ -43,6 +42,7 @@ pub(super) fn gather(facts: &Facts) -> Status {
         metrics: Metrics { bound: facts.metrics_bound },
         admin: AdminAddress { bound: facts.admin_bound },
         pools: pools(facts),
+        discovered: facts.discovered(),
         routes: routes(facts),
         certificates: certificates(facts),
     };
@@ -129,6 +129,8 @@ fn backend(pool: &snapshot::Pool, member: &Member) -> Backend {
         weight_in_file: backend.weight,
         tier: backend.tier,
         mark: backend.state.marked_state(),
+        found: backend.found.as_ref().map(|found| found.name.to_string()),
+        leaving: backend.leaving().is_some(),
         own_word: Some(backend.own_word()).filter(|word| !word.is_empty()).map(|w| w.to_string()),
         verdict: backend.checked.then(|| verdict.to_owned()),
         last_check: backend.state.last_check().filter(|_| backend.checked).map(check),
@@ -156,7 +158,7 @@ pub(super) fn state_word(backend: &crate::backend::Backend) -> &'static str {
     match backend.standing() {
         Standing::Open if backend.state.outcomes.phase().0.is_out() => "ejected",
         Standing::BoundOnly if backend.ghost => "ghost",
-        Standing::BoundOnly if backend.admin_state() == AdminState::Drain => "drain",
+        Standing::BoundOnly if backend.is_draining() => "drain",
         Standing::Open | Standing::BoundOnly => "up",
         Standing::Maint => "maint",
         Standing::Down | Standing::Gone => "down",
@@ -217,6 +219,7 @@ mod tests {
     use super::super::tests::facts;
     use super::super::view::Severity;
     use super::*;
+    use crate::config::model::AdminState;
 
     #[test]
     fn the_status_shows_what_the_file_and_the_marks_say() {

@@ -38,7 +38,13 @@ fn made(text: &str) -> (Loaded, Registry, Arc<Snapshot>) {
     let mut registry = Registry::new(WORKERS, Resumption::new().unwrap());
     let mut report = loaded.report();
     let made_keys = [SecretKey([7; 32])];
-    let inputs = Inputs { model: &loaded.model, made_keys: &made_keys, generation: 1, ghosts: &[] };
+    let inputs = Inputs {
+        model: &loaded.model,
+        made_keys: &made_keys,
+        generation: 1,
+        ghosts: &[],
+        again: None,
+    };
     let compiled = compile(inputs, &mut registry, &mut report);
     let snapshot = compiled.unwrap_or_else(|| panic!("{report}")).snapshot;
     registry.adopt(&snapshot, Instant::now());
@@ -71,6 +77,7 @@ pub(super) fn facts_of(text: &str) -> Facts {
         reloads: Mutex::new(ReloadStatus::started(Timestamp::now())),
         marks: Mutex::new(Vec::new()),
         lifted: Mutex::default(),
+        discovered: Mutex::default(),
         phase: AtomicPhase::new(Phase::Serving),
         started: Timestamp::now(),
         node: "one".to_owned(),

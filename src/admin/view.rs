@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::model::AdminState;
 use crate::config::unit::Time;
 
-use super::facts::{DrainTerms, Mark, MarkWord};
+use super::facts::{Discovered, DrainTerms, Mark, MarkWord};
 use crate::event::{Then, Tunnels, Until};
 
 pub mod explain;
@@ -60,6 +60,9 @@ pub struct Status {
     pub admin: AdminAddress,
     /// In file order.
     pub pools: Vec<Pool>,
+    /// Names that stand for backends.
+    #[serde(default)]
+    pub discovered: Vec<Discovered>,
     /// In file order.
     pub routes: Vec<Route>,
     /// By listener, in file order.
@@ -166,6 +169,12 @@ pub struct Backend {
     pub tier: u8,
     /// The mark in force on its state.
     pub mark: Option<AdminState>,
+    /// The name behind which DNS tells it; none where the file lists it.
+    #[serde(default)]
+    pub found: Option<String>,
+    /// Whether DNS tells it no more, so that it finishes what is bound to it.
+    #[serde(default)]
+    pub leaving: bool,
     /// What it says about itself on the answers to its checks: `drain`, `ready`, `weight=50%`.
     #[serde(default)]
     pub own_word: Option<String>,

@@ -13,7 +13,7 @@ pub mod tier;
 
 use std::sync::Arc;
 
-use crate::config::model::{self, Address, AdminState};
+use crate::config::model::{self, Address, AdminState, Found, Leaving};
 pub use drain::{DrainTerms, TunnelOrder};
 pub use latency::Latency;
 pub use own_word::OwnWord;
@@ -55,6 +55,8 @@ pub struct Backend {
     pub tier: u8,
     /// It has left the file and is there for who is bound to it, and for nobody new.
     pub ghost: bool,
+    /// Present: it stands in no file, DNS has said so.
+    pub found: Option<Found>,
     /// What changes about it, kept across generations.
     pub state: Arc<BackendState>,
 }
@@ -130,8 +132,8 @@ impl Backend {
                 Verdict::Unchecked => return Standing::Unchecked,
             }
         }
-        // A ghost takes nobody new, whatever mark it has kept from its time in the file.
-        if self.ghost || admin == AdminState::Drain || self.effective_weight() == 0 {
+        // Who goes takes nobody new, whatever mark it has kept from before.
+        if self.departs() || admin == AdminState::Drain || self.effective_weight() == 0 {
             return Standing::BoundOnly;
         }
         Standing::Open
@@ -157,9 +159,19 @@ impl Backend {
     }
 
     /// Whether it finishes what is bound to it: by the file, a mark, its own word,
-    /// or as a ghost.
+    /// or because it goes.
     pub fn is_draining(&self) -> bool {
-        self.ghost || self.admin_state() == AdminState::Drain
+        self.departs() || self.admin_state() == AdminState::Drain
+    }
+
+    /// Whether it is there for the bound alone: a ghost, or one that DNS tells no more.
+    pub fn departs(&self) -> bool {
+        self.ghost || self.leaving().is_some()
+    }
+
+    /// Present: DNS tells it no more.
+    pub fn leaving(&self) -> Option<Leaving> {
+        self.found.as_ref().and_then(|found| found.leaving)
     }
 }
 
@@ -185,8 +197,20 @@ mod tests {
             concurrency: None,
             tier: 0,
             ghost: false,
+            found: None,
             state,
         }
+    }
+
+    #[test]
+    fn who_leaves_the_answer_takes_nobody_new_whatever_its_mark() {
+        let found = |leaving| Some(Found { name: "n:80".into(), host: "n".into(), leaving });
+        let there = Backend { found: found(None), ..backend(1, "ready") };
+        assert_eq!((there.standing(), there.is_draining()), (Standing::Open, false));
+        let leaving = Leaving { since: 1, until: None };
+        let gone = Backend { found: found(Some(leaving)), ..there };
+        gone.state.set_mark(Some(AdminState::Up), None);
+        assert_eq!((gone.standing(), gone.is_draining()), (Standing::BoundOnly, true));
     }
 
     #[test]

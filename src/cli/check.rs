@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::admin::view::Status;
 use crate::config::model::SecretKey;
 use crate::config::{self, Loaded, Model, ProcessEnvironment, Report, Severity};
+use crate::control;
 use crate::snapshot::Snapshot;
 use crate::snapshot::compile::{Inputs, compile};
 use crate::snapshot::registry::Registry;
@@ -44,7 +45,7 @@ pub(super) fn check(
         return Ok(ExitCode::from(REFUSED));
     };
     tell(&report, check.format)?;
-    let dialled = if check.connect { block_on(connect::all(&snapshot))? } else { Vec::new() };
+    let dialled = if check.connect { dial(&loaded, &snapshot)? } else { Vec::new() };
     match check.format {
         _ if check.effective => out::print(&config::effective(&loaded))?,
         Format::Text => out::print(&summary(&report.name, &loaded.model))?,
@@ -65,16 +66,34 @@ pub(super) fn check(
 
 /// What a reload would do after reading: certificates, keys, tables, sockets. Nothing of it stays.
 fn try_out(loaded: &Loaded, running: &Running) -> Result<(Report, Option<Arc<Snapshot>>), Fail> {
-    let mut report = loaded.report();
+    let (mut report, compiled) = compiled(&loaded.model, loaded.report())?;
+    ports::try_all(&loaded.model, running, &mut report);
+    report.sort();
+    Ok((report, compiled))
+}
+
+fn compiled(model: &Model, mut report: Report) -> Result<(Report, Option<Arc<Snapshot>>), Fail> {
     let resumption = Resumption::new().map_err(anyhow::Error::from)?;
     let mut registry = Registry::new(1, resumption);
     // Stands in for the keys that a process makes and keeps; it seals nothing.
     let made_keys = [SecretKey([0; 32])];
-    let inputs = Inputs { model: &loaded.model, made_keys: &made_keys, generation: 1, ghosts: &[] };
+    let inputs = Inputs { model, made_keys: &made_keys, generation: 1, ghosts: &[], again: None };
     let compiled = compile(inputs, &mut registry, &mut report);
-    ports::try_all(&loaded.model, running, &mut report);
-    report.sort();
     Ok((report, compiled.map(|compiled| compiled.snapshot)))
+}
+
+/// Dials every backend, those too that DNS tells now.
+fn dial(loaded: &Loaded, snapshot: &Snapshot) -> Result<Vec<connect::Dialled>, Fail> {
+    let servers = &loaded.model.runtime.resolvers;
+    let mut backends = loaded.model.pools.iter().flat_map(|pool| &pool.backends);
+    if !backends.any(|backend| backend.discover.is_some()) {
+        return block_on(connect::all(snapshot, servers));
+    }
+    let (model, failed) = block_on(control::expanded(&loaded.model))?;
+    let (_, expanded) = compiled(&model, loaded.report())?;
+    let mut dialled = block_on(connect::all(expanded.as_deref().unwrap_or(snapshot), servers))?;
+    dialled.extend(failed.into_iter().map(connect::Dialled::unanswered));
+    Ok(dialled)
 }
 
 /// Asks the running process, if there is one, which addresses are its own.

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::config::model::{Address, AddressHost};
+use crate::control;
 use crate::snapshot::{Pool, Snapshot};
 use crate::tls::client::ClientTls;
 
@@ -28,14 +29,21 @@ pub(super) struct Dialled {
 }
 
 impl Dialled {
+    /// A name about which DNS tells nothing.
+    pub(super) fn unanswered((pool, name, problem): control::Unanswered) -> Self {
+        let (backend, address) = (Arc::from("(discover)"), name.to_string());
+        Self { pool, backend, address, end: Err(format!("name: {problem}")) }
+    }
+
     /// Whether a connection came about.
     pub(super) fn connected(&self) -> bool {
         self.end.is_ok()
     }
 }
 
-/// Dials every backend, in the order of the file.
-pub(super) async fn all(snapshot: &Snapshot) -> Vec<Dialled> {
+/// Dials every backend, in the order of the file. `servers`: who is asked for names; none: the
+/// system.
+pub(super) async fn all(snapshot: &Snapshot, servers: &[SocketAddr]) -> Vec<Dialled> {
     let backends = snapshot
         .pools
         .iter()
@@ -46,7 +54,7 @@ pub(super) async fn all(snapshot: &Snapshot) -> Vec<Dialled> {
                 pool: Arc::clone(&pool.name),
                 backend: Arc::clone(&backend.id),
                 address: backend.address.to_string(),
-                end: dial(pool, &backend.address).await,
+                end: dial(pool, &backend.address, &member.host, servers).await,
             }
         });
     futures_util::stream::iter(backends).buffered(AT_ONCE).collect().await
@@ -66,25 +74,39 @@ pub(super) fn table(all: &[Dialled]) -> String {
 }
 
 /// Connects within the pool's time for all of it: name, TCP, TLS.
-async fn dial(pool: &Pool, address: &Address) -> Result<Duration, String> {
+async fn dial(
+    pool: &Pool,
+    address: &Address,
+    name: &str,
+    servers: &[SocketAddr],
+) -> Result<Duration, String> {
     let limit = pool.connections.connect_timeout;
     let begun = Instant::now();
-    let connected = connect(address, pool);
+    let connected = async { connect(&addresses(address, servers).await?, name, pool).await };
     match tokio::time::timeout(limit, connected).await {
         Ok(end) => end.map(|()| begun.elapsed()),
         Err(_) => Err(format!("no connection within {limit:?}")),
     }
 }
 
-async fn connect(address: &Address, pool: &Pool) -> Result<(), String> {
+async fn addresses(address: &Address, servers: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
     let host = match &address.host {
-        AddressHost::Ip(ip) => ip.to_string(),
-        AddressHost::Name(name) => name.to_string(),
+        AddressHost::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, address.port)]),
+        AddressHost::Name(name) => name,
     };
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), address.port))
-        .await
-        .map_err(|error| format!("name: {error}"))?
-        .collect();
+    let found = if servers.is_empty() {
+        let found = tokio::net::lookup_host((&**host, address.port)).await;
+        found.map(Iterator::collect).map_err(|error| error.to_string())
+    } else {
+        let at = |ip| SocketAddr::new(ip, address.port);
+        let found = control::addresses(servers, host).await;
+        found.map(|found| found.into_iter().map(at).collect())
+    };
+    found.map_err(|error| format!("name: {error}"))
+}
+
+/// `name`: by which TLS knows it.
+async fn connect(addresses: &[SocketAddr], name: &str, pool: &Pool) -> Result<(), String> {
     let mut problem = "name: it has no address".to_owned();
     for address in addresses {
         match TcpStream::connect(address).await {
@@ -93,7 +115,7 @@ async fn connect(address: &Address, pool: &Pool) -> Result<(), String> {
                     let sent = stream.write_all(&header).await;
                     sent.map_err(|error| format!("PROXY header: {error}"))?;
                 }
-                return handshake(stream, &host, pool.tls.as_deref()).await;
+                return handshake(stream, name, pool.tls.as_deref()).await;
             }
             Err(error) => problem = format!("connect: {error}"),
         }

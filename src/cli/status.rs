@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use http::Method;
 use jiff::Timestamp;
 
+use crate::admin::facts::Discovered;
 use crate::admin::view::{self, Backend, Severity, Status};
 
 use super::client::Places;
@@ -91,6 +92,7 @@ fn page(status: &Status, now: Timestamp) -> String {
         );
         section(&mut text, &title, &backends(&pool.backends, now));
     }
+    section(&mut text, "names", &names(&status.discovered, now));
     section(&mut text, "routes", &routes(status));
     section(&mut text, "certificates", &certificates(status));
     text
@@ -173,9 +175,26 @@ fn backends(all: &[Backend], now: Timestamp) -> String {
 
 /// A backend that nobody but itself has drained.
 fn itself(backend: &Backend) -> &'static str {
+    if backend.leaving {
+        return " (left DNS)";
+    }
     let says = backend.own_word.as_ref().is_some_and(|word| word.contains("drain"));
     let drains = backend.state == "drain" && backend.mark.is_none();
     if says && drains { " (by itself)" } else { "" }
+}
+
+fn names(all: &[Discovered], now: Timestamp) -> String {
+    let mut table = Table::new(&["NAME", "POOL", "BACKENDS", "LEAVING", "ANSWERED"], &[2, 3]);
+    for one in all {
+        table.row([
+            one.name.clone(),
+            one.pool.clone(),
+            one.backends.to_string(),
+            one.leaving.to_string(),
+            one.answered.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at, now))),
+        ]);
+    }
+    filled(&table)
 }
 
 fn routes(status: &Status) -> String {

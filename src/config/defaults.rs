@@ -47,6 +47,8 @@ pub const MIN_TOKEN: usize = 16;
 pub const SOCKET_MODE: u32 = 0o600;
 /// Worker threads at most: more than any machine has cores.
 pub const MAX_WORKERS: i64 = 1_024;
+/// Name servers of `runtime.resolvers`: each is waited for when those before it are silent.
+pub const MAX_RESOLVERS: usize = 8;
 /// At stop, not ready but still accepting: nothing, as not everybody has a balancer in front.
 pub const STOP_DELAY: Duration = Duration::ZERO;
 /// At stop, for running exchanges: what systemd and Kubernetes wait before they kill.
@@ -126,6 +128,11 @@ pub const MAX_QUEUE: i64 = 100_000;
 pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a drain may take: twice the usual life of an unused session.
 pub const DRAIN_DEADLINE: Duration = Duration::from_hours(1);
+/// Backends that DNS may tell for one name: a large deployment fits, an answer made to exhaust us
+/// does not.
+pub const MAX_DISCOVERED: usize = 256;
+/// Characters of an `id` beside `discover`: with an IPv6 address and a port it is still a name.
+pub const MAX_ID_PREFIX: usize = 16;
 /// Idle connections kept to a backend, over all workers.
 pub const POOL_IDLE: usize = 64;
 /// The largest number of idle connections kept to a backend.

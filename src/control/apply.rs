@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::change::{Change, Shapes};
+use super::discover::Book;
 use super::reload::{Candidate, ListenerSockets};
 use super::{Control, FIRST_VERDICTS, refused};
 use crate::admin::facts::{Phase, lock};
@@ -15,6 +16,7 @@ use crate::backend::Standing;
 use crate::config::{Loaded, Report};
 use crate::event::{Actor, Refusal};
 use crate::snapshot::Snapshot;
+use crate::snapshot::compile::Compiled;
 
 /// The configuration that was applied last, for somebody to go back to.
 const LAST_GOOD: &str = "last-good.toml";
@@ -78,9 +80,15 @@ impl<S: ListenerSockets> Control<S> {
         }
         // What is being started is committed before anything else is.
         self.open();
+        // New names are known before they are to serve.
+        self.lookup.ask(&loaded.model.runtime.resolvers);
+        self.discovery.prepare(&loaded.model, Instant::now() + FIRST_VERDICTS).await;
         let candidate = match self.loader.prepare(loaded, &mut self.sockets) {
             Ok(candidate) => candidate,
-            Err(report) => return Err(self.failed(actor, &report)),
+            Err(report) => {
+                self.follow_names();
+                return Err(self.failed(actor, &report));
+            }
         };
         let models = (&self.started.model, &candidate.loaded.model);
         let change = Change::between(&self.shapes, &shapes, models);
@@ -106,7 +114,18 @@ impl<S: ListenerSockets> Control<S> {
 
     /// From here on nothing fails.
     async fn apply(&mut self, candidate: Candidate<S::Prepared>, shapes: Shapes) {
-        let Candidate { loaded, compiled, prepared } = candidate;
+        let Candidate { loaded, compiled, prepared, book } = candidate;
+        self.swap(compiled, book, Some(loaded)).await;
+        let bound = self.sockets.commit(prepared);
+        *lock(&self.facts.bound) = bound;
+        self.shapes = shapes;
+        self.follow_names();
+        self.settled();
+    }
+
+    /// Puts a snapshot into force in place of the one before: with another configuration, or with
+    /// other backends of the same.
+    pub(super) async fn swap(&mut self, compiled: Compiled, book: Book, loaded: Option<Loaded>) {
         let snapshot = Arc::clone(&compiled.snapshot);
         let old = self.facts.current.load();
         self.sessions.follow(&snapshot, super::unix());
@@ -125,17 +144,15 @@ impl<S: ListenerSockets> Control<S> {
         }
         compiled.publish_certificates();
         lock(&self.loader.registry).adopt(&snapshot, std::time::Instant::now());
-        self.loader.applied(&snapshot);
-        *lock(&self.facts.loaded) = Arc::new(loaded);
+        self.loader.applied(&snapshot, book);
+        if let Some(loaded) = loaded {
+            *lock(&self.facts.loaded) = Arc::new(loaded);
+        }
         self.facts.current.publish(Arc::clone(&snapshot));
         super::Keeper::rename(&snapshot);
         // Anew, by the file that holds now.
         self.marks.apply(None, &snapshot);
         snapshot.pools.iter().for_each(|pool| pool.state.queue.call_all());
-        let bound = self.sockets.commit(prepared);
-        *lock(&self.facts.bound) = bound;
-        self.shapes = shapes;
-        self.settled();
     }
 
     /// What goes with every configuration that has come into force.

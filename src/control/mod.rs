@@ -5,10 +5,13 @@ mod audit;
 mod certificates;
 mod change;
 mod concurrency;
+mod discover;
+mod lookup;
 mod maintenance;
 mod marks;
 mod outliers;
 mod quorums;
+mod rediscover;
 mod reload;
 mod remains;
 mod resolve;
@@ -37,6 +40,9 @@ use crate::health::Supervisor;
 use audit::Audit;
 use certificates::Certificates;
 use change::Shapes;
+use discover::Discovery;
+pub use discover::{Unanswered, addresses, expanded};
+use lookup::Lookup;
 use maintenance::Maintenance;
 use marks::Marks;
 use outliers::Outliers;
@@ -100,6 +106,8 @@ pub struct Control<S: ListenerSockets> {
     audit: Audit,
     supervisor: Supervisor,
     resolver: Resolver,
+    lookup: Arc<Lookup>,
+    discovery: Discovery,
     watcher: Option<Watcher>,
     stop: Stop,
 }
@@ -108,7 +116,9 @@ impl<S: ListenerSockets> Control<S> {
     /// Puts the first configuration into force, marks included; nothing is accepted yet.
     pub fn new(parts: Parts<S>) -> Self {
         let Parts { facts, mut loader, first, sockets, drain, events } = parts;
-        let Candidate { loaded, compiled, prepared } = first;
+        let Candidate { loaded, compiled, prepared, book } = first;
+        let (lookup, answers) = (Arc::<Lookup>::default(), Arc::clone(&loader.answers));
+        lookup.ask(&loaded.model.runtime.resolvers);
         let audit = Audit::new(loader.state.clone());
         let mut marks = Marks::load(loader.state.clone(), audit.clone(), Arc::clone(&facts));
         let mut sessions = Keeper::load(loader.state.clone());
@@ -120,7 +130,7 @@ impl<S: ListenerSockets> Control<S> {
         sessions.save(&compiled.snapshot, false, unix());
         compiled.publish_certificates();
         lock(&loader.registry).adopt(&compiled.snapshot, std::time::Instant::now());
-        loader.applied(&compiled.snapshot);
+        loader.applied(&compiled.snapshot, book);
         let shapes = Shapes::of(&loaded.model);
         apply::log_warnings(&loaded);
         let started = Arc::new(loaded);
@@ -144,7 +154,9 @@ impl<S: ListenerSockets> Control<S> {
             tiers: Tiers::new(),
             audit,
             supervisor,
-            resolver: Resolver::default(),
+            resolver: Resolver::new(Arc::clone(&lookup)),
+            discovery: Discovery::new(Arc::clone(&lookup), Arc::clone(&answers)),
+            lookup,
             watcher: None,
             stop: Stop::No,
         }
@@ -171,7 +183,9 @@ impl<S: ListenerSockets> Control<S> {
         self.supervisor.follow(&snapshot);
         drop(snapshot);
         self.settled();
-        let verdicts = self.supervisor.first_verdicts(Instant::now() + FIRST_VERDICTS);
+        let deadline = Instant::now() + FIRST_VERDICTS;
+        self.discover(deadline).await;
+        let verdicts = self.supervisor.first_verdicts(deadline);
         let mut verdicts = Box::pin(verdicts);
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -209,7 +223,7 @@ impl<S: ListenerSockets> Control<S> {
                     pulses += 1;
                     if pulses == PULSES_PER_BEAT {
                         pulses = 0;
-                        self.beat();
+                        self.beat().await;
                     }
                 }
                 () = sleep_until(next) => {
@@ -316,8 +330,8 @@ impl<S: ListenerSockets> Control<S> {
         Ok(json!({ "pool": wish.pool, "from": turn.from, "to": turn.to }))
     }
 
-    /// Sessions, ghosts, and the folder of maintenance.
-    fn beat(&mut self) {
+    /// Sessions, ghosts, names, and the folder of maintenance.
+    async fn beat(&mut self) {
         let (snapshot, now) = (self.facts.current.load(), unix());
         self.sessions.tick(&snapshot, now);
         self.outliers.tick(&snapshot);
@@ -328,6 +342,8 @@ impl<S: ListenerSockets> Control<S> {
         let loaded = self.facts.loaded();
         let folder = loaded.model.admin.maintenance_dir.as_ref().map(|folder| &*folder.value);
         self.maintenance.look(folder, &mut self.marks, &snapshot);
+        drop(snapshot);
+        self.rediscover().await;
     }
 
     /// What has to be done now and then, whatever happens.

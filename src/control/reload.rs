@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::discover::{Answers, Book, Keep};
 use super::remains::Remains;
 use super::state::StateDir;
 use super::unix;
@@ -75,6 +76,11 @@ pub struct Loader {
     pub(super) registry: Arc<Mutex<Registry>>,
     pub(super) state: StateDir,
     pub(super) remains: Remains,
+    /// Backends that DNS tells, as the generation in force has them.
+    pub(super) book: Book,
+    /// What DNS tells by now.
+    pub(super) answers: Arc<Answers>,
+    keep: Keep,
     made: Vec<SecretKey>,
     generation: u64,
 }
@@ -85,6 +91,7 @@ pub struct Candidate<P> {
     pub(super) loaded: Loaded,
     pub(super) compiled: Compiled,
     pub(super) prepared: P,
+    pub(super) book: Book,
 }
 
 impl<P> Candidate<P> {
@@ -103,7 +110,18 @@ impl Loader {
     /// Before the first generation.
     pub fn new(origin: Origin, registry: Arc<Mutex<Registry>>, state: StateDir) -> Self {
         let remains = Remains::load(state.clone(), &registry);
-        Self { origin, registry, state, remains, made: Vec::new(), generation: 0 }
+        let keep = Keep::new(state.clone());
+        Self {
+            origin,
+            registry,
+            remains,
+            book: keep.load(),
+            answers: Arc::default(),
+            keep,
+            state,
+            made: Vec::new(),
+            generation: 0,
+        }
     }
 
     /// Loads certificates and keys, compiles, and binds new listeners. Nothing that is in force
@@ -118,14 +136,10 @@ impl Loader {
     ) -> Result<Candidate<S::Prepared>, Report> {
         let mut report = loaded.report();
         self.make_key(&loaded.model, &mut report);
-        let left = self.remains.with(&loaded.model, unix());
-        let inputs = Inputs {
-            model: &loaded.model,
-            made_keys: &self.made,
-            generation: self.generation + 1,
-            ghosts: &left,
-        };
-        let compiled = compile(inputs, &mut lock(&self.registry), &mut report);
+        let mut book = self.book.clone();
+        book.follow(&loaded.model, unix());
+        self.answers.enter(&mut book, &loaded.model, unix());
+        let compiled = self.compile(&loaded.model, &book, None, &mut report);
         let prepared = compiled
             .as_ref()
             .and_then(|compiled| sockets.prepare(&loaded.model, &compiled.snapshot, &mut report));
@@ -133,7 +147,7 @@ impl Loader {
         match (compiled, prepared) {
             (Some(compiled), Some(prepared)) if !report.has_errors() => {
                 loaded.warnings = report.mistakes;
-                Ok(Candidate { loaded, compiled, prepared })
+                Ok(Candidate { loaded, compiled, prepared, book })
             }
             _ => {
                 if !report.has_errors() {
@@ -145,10 +159,68 @@ impl Loader {
         }
     }
 
-    /// The generation that is in force from now on.
-    pub(super) fn applied(&mut self, snapshot: &Snapshot) {
+    /// The configuration in force (`again`: its snapshot) with other backends where DNS tells them.
+    /// Nothing is read from the disk: only what nobody could foresee fails (two ids of one hash).
+    ///
+    /// # Errors
+    /// With all mistakes.
+    pub(super) fn recompile(
+        &self,
+        loaded: &Loaded,
+        book: &Book,
+        again: &Snapshot,
+    ) -> Result<Compiled, Report> {
+        let mut report = loaded.report();
+        match self.compile(&loaded.model, book, Some(again), &mut report) {
+            Some(compiled) if !report.has_errors() => Ok(compiled),
+            _ => Err(report),
+        }
+    }
+
+    fn compile(
+        &self,
+        model: &Model,
+        book: &Book,
+        again: Option<&Snapshot>,
+        report: &mut Report,
+    ) -> Option<Compiled> {
+        let expanded = (!book.is_empty()).then(|| book.expand(model));
+        let model = expanded.as_ref().unwrap_or(model);
+        let left = self.remains.with(model, unix());
+        let inputs = Inputs {
+            model,
+            made_keys: &self.made,
+            generation: self.generation + 1,
+            ghosts: &left,
+            again,
+        };
+        compile(inputs, &mut lock(&self.registry), report)
+    }
+
+    /// The generation that is in force from now on, with these of DNS.
+    pub(super) fn applied(&mut self, snapshot: &Snapshot, book: Book) {
         self.generation = snapshot.generation;
         self.remains.applied(snapshot, unix());
+        for (source, news) in book.news(&self.book) {
+            let (pool, name) = (&*source.pool, &*source.name());
+            let generation = self.generation;
+            tracing::info!(
+                event = "discovered",
+                pool,
+                name,
+                generation,
+                joined = ?news.joined,
+                returned = ?news.returned,
+                left = ?news.left,
+                gone = ?news.gone,
+                changed = ?news.changed,
+                "a name has other backends"
+            );
+        }
+        if book != self.book {
+            self.keep.save(&book);
+            self.book = book;
+        }
     }
 
     /// A session key of our own where the file names none for some sticky pool.

@@ -122,7 +122,10 @@ impl Remains {
                     ghosts.push(ghost);
                 } else {
                     member.backend.state.revive();
-                    present.push(ghost);
+                    // What DNS tells no more leaves in its own way (`discover`).
+                    if member.backend.found.is_none() {
+                        present.push(ghost);
+                    }
                 }
             }
         }

@@ -19,6 +19,8 @@ use crate::snapshot::{Address, Health};
 pub(super) struct Target {
     /// As configured.
     pub(super) address: Address,
+    /// By which name TLS knows it, where that is not its address' host.
+    pub(super) host: Option<Arc<str>>,
     /// What tells one pool's TLS from another's; none: no TLS.
     pub(super) tls: Option<String>,
     /// Present: the PROXY header that it begins with.

@@ -142,15 +142,23 @@ fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
         let Some(health) = &pool.health else { continue };
         for member in &pool.members {
             let backend = &member.backend;
+            // Without TLS nobody asks by what name an address was found.
+            let found = backend.found.as_ref().filter(|_| pool.tls.is_some());
             let target = Target {
                 address: backend.address.clone(),
+                host: found.map(|found| Arc::clone(&found.host)),
                 tls: pool.tls.as_ref().map(|tls| tls.key().to_owned()),
                 header: Probe::header(pool, health),
                 health: health.clone(),
             };
             let (_, members): &mut (Probe, Vec<Checked>) =
                 targets.entry(target).or_insert_with(|| {
-                    (Probe::new(pool, health, backend.address.to_string()), Vec::new())
+                    let probe = Probe::new(pool, health, backend.address.to_string());
+                    let probe = match found {
+                        None => probe,
+                        Some(found) => probe.named(pool, &found.host),
+                    };
+                    (probe, Vec::new())
                 });
             members.push(Checked {
                 name: (Arc::clone(&backend.pool), Arc::clone(&backend.id)),

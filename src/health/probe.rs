@@ -55,6 +55,14 @@ impl Probe {
         pool.own_header().filter(|_| health.port.is_none())
     }
 
+    /// The same of a backend that TLS knows by this host, not by its address.
+    #[must_use]
+    pub fn named(self, pool: &Pool, host: &str) -> Self {
+        let tls = pool.tls.as_ref();
+        let tls = tls.map(|tls| (config(tls, &self.health.kind), tls.server_name(host)));
+        Self { tls, ..self }
+    }
+
     /// Checks once.
     pub async fn check(&self, addresses: &[SocketAddr]) -> Outcome {
         let mut word = None;

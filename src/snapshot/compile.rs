@@ -37,6 +37,9 @@ pub struct Inputs<'a> {
     pub ghosts: &'a [Ghost],
     /// The number it will have.
     pub generation: u64,
+    /// Present: the snapshot in force, of the same configuration. What was read from the disk for
+    /// it (certificates, pages) is taken from it.
+    pub again: Option<&'a Snapshot>,
 }
 
 /// Compiles a model. What cannot be used (certificates, keys, bundles, routes that tie) goes into
@@ -221,7 +224,10 @@ impl Compiler<'_> {
             access: Access::new(&route.access),
             rate_limit: route.rate_limit.as_ref().map(|limit| self.rate_limit(route, limit)),
             action,
-            error_pages: self.shelf.pages(&route.error_pages, self.report),
+            error_pages: match self.inputs.again.and_then(|snapshot| snapshot.routes.get(index)) {
+                Some(route) => Arc::clone(&route.error_pages),
+                None => Arc::new(self.shelf.pages(&route.error_pages, self.report)),
+            },
             body_size: route.body_size,
             timeouts: route.timeouts,
             retry: route.retry,
@@ -247,7 +253,7 @@ impl Compiler<'_> {
     ) -> Option<Arc<Listener>> {
         let tls = match &listener.tls {
             None => None,
-            Some(tls) => Some(self.listener_tls(listener, tls)?),
+            Some(tls) => Some(self.listener_tls(index, listener, tls)?),
         };
         let table = self.table(index, routes)?;
         let (counters, slot) = self.registry.listener(&listener.name);
@@ -259,7 +265,11 @@ impl Compiler<'_> {
             protocols: listener.protocols,
             tls,
             redirect_https: listener.redirect_https.map(RedirectPlan::to_https),
-            error_pages: self.shelf.pages(&listener.error_pages, self.report),
+            error_pages: match self.inputs.again.and_then(|snapshot| snapshot.listeners.get(index))
+            {
+                Some(listener) => Arc::clone(&listener.error_pages),
+                None => Arc::new(self.shelf.pages(&listener.error_pages, self.report)),
+            },
             trusted: TrustSet::new(&listener.trusted_proxies),
             proxy_protocol: listener.proxy_protocol,
             tells_ends: self.inputs.model.pools.iter().any(|pool| pool.send_proxy.is_some()),
@@ -312,16 +322,23 @@ impl Compiler<'_> {
 
     fn listener_tls(
         &mut self,
+        index: usize,
         listener: &model::Listener,
         tls: &model::ListenerTls,
     ) -> Option<ListenerTls> {
-        let reject = tls.unknown_name == UnknownName::Reject;
-        let certificates = load_certificates(tls, self.report)?;
-        let table = Arc::new(store::Table::new(certificates, reject));
-        let store = self
-            .registry
-            .store(&listener.name)
-            .map_or_else(|| Arc::new(CertificateStore::new(store::Table::default())), Arc::clone);
+        let again = self.inputs.again.and_then(|snapshot| snapshot.listeners.get(index));
+        let store = if let Some(tls) = again.and_then(|listener| listener.tls.as_ref()) {
+            Arc::clone(&tls.store)
+        } else {
+            let kept = self.registry.store(&listener.name).map(Arc::clone);
+            let reject = tls.unknown_name == UnknownName::Reject;
+            let certificates = load_certificates(tls, self.report)?;
+            let table = Arc::new(store::Table::new(certificates, reject));
+            let new = || Arc::new(CertificateStore::new(store::Table::default()));
+            let store = kept.unwrap_or_else(new);
+            self.certificates.push((Arc::clone(&store), table));
+            store
+        };
         let offer = Offer {
             tls12: tls.min_version == TlsVersion::V12,
             http1: listener.protocols.http1,
@@ -335,7 +352,6 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        self.certificates.push((Arc::clone(&store), table));
         Some(ListenerTls { config, store })
     }
 }

@@ -30,7 +30,7 @@ pub struct Listener {
     /// Answer everything with a 308 to `https` on this port.
     pub redirect_https: Option<RedirectPlan>,
     /// Pages in place of our own answers.
-    pub error_pages: ErrorPages,
+    pub error_pages: Arc<ErrorPages>,
     /// Whose `X-Forwarded-*` and PROXY headers are believed.
     pub trusted: TrustSet,
     /// Whether their connections begin with a PROXY header.

@@ -72,7 +72,7 @@ pub struct Route {
     /// What it does.
     pub action: Action,
     /// Go before the listener's.
-    pub error_pages: ErrorPages,
+    pub error_pages: Arc<ErrorPages>,
     /// Overrides the listener's body limit: `Some(None)` lifts it.
     pub body_size: Option<Option<u64>>,
     /// Waits.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A shop that keeps its sessions in memory, as a servlet container does: shop.py NAME PORT.
+"""A shop that keeps its sessions in memory, as a servlet container does: shop.py NAME PORT [HOST].
 
 GET /cart/add?item=x  puts x into the cart
 GET /cart             who answers, whose session it is, and what is in the cart
@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 NAME, PORT = sys.argv[1], int(sys.argv[2])
+HOST = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
 COOKIE = "JSESSIONID"
 
 
@@ -119,6 +120,6 @@ class Server(ThreadingHTTPServer):
 
 if __name__ == "__main__":
     try:
-        Server(("127.0.0.1", PORT), Handler).serve_forever()
+        Server((HOST, PORT), Handler).serve_forever()
     except KeyboardInterrupt:
         pass

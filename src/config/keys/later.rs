@@ -33,7 +33,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("routes[].rewrite", EDIT),
     ("routes[].request_headers", EDIT),
     ("routes[].response_headers", EDIT),
-    ("pools.*.backends[].discover", "it comes later; list each address as a backend"),
 ];
 
 /// Values of later versions.

@@ -26,8 +26,8 @@ pub use listener::{
 };
 pub use outage::{Concurrency, Ejection, Failback, Quorum, WhenAllDown};
 pub use pool::{
-    Address, AddressHost, AdminState, Backend, HashOn, PolicyKind, Pool, PoolConnections, PoolTls,
-    Queue,
+    Address, AddressHost, AdminState, Backend, Discover, Found, HashOn, Leaving, PolicyKind, Pool,
+    PoolConnections, PoolTls, Queue, folded,
 };
 pub use route::{
     Action, HostPattern, PathPattern, Redirect, Respond, Retry, Route, RouteTimeouts, Share,
@@ -123,6 +123,8 @@ pub struct Runtime {
     pub max_connections: Option<usize>,
     /// Verdicts are frozen where all checks fail at once.
     pub blind_guard: bool,
+    /// Name servers that are asked; empty: the system's.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 /// `[log]`.

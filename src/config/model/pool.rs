@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::net::proxy_header::Version;
 
 use super::{Concurrency, Ejection, Failback, Health, Located, Quorum, Sticky, WhenAllDown};
@@ -104,6 +106,40 @@ pub struct Backend {
     pub max_requests: u32,
     /// It serves new visitors while no backend of a lower tier is usable.
     pub tier: u8,
+    /// Present: it stands for as many backends as DNS says, and is none itself.
+    pub discover: Option<Discover>,
+    /// Present: it stands in no file, DNS has said so.
+    pub found: Option<Found>,
+}
+
+/// Which records tell the backends behind a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Discover {
+    /// A and AAAA: an address each.
+    Dns,
+    /// SRV (RFC 2782): a host, a port and a weight each.
+    Srv,
+}
+
+/// Where a backend comes from that stands in no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// As the file has it: `app.internal:8080`, `_http._tcp.app.internal`.
+    pub name: Arc<str>,
+    /// The host that has the address, for TLS.
+    pub host: Arc<str>,
+    /// Present: the answer has it no more.
+    pub leaving: Option<Leaving>,
+}
+
+/// How a backend goes that DNS does not tell any more. Times are Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// When the answer had it no more.
+    pub since: u32,
+    /// Who is bound then is moved; none: everybody may stay.
+    pub until: Option<u32>,
 }
 
 /// Host and port of a backend.
@@ -111,8 +147,13 @@ pub struct Backend {
 pub struct Address {
     /// Literal or name.
     pub host: AddressHost,
-    /// TCP port.
+    /// TCP port; 0: SRV records tell it.
     pub port: u16,
+}
+
+/// The id of a backend that was given none: its address, without what no id may have.
+pub fn folded(address: &str) -> Arc<str> {
+    Arc::from(address.replace([':', '/', '[', ']'], "-"))
 }
 
 /// Host of a backend.
@@ -128,6 +169,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.host {
             AddressHost::Ip(ip) => write!(f, "{}", SocketAddr::new(*ip, self.port)),
+            AddressHost::Name(name) if self.port == 0 => f.write_str(name),
             AddressHost::Name(name) => write!(f, "{name}:{}", self.port),
         }
     }

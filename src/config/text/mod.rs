@@ -132,6 +132,8 @@ pub struct RuntimeText {
     pub max_connections: Option<At<i64>>,
     /// Verdicts are frozen where all checks fail at once.
     pub blind_guard: Option<At<bool>>,
+    /// Name servers that are asked, `IP` or `IP:PORT`.
+    pub resolvers: Option<List<String>>,
 }
 
 /// A word of `runtime.watch`.

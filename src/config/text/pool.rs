@@ -7,7 +7,7 @@ use super::{
     AllDownText, AllDownWord, At, ConcurrencyText, ConcurrencyWord, EjectionText, FailbackText,
     FailbackWord, HealthText, List, NoEjectionWord, QuorumText, StickyText, WordOr,
 };
-use crate::config::model::AdminState;
+use crate::config::model::{AdminState, Discover};
 use crate::config::unit::Time;
 
 /// What `hash_on` may say, for the schema.
@@ -97,7 +97,7 @@ pub enum PolicyWord {
 pub struct BackendText {
     /// Stable name; sessions know the backend by it.
     pub id: Option<At<String>>,
-    /// Host and port.
+    /// Host and port; with `discover = "srv"` the name of the records.
     pub address: Option<At<String>>,
     /// Share of new sessions and requests; 0: nobody new.
     pub weight: Option<At<i64>>,
@@ -108,6 +108,20 @@ pub struct BackendText {
     pub max_requests: Option<At<i64>>,
     /// Serves only while no backend of a lower tier is usable.
     pub tier: Option<At<i64>>,
+    /// Whether DNS tells the backends behind a name, and by which records.
+    #[schemars(with = "Option<DiscoverWord>")]
+    pub discover: Option<At<Discover>>,
+}
+
+/// The schema of `discover`, which the model owns.
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum DiscoverWord {
+    /// A and AAAA: each address is a backend.
+    Dns,
+    /// SRV: each address of each host is a backend.
+    Srv,
 }
 
 /// The schema of a backend's state, which the model owns.

@@ -4,6 +4,7 @@ mod admin;
 mod by;
 mod check;
 mod condition;
+mod discovery;
 mod error_page;
 mod health;
 mod host;

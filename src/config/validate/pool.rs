@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::Object;
 use super::check::Check;
 use super::host::{address, is_dns_name};
-use super::{by, health, outage, quorum, sticky};
+use super::{by, discovery, health, outage, quorum, sticky};
 use crate::config::defaults as d;
 use crate::config::model::{
     Address, AdminState, Backend, Located, Place, PolicyKind, Pool, PoolConnections, PoolTls,
-    Queue, WhenAllDown,
+    Queue, WhenAllDown, folded,
 };
 use crate::config::text::{
     At, BackendText, ConnectionsText, PolicyWord, PoolText, PoolTlsText, QueueText, SendProxyWord,
@@ -41,7 +41,9 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
     let text = &object.text;
     check.name("pool", &object.name, &object.place);
     let backends = backends(object, check);
-    if let (Some(at), false) = (&text.sticky, backends.iter().all(|backend| backend.id_given)) {
+    // An address that DNS tells is what it is called by.
+    let named = |backend: &Backend| backend.id_given || backend.discover.is_some();
+    if let (Some(at), false) = (&text.sticky, backends.iter().all(named)) {
         let place = if at.span.is_empty() { object.place.clone() } else { at.place() };
         check
             .warning(
@@ -160,16 +162,22 @@ fn backend(
         }
         return None;
     };
-    let address = match address(&at.value) {
+    let discover = text.discover.as_ref().map(|at| at.value);
+    let read = match discover {
+        None => address(&at.value),
+        Some(discover) => discovery::discovered(&at.value, discover),
+    };
+    let address = match read {
         Ok(address) => address,
         Err((message, hint)) => {
             check.error(message, &at.place()).hint(hint);
             return None;
         }
     };
+    discovery::beside(text, check);
     let id = match &text.id {
         Some(id) => Located { value: Arc::from(id.value.as_str()), place: id.place() },
-        None => Located { value: folded(&address), place: at.place() },
+        None => Located { value: folded(&address.to_string()), place: at.place() },
     };
     Some(Backend {
         id,
@@ -179,12 +187,9 @@ fn backend(
         state: text.state.as_ref().map_or(AdminState::Up, |at| at.value),
         max_requests,
         tier: check.number("tier", text.tier.as_ref(), 0..=d::MAX_TIER, 0),
+        discover,
+        found: None,
     })
-}
-
-/// The id of a backend that was given none.
-fn folded(address: &Address) -> Arc<str> {
-    Arc::from(address.to_string().replace([':', '/', '[', ']'], "-"))
 }
 
 fn tls(text: &PoolTlsText, check: &mut Check<'_>) -> PoolTls {
@@ -228,7 +233,8 @@ mod tests {
 
     #[test]
     fn an_address_folds_to_an_id() {
-        assert_eq!(&*folded(&address("[::1]:80").unwrap()), "---1--80");
-        assert_eq!(&*folded(&address("app.internal:80").unwrap()), "app.internal-80");
+        let id = |text: &str| folded(&address(text).unwrap().to_string());
+        assert_eq!(&*id("[::1]:80"), "---1--80");
+        assert_eq!(&*id("app.internal:80"), "app.internal-80");
     }
 }

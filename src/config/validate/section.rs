@@ -1,6 +1,6 @@
 //! `[metrics]`, `[sessions]`, `[runtime]` and `[log]`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,7 +79,30 @@ pub(super) fn runtime(text: &RuntimeText, check: &mut Check<'_>) -> Runtime {
         max_connections: max
             .map(|at| check.number("max_connections", Some(at), 1..=i64::from(u32::MAX), 1)),
         blind_guard: text.blind_guard.as_ref().is_some_and(|at| at.value),
+        resolvers: resolvers(text, check),
     }
+}
+
+fn resolvers(text: &RuntimeText, check: &mut Check<'_>) -> Vec<SocketAddr> {
+    const DNS: u16 = 53;
+    let Some(list) = &text.resolvers else { return Vec::new() };
+    let mut all = Vec::new();
+    for at in &list.value {
+        let bare = at.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let ip = bare.unwrap_or(&at.value).parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS));
+        match at.value.parse().or(ip) {
+            Ok(server) if server.port() != 0 => all.push(server),
+            _ => {
+                check
+                    .error(format!("`{}` is no name server", at.value), &at.place())
+                    .hint("an IP address, with a port if it is not 53: \"10.0.0.53\"");
+            }
+        }
+    }
+    if all.len() > d::MAX_RESOLVERS {
+        check.error(format!("more than {} name servers", d::MAX_RESOLVERS), &list.place());
+    }
+    all
 }
 
 pub(super) fn log(text: &LogText, check: &mut Check<'_>) -> Log {

@@ -170,7 +170,7 @@ fn usable(pool: &Pool, marked: impl Fn(&Backend) -> Option<(AdminState, u32)>) -
         Some((state, weight)) => {
             state == AdminState::Up
                 && weight > 0
-                && !backend.ghost
+                && !backend.departs()
                 && backend.state.resolved()
                 && (!backend.checked || backend.state.verdict() == Verdict::Up)
         }
@@ -237,6 +237,19 @@ pub(super) fn terms(
         then: plan.then,
         tunnels: plan.tunnels,
     }
+}
+
+/// What the workers are told of a backend that DNS tells no more, where no mark drains it.
+pub(super) fn parting(backend: &Backend, spread: u32) -> Option<backend::DrainTerms> {
+    let leaving = backend.leaving()?;
+    Some(backend::DrainTerms {
+        since: leaving.since,
+        deadline: leaving.until,
+        quiet: None,
+        cut: false,
+        close_tunnels: false,
+        spread,
+    })
 }
 
 /// What the drain of a backend tells the workers, where a mark drains it. `spread`: milliseconds

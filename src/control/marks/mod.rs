@@ -203,7 +203,9 @@ impl Marks {
         for backend in snapshot.pools.iter().flat_map(|pool| &pool.members).map(|m| &m.backend) {
             let before = backend.standing();
             let (state, weight) = decide::in_force(&self.list, &backend.pool, &backend.id);
-            backend.state.drain.set(decide::orders(&self.list, backend, spread));
+            let orders = decide::orders(&self.list, backend, spread);
+            let orders = orders.or_else(|| decide::parting(backend, spread));
+            backend.state.drain.set(orders);
             backend.state.set_mark(state, weight);
             if before != Standing::Open && backend.standing() == Standing::Open {
                 backend.state.came_up(unix());

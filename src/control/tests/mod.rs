@@ -17,7 +17,7 @@ use super::*;
 use crate::admin::facts::{AtomicPhase, BoundListener, DiskFile, ReloadStatus};
 use crate::config::model::{AdminState, Model};
 use crate::config::{FixedEnvironment, Loaded, Report, parse};
-use crate::event::{MarkAction, MarkChange, MarkTarget};
+use crate::event::{Actor, MarkAction, MarkChange, MarkTarget};
 use crate::health::Checks;
 use crate::snapshot::compile::{Inputs, compile};
 use crate::snapshot::registry::Registry;
@@ -47,7 +47,8 @@ fn registry() -> Registry {
 pub(super) fn snapshot(pools: &str) -> Arc<Snapshot> {
     let loaded = loaded(pools);
     let mut report = loaded.report();
-    let inputs = Inputs { model: &loaded.model, made_keys: &[], generation: 1, ghosts: &[] };
+    let inputs =
+        Inputs { model: &loaded.model, made_keys: &[], generation: 1, ghosts: &[], again: None };
     compile(inputs, &mut registry(), &mut report).unwrap().snapshot
 }
 
@@ -140,6 +141,7 @@ impl House {
             reloads: Mutex::new(ReloadStatus::started(Timestamp::now())),
             marks: Mutex::default(),
             lifted: Mutex::default(),
+            discovered: Mutex::default(),
             phase: AtomicPhase::new(Phase::Starting),
             started: Timestamp::now(),
             node: "test".to_owned(),

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Compiler;
 use crate::backend::{Backend, BackendState, name_hash};
-use crate::config::model::{self, Address, AddressHost, AdminState, By};
+use crate::config::model::{self, Address, AddressHost, AdminState, By, Found};
 use crate::snapshot::registry::{BackendName, Kept, Wire};
 use crate::snapshot::{Member, PoolState};
 use crate::sticky::count::{Purpose, Seat, Sessions};
@@ -36,6 +36,7 @@ struct Facts<'a> {
     max_requests: u32,
     tier: u8,
     ghost: bool,
+    found: Option<&'a Found>,
 }
 
 impl Compiler<'_> {
@@ -78,7 +79,8 @@ impl Compiler<'_> {
             .collect();
         let tls_key = tls.map_or_else(String::new, |tls| tls.key().to_owned());
         let mut members = Vec::with_capacity(pool.backends.len());
-        for backend in &pool.backends {
+        // One that stands for others is none itself.
+        for backend in pool.backends.iter().filter(|backend| backend.discover.is_none()) {
             let name = (Arc::clone(&pool.name.value), Arc::clone(&backend.id.value));
             let wire = Wire { address: backend.address.to_string(), tls: tls_key.clone() };
             let (state, slot, former, seat) = match self.registry.backend(&name) {
@@ -106,6 +108,7 @@ impl Compiler<'_> {
                 max_requests: backend.max_requests,
                 tier: backend.tier,
                 ghost: false,
+                found: backend.found.as_ref(),
             };
             let who = Who { name, state, slot, former, seat };
             members.push(self.member(pool, who, facts, pool_state));
@@ -139,6 +142,7 @@ impl Compiler<'_> {
                 max_requests: ghost.max_requests,
                 tier: 0,
                 ghost: true,
+                found: None,
             };
             let who = Who { name, state, slot, former, seat };
             members.push(self.member(pool, who, facts, pool_state));
@@ -163,9 +167,10 @@ impl Compiler<'_> {
             .as_ref()
             .and_then(|_| seat.filter(same).or_else(|| pool_state.sessions.seat(hash)));
         Member {
-            host: match &facts.address.host {
-                AddressHost::Ip(ip) => ip.to_string().into(),
-                AddressHost::Name(name) => (**name).into(),
+            host: match (facts.found, &facts.address.host) {
+                (Some(found), _) => (*found.host).into(),
+                (None, AddressHost::Ip(ip)) => ip.to_string().into(),
+                (None, AddressHost::Name(name)) => (**name).into(),
             },
             slot,
             former: former.into(),
@@ -184,6 +189,7 @@ impl Compiler<'_> {
                 concurrency: pool.concurrency,
                 tier: facts.tier,
                 ghost: facts.ghost,
+                found: facts.found.cloned(),
                 state,
             },
         }

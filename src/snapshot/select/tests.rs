@@ -55,6 +55,7 @@ impl House {
             made_keys: &made_keys,
             generation: self.generation,
             ghosts: &self.ghosts,
+            again: None,
         };
         let compiled = compile(inputs, &mut self.registry, &mut report);
         let compiled = compiled.unwrap_or_else(|| panic!("{report}"));

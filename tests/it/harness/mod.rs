@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod config;
 mod crowd;
+mod dns;
 pub(crate) mod frames;
 mod grpc;
 mod jar;
@@ -28,6 +29,7 @@ pub(crate) use self::config::{
     unchecked,
 };
 pub(crate) use self::crowd::Crowd;
+pub(crate) use self::dns::{Dns, Mood};
 pub(crate) use self::grpc::GrpcHealth;
 pub(crate) use self::jar::Jar;
 pub(crate) use self::origin::{After, Fault, Origin};

@@ -105,6 +105,26 @@ pub(crate) struct Origin {
 impl Origin {
     /// Listens on port zero and serves.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_on(name, StdListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// So many of them, named by their addresses 127.0.0.1, 127.0.0.2, …, all on the same port.
+    pub(crate) fn row(count: u8) -> Vec<Self> {
+        for _ in 0..20 {
+            let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let bind = |last| StdListener::bind(SocketAddr::from(([127, 0, 0, last], port)));
+            let listeners: Result<Vec<_>, _> = (1..=count).map(bind).collect();
+            let Ok(listeners) = listeners else { continue };
+            let start = |listener: StdListener| {
+                let name = listener.local_addr().unwrap().ip().to_string();
+                Self::start_on(&name, listener)
+            };
+            return listeners.into_iter().map(start).collect();
+        }
+        panic!("no port is free on {count} addresses of this machine");
+    }
+
+    fn start_on(name: &str, listener: StdListener) -> Self {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             serial: AtomicU64::new(0),
@@ -122,7 +142,6 @@ impl Origin {
             most_inside: AtomicUsize::new(0),
             gate: watch::Sender::new(false),
         });
-        let listener = StdListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let mut origin = Self { address, shared, running: None };
         origin.serve(listener);

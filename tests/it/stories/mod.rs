@@ -14,6 +14,7 @@ mod cli;
 mod concurrency;
 mod connection_names;
 mod crowds;
+mod discovery;
 mod error_pages;
 mod fallbacks;
 mod forwarding;
