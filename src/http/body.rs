@@ -198,7 +198,14 @@ impl http_body::Body for Body {
                 this.kind = Kind::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Backend(download) => download.poll(cx),
+            Kind::Backend(download) => {
+                if let Some(record) = &this.record
+                    && record.poll_unblocked(cx).is_pending()
+                {
+                    return Poll::Pending;
+                }
+                download.poll(cx)
+            }
         };
         if let Some(record) = &mut this.record {
             match &poll {
@@ -212,7 +219,7 @@ impl http_body::Body for Body {
                 }
                 Poll::Ready(Some(Err(broken))) => record.fail_late(broken.reason, broken.cause()),
                 Poll::Ready(None) => record.complete(),
-                Poll::Pending => {}
+                Poll::Pending => record.waits(),
             }
         }
         if let Poll::Ready(Some(Err(broken))) = poll {

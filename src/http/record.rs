@@ -1,5 +1,6 @@
 //! What is known about one exchange, told to counters and log at its end.
 
+mod pace;
 mod told;
 
 use std::borrow::Cow;
@@ -204,6 +205,7 @@ impl Record {
     /// Counts bytes of the answer's body.
     pub fn sent(&mut self, bytes: usize) {
         self.bytes_out += u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.peer.handle.turns().moved();
         // A long transfer keeps its session alive.
         if self.seen.is_some() && clock::now().saturating_sub(self.seen_at) > SEEN_EVERY {
             self.alive();
@@ -354,14 +356,8 @@ impl Drop for Record {
             let cut = local::is_ending();
             self.reason = if cut { Reason::Stopping } else { Reason::ClientGone };
             self.status = if cut { 0 } else { 499 };
-        } else if !self.complete && self.reason == Reason::None {
-            self.reason = if local::is_ending() {
-                Reason::Stopping
-            } else if self.peer.handle.was_stalled() {
-                Reason::ClientReadTimeout
-            } else {
-                Reason::ClientGone
-            };
+        } else if let Some(reason) = self.broken_off() {
+            self.reason = reason;
         }
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
         self.count(total, bytes_in);

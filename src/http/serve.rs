@@ -2,6 +2,7 @@
 
 mod http1;
 mod http2;
+mod stream;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -54,7 +55,8 @@ where
         ClientProtocol::Http2 => {
             let wire = Wire::framed(stream, waits);
             let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
-            http2::serve(wire, Arc::new(peer), limits, waits, ending)
+            let counters = Arc::clone(&listener.counters);
+            http2::serve(wire, Arc::new(peer), limits, waits, counters, ending)
         }
         ClientProtocol::Http1 | ClientProtocol::WebSocket => {
             let wire = Wire::client(stream, limits, waits);

@@ -74,7 +74,7 @@ families! {
     Connections "ostler_connections_total" Counter ["listener", "protocol"]
         "Client connections that were opened; one that becomes a tunnel counts as both.";
     ConnectionsRefused "ostler_connections_refused_total" Counter ["listener", "cause"]
-        "Client connections that were refused or given up before their first request.";
+        "Client connections that were refused or given up.";
     TlsHandshakes "ostler_tls_handshakes_total" Counter ["listener", "version", "result", "resumed"]
         "TLS handshakes with clients.";
     CertificateExpiry "ostler_certificate_expiry_timestamp_seconds" Gauge ["listener", "name"]

@@ -1,8 +1,9 @@
 //! HTTP/2 to a client: limits, idleness and the end.
 
+use std::error::Error as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
@@ -10,11 +11,13 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::stream::{Answering, Streams};
 use super::{Serving, exchanges};
+use crate::http::local;
 use crate::http::peer::Peer;
 use crate::net::clock::{self, Deadline};
-use crate::net::wire::{HeadLimits, Waits, Wire};
-use crate::task;
+use crate::net::wire::{Handle, HeadLimits, Waits, Wire};
+use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS: u32 = 128;
@@ -23,7 +26,7 @@ const STREAMS: u32 = 128;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// What is buffered of one stream's answer: a client that does not read holds this much.
-const SEND_BUFFER: usize = 64 * 1024;
+const SEND_BUFFER: usize = 16 * 1024;
 /// Streams that the client reset before we looked at them.
 const PENDING_RESETS: usize = 64;
 /// Streams that we were provoked to reset.
@@ -38,12 +41,15 @@ pub(super) fn serve<S>(
     peer: Arc<Peer>,
     limits: HeadLimits,
     waits: Waits,
+    counters: Arc<PerWorker<ListenerCounters>>,
     mut ending: impl Future<Output = ()> + Send + Unpin + 'static,
 ) -> Serving
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let mut builder = http2::Builder::new(task::Executor);
+    let handle = Arc::clone(&peer.handle);
+    let streams = Streams { handle: Arc::clone(&handle), patience: waits.write };
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
@@ -55,11 +61,14 @@ where
         .max_local_error_reset_streams(LOCAL_RESETS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
-    let handle = Arc::clone(&peer.handle);
     let looked_at = Arc::clone(&handle);
     let exchanges = exchanges(peer);
     // hyper and h2 hand a stream's future on by value, some ten times.
-    let exchanges = service_fn(move |request| Box::pin(exchanges.call(request)));
+    let answering = Arc::clone(&handle);
+    let exchanges = service_fn(move |request| {
+        let handle = Arc::clone(&answering);
+        Box::pin(Answering { exchange: exchanges.call(request), handle })
+    });
     let mut serving = Box::pin(builder.serve_connection(wire, exchanges));
     let mut told = false;
     let mut idle = Deadline::new();
@@ -92,6 +101,27 @@ where
             }
             patience.arm(waits.header);
         }
-        serving.as_mut().poll(cx).map(drop)
+        let ended = ready!(serving.as_mut().poll(cx));
+        if let Some(cause) = ended.err().and_then(|error| given_up(&error, &handle)) {
+            counters.get(local::worker()).connection_refused(cause);
+        }
+        Poll::Ready(())
     }))
+}
+
+/// Why we have given a connection up; none where its client has gone.
+fn given_up(error: &hyper::Error, handle: &Handle) -> Option<RefuseCause> {
+    if handle.was_late() {
+        return Some(RefuseCause::HeaderTimeout);
+    }
+    if handle.was_stalled() {
+        return Some(RefuseCause::Stalled);
+    }
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    match error.reason()? {
+        _ if error.is_remote() => None,
+        h2::Reason::NO_ERROR => None,
+        h2::Reason::ENHANCE_YOUR_CALM => Some(RefuseCause::Http2Flood),
+        _ => Some(RefuseCause::Http2Error),
+    }
 }

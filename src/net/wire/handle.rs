@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 
 use super::head::Refusal;
+use super::turns::Turns;
 
 const KEEP: u8 = 0;
 const RELEASE: u8 = 1;
@@ -47,6 +48,9 @@ pub struct Handle {
     between: AtomicBool,
     /// Something is said that the peer does not take.
     blocked: AtomicBool,
+    /// An HTTP/2 client was in the middle of a frame for too long.
+    late: AtomicBool,
+    turns: Turns,
 }
 
 impl Default for Handle {
@@ -70,6 +74,8 @@ impl Default for Handle {
             framed: AtomicBool::new(false),
             between: AtomicBool::new(true),
             blocked: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            turns: Turns::default(),
         }
     }
 }
@@ -130,8 +136,39 @@ impl Handle {
         self.between.store(between, Ordering::Relaxed);
     }
 
-    pub(super) fn set_blocked(&self, blocked: bool) {
-        self.blocked.store(blocked, Ordering::Relaxed);
+    pub(super) fn set_blocked(&self, now: u64) {
+        self.blocked.store(true, Ordering::Relaxed);
+        self.turns.blocked(now);
+    }
+
+    pub(super) fn set_unblocked(&self) {
+        self.blocked.store(false, Ordering::Relaxed);
+        self.turns.unblocked();
+    }
+
+    /// Ready while the client's socket takes what we say; else the task is woken when it does.
+    /// `h2` asks for more than it can write: what is not read yet is better left at the backend.
+    pub fn poll_unblocked(&self, waker: &Waker) -> Poll<()> {
+        if !self.blocked.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        self.turns.wait(waker);
+        Poll::Pending
+    }
+
+    /// Who is waited for on the streams of an HTTP/2 connection.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    pub(super) fn frame_was_late(&self) {
+        self.late.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection was ended because the client was in the middle of a preface, a frame
+    /// or a header block for too long.
+    pub fn was_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// Why the head of this number (from 0) was refused.

@@ -5,11 +5,13 @@
 // every other failure, through log and counters. Towards a backend heads are checked where one
 // is expected, and bodies pass untouched.
 
+mod frames;
 mod handle;
 mod head;
 mod linger;
 mod scan;
 mod tracker;
+mod turns;
 mod write;
 
 use std::io;
@@ -24,11 +26,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::clock::{Deadline, Patience, now};
 use super::sys;
+use frames::Frames;
 pub use handle::Handle;
 use head::Kind;
 pub use head::{HeadLimits, Refusal};
 use linger::Linger;
 use tracker::Tracker;
+pub use turns::{Turn, Turns};
 
 /// Stands in for a refused head. The exchange never reads it: it knows by number.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: invalid\r\nconnection: close\r\n\r\n";
@@ -57,6 +61,10 @@ pub struct Wire<S> {
     stream: S,
     handle: Arc<Handle>,
     tracker: Option<Tracker>,
+    /// Present: HTTP/2, whose frames are followed.
+    frames: Option<Frames>,
+    /// What of them `reading` is for.
+    late: Option<u64>,
     /// Read, but not yet given to hyper.
     held_back: BytesMut,
     /// How much of that may be given.
@@ -92,9 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         wire
     }
 
-    /// A connection whose heads are no business of ours: HTTP/2.
+    /// A client's HTTP/2 connection, whose frames are followed, not read.
     pub fn framed(stream: S, waits: Waits) -> Self {
-        let wire = Self::new(stream, None, waits);
+        let mut wire = Self::new(stream, None, waits);
+        wire.frames = Some(Frames::default());
         wire.handle.framed();
         wire
     }
@@ -104,6 +113,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             stream,
             handle: Arc::new(Handle::default()),
             tracker,
+            frames: None,
+            late: None,
             held_back: BytesMut::new(),
             cleared: 0,
             writing: Patience::new(waits.write),
@@ -310,6 +321,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
                 Poll::Ready(Ok(Read::Given | Read::End)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(Read::HeldBack)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if this.frame_is_late(cx) => {
+                    let error = io::Error::new(io::ErrorKind::TimedOut, "a frame is not whole");
+                    return Poll::Ready(Err(error));
+                }
                 Poll::Pending => match this.waited_too_long(cx) {
                     None => return Poll::Pending,
                     Some(false) => return Poll::Ready(Ok(())),
@@ -334,6 +349,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         cursor: &mut ReadBufCursor<'_>,
     ) -> Poll<io::Result<Read>> {
         let (tracker, held_back) = (&mut self.tracker, &mut self.held_back);
+        let frames = &mut self.frames;
         let mut step = tracker::Step::default();
         let mut between = false;
         let read = ready!(sys::read_into(&mut self.stream, cx, cursor, |bytes| {
@@ -343,7 +359,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     held_back.extend_from_slice(bytes.get(step.cleared..).unwrap_or_default());
                     between = tracker.at_head();
                 }
-                _ => step.cleared = bytes.len(),
+                _ => {
+                    step.cleared = bytes.len();
+                    if let Some(frames) = frames {
+                        frames.advance(bytes);
+                    }
+                }
             }
             step.cleared
         }))?;

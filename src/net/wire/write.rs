@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::super::clock::now;
 use super::Wire;
 use super::tracker::Tracker;
 
@@ -36,11 +37,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             if self.writing.moved() {
-                self.handle.set_blocked(false);
+                self.handle.set_unblocked();
             }
             return poll;
         }
-        self.handle.set_blocked(true);
+        self.handle.set_blocked(now());
         if self.writing.poll_lost(cx).is_ready() {
             self.handle.stalled();
             return Poll::Ready(Err(io::Error::new(

@@ -16,7 +16,7 @@ words! {
 }
 
 words! {
-    /// Why a connection was refused or given up before its first request.
+    /// Why a connection was refused or given up.
     pub enum RefuseCause {
         /// The process has as many as it may.
         MaxConnections = "max_connections",
@@ -34,6 +34,14 @@ words! {
         TlsError = "tls_error",
         /// The process is stopping.
         Stopping = "stopping",
+        /// An HTTP/2 client was in the middle of a preface, a frame or a header block for too long.
+        HeaderTimeout = "header_timeout",
+        /// An HTTP/2 client took no bytes for too long.
+        Stalled = "stalled",
+        /// An HTTP/2 client sent more of what costs than anybody needs.
+        Http2Flood = "http2_flood",
+        /// An HTTP/2 client broke the protocol.
+        Http2Error = "http2_error",
     }
 }
 

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-use super::soon;
+use super::{pki, soon};
 
 /// One connection without manners.
 pub(crate) struct Raw<S = TcpStream> {
@@ -26,6 +29,16 @@ impl Raw {
         let stream = soon("a connection", TcpStream::connect(address)).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream }
+    }
+}
+
+impl Raw<TlsStream<TcpStream>> {
+    /// Connects with TLS and one protocol, and says nothing in it yet.
+    pub(crate) async fn secure(address: SocketAddr, protocol: &str) -> Self {
+        let stream = Raw::connect(address).await.stream;
+        let name = ServerName::try_from("localhost").unwrap();
+        let handshake = TlsConnector::from(pki::client(&[protocol])).connect(name, stream);
+        Self { stream: soon("a TLS handshake", handshake).await.unwrap() }
     }
 }
 

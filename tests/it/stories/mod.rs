@@ -24,6 +24,7 @@ mod hedging;
 mod http2;
 mod http2_floods;
 mod http2_frames;
+mod http2_patience;
 mod logs;
 mod maintenance;
 mod metrics;

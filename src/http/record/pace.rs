@@ -1,0 +1,47 @@
+//! How an answer keeps pace with its client, and how it ends where the client does not.
+
+use std::task::{Context, Poll};
+
+use crate::telemetry::reason::Reason;
+
+use super::super::local;
+use super::Record;
+
+impl Record {
+    /// Ready while more of the answer can go to the client; else it stays at the backend.
+    pub(in crate::http) fn poll_unblocked(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.peer.handle.is_framed() {
+            self.peer.handle.poll_unblocked(cx.waker())
+        } else {
+            Poll::Ready(())
+        }
+    }
+
+    /// The backend is waited for, not the client.
+    pub(in crate::http) fn waits(&self) {
+        self.peer.handle.turns().ours();
+    }
+
+    /// Why an answer that had begun was dropped before it was told to be whole, or given up
+    /// although it was.
+    pub(super) fn broken_off(&self) -> Option<Reason> {
+        if self.reason != Reason::None {
+            return None;
+        }
+        let handle = &self.peer.handle;
+        if handle.turns().gives_up() {
+            // It may be whole as far as its backend goes.
+            return Some(Reason::ClientReadTimeout);
+        }
+        if self.complete {
+            return None;
+        }
+        Some(if local::is_ending() {
+            Reason::Stopping
+        } else if handle.was_stalled() {
+            Reason::ClientReadTimeout
+        } else {
+            Reason::ClientGone
+        })
+    }
+}

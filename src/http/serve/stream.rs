@@ -1,0 +1,95 @@
+//! A stream of an HTTP/2 connection, which ends when its client does not take what it asked for.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::net::clock::{self, Patience};
+use crate::net::wire::{Handle, Turn};
+use crate::task;
+
+/// Starts the streams of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    pub(super) handle: Arc<Handle>,
+    /// How long a client may take nothing.
+    pub(super) patience: Option<Duration>,
+}
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        let (handle, limit) = (Arc::clone(&self.handle), self.patience);
+        let patience = Patience::new(limit);
+        drop(task::spawn("http2", Stream { future: Some(future), handle, limit, patience }));
+    }
+}
+
+pin_project! {
+    struct Stream<F> {
+        // Gone when it was given up: `h2` resets a stream that is dropped.
+        #[pin]
+        future: Option<F>,
+        handle: Arc<Handle>,
+        limit: Option<Duration>,
+        patience: Patience,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Stream<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let turns = this.handle.turns();
+        turns.begin();
+        if future.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match turns.end() {
+            Turn::Ours => {
+                this.patience.moved();
+                return Poll::Pending;
+            }
+            Turn::Taken => {
+                this.patience.moved();
+            }
+            Turn::Clients => {}
+        }
+        ready!(this.patience.poll_lost(cx));
+        if this.limit.is_some_and(|limit| turns.blocked_within(limit, clock::now())) {
+            this.patience.moved();
+            return this.patience.poll_lost(cx);
+        }
+        turns.give_up(|| this.future.set(None));
+        Poll::Ready(())
+    }
+}
+
+pin_project! {
+    /// An exchange on a stream: while it has no answer, nobody waits for the client.
+    pub(super) struct Answering<F> {
+        #[pin]
+        pub(super) exchange: F,
+        pub(super) handle: Arc<Handle>,
+    }
+}
+
+impl<F: Future> Future for Answering<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let poll = this.exchange.poll(cx);
+        if poll.is_pending() {
+            this.handle.turns().ours();
+        }
+        poll
+    }
+}

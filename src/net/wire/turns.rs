@@ -1,0 +1,124 @@
+//! Whose turn it is on an HTTP/2 stream: ours, or the client's to take what we have.
+// hyper asks a body for nothing while its client gives no window, and does not tell. So a stream's
+// task notes who was asked in one poll of it: whoever waits for us or for a backend says so, and
+// if nobody has, it is the client that is waited for.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+/// What is noted. All on one thread; atomics because futures are `Send`.
+#[derive(Debug, Default)]
+pub struct Turns {
+    ours: AtomicBool,
+    moved: AtomicBool,
+    given_up: AtomicBool,
+    /// Milliseconds on the worker's clock: when the socket last took nothing; 0 is never.
+    blocked_at: AtomicU64,
+    /// Bodies that wait for the socket.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+/// What came of one poll of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The exchange or its backend is waited for.
+    Ours,
+    /// The client is waited for, and has just taken something.
+    Taken,
+    /// The client is waited for.
+    Clients,
+}
+
+impl Turns {
+    /// A stream is about to be polled.
+    pub fn begin(&self) {
+        self.ours.store(false, Ordering::Relaxed);
+        self.moved.store(false, Ordering::Relaxed);
+    }
+
+    /// It was polled, and is not done.
+    pub fn end(&self) -> Turn {
+        if self.ours.load(Ordering::Relaxed) {
+            Turn::Ours
+        } else if self.moved.load(Ordering::Relaxed) {
+            Turn::Taken
+        } else {
+            Turn::Clients
+        }
+    }
+
+    /// The stream waits for us, or for a backend.
+    pub fn ours(&self) {
+        self.ours.store(true, Ordering::Relaxed);
+    }
+
+    /// The client was given something.
+    pub fn moved(&self) {
+        self.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Around the drop of a stream that its client does not read.
+    pub fn give_up(&self, drop: impl FnOnce()) {
+        self.given_up.store(true, Ordering::Relaxed);
+        drop();
+        self.given_up.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether what is dropped now is dropped for that.
+    pub fn gives_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn blocked(&self, now: u64) {
+        self.blocked_at.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the socket itself was full within this time: then a stream waits for the others of
+    /// its connection, whose own wait is the wire's.
+    pub fn blocked_within(&self, time: Duration, now: u64) -> bool {
+        let at = self.blocked_at.load(Ordering::Relaxed);
+        at > 0 && Duration::from_millis(now.saturating_sub(at)) <= time
+    }
+
+    pub(super) fn wait(&self, waker: &Waker) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.iter().any(|one| one.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    pub(super) fn unblocked(&self) {
+        let waiting =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_says_nothing_waits_for_the_client() {
+        let turns = Turns::default();
+        turns.begin();
+        assert_eq!(turns.end(), Turn::Clients);
+        turns.moved();
+        assert_eq!(turns.end(), Turn::Taken);
+        turns.ours();
+        assert_eq!(turns.end(), Turn::Ours);
+        turns.begin();
+        assert_eq!(turns.end(), Turn::Clients, "each poll is told anew");
+    }
+
+    #[test]
+    fn a_socket_that_was_never_full_was_not_full_lately() {
+        let turns = Turns::default();
+        assert!(!turns.blocked_within(Duration::from_mins(1), 5));
+        turns.blocked(0);
+        assert!(turns.blocked_within(Duration::from_mins(1), 5));
+        assert!(!turns.blocked_within(Duration::from_mins(1), 70_000));
+    }
+}
