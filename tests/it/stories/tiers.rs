@@ -106,3 +106,19 @@ async fn a_failback_after_a_time_comes_by_itself() {
     assert_eq!(bound.get(&proxy.door(), "/").await.name(), "a");
     assert_eq!(newcomer(&proxy).await, "a");
 }
+
+#[tokio::test]
+async fn a_drain_of_the_lower_tier_sends_new_visitors_up_and_keeps_the_bound() {
+    let origins = ["a", "b"].map(Origin::start);
+    let proxy = tiered(&origins, "").await;
+    let mut bound = Jar::new();
+    assert_eq!(bound.get(&proxy.door(), "/").await.name(), "a");
+    proxy.command(&["drain", "web/a"]).await.expect(0);
+    let mut late = Jar::new();
+    assert_eq!(late.get(&proxy.door(), "/").await.name(), "b");
+    assert_eq!(bound.visits(&proxy.door(), 3).await, ["a", "a", "a"]);
+    assert_eq!(proxy.moved("").await, 0);
+    proxy.command(&["unmark", "web/a"]).await.expect(0);
+    assert_eq!(late.get(&proxy.door(), "/").await.name(), "a");
+    assert_eq!(proxy.moved("home").await, 1);
+}
