@@ -13,8 +13,8 @@ use crate::config::model::ProxyProtocol;
 use crate::http::local;
 use crate::http::peer::{Place, TlsFacts};
 use crate::http::serve::{self, Serving};
-use crate::net::clock;
 use crate::net::proxy_header::Ends;
+use crate::net::{clock, hello};
 use crate::snapshot::Listener;
 use crate::task;
 use crate::telemetry::chain;
@@ -84,7 +84,10 @@ impl Arrival {
                 // Boxed: a handshake is large, and over before the first request.
                 Some(tls) => {
                     let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-                    Box::pin(encrypted(stream, acceptor, arrived)).await
+                    match hello(&stream, &arrived.listener).await {
+                        Ok(left) => Box::pin(encrypted(stream, acceptor, arrived, left)).await,
+                        Err(NotInTime) => None,
+                    }
                 }
             };
             if let Some((_open, serving)) = serving {
@@ -141,15 +144,38 @@ async fn begins_as_http2(stream: &TcpStream) -> bool {
     }
 }
 
+/// A client did not say in time who it is.
+struct NotInTime;
+
+/// Waits for a client's first word, before there is any state of TLS: most of those who attack with
+/// connections say none. What is left of the time for its handshake; none is for ever.
+async fn hello(stream: &TcpStream, listener: &Listener) -> Result<Option<Duration>, NotInTime> {
+    let (limit, began) = (listener.timeouts.tls, clock::now());
+    if clock::within(limit, hello::whole(stream)).await.is_none() {
+        too_late(listener);
+        return Err(NotInTime);
+    }
+    // What is wrong with the socket is told by the handshake.
+    let took = Duration::from_millis(clock::now().saturating_sub(began));
+    Ok(limit.map(|limit| limit.saturating_sub(took)))
+}
+
+fn too_late(listener: &Listener) {
+    let counters: &ListenerCounters = listener.counters.get(local::worker());
+    counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Timeout, false);
+    counters.connection_refused(RefuseCause::TlsTimeout);
+}
+
 async fn encrypted(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     arrived: Arrived,
+    limit: Option<Duration>,
 ) -> Option<(Open, Serving)> {
     let listener = &arrived.listener;
     let counters: &ListenerCounters = listener.counters.get(local::worker());
     let handshake = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
-    let stream = match clock::within(listener.timeouts.tls, handshake).await {
+    let stream = match clock::within(limit, handshake).await {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => {
             counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Failed, false);
@@ -160,8 +186,7 @@ async fn encrypted(
             return None;
         }
         None => {
-            counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Timeout, false);
-            counters.connection_refused(RefuseCause::TlsTimeout);
+            too_late(listener);
             return None;
         }
     };

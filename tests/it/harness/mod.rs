@@ -33,6 +33,7 @@ pub(crate) use self::dns::{Dns, Mood};
 pub(crate) use self::grpc::GrpcHealth;
 pub(crate) use self::jar::Jar;
 pub(crate) use self::origin::{After, Fault, Origin};
+pub(crate) use self::pki::client_hello;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::raw::{Raw, statuses};
 

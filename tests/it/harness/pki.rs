@@ -39,3 +39,12 @@ pub(crate) fn client(protocols: &[&str]) -> Arc<rustls::ClientConfig> {
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Arc::new(config)
 }
+
+/// What a client says first.
+pub(crate) fn client_hello() -> Vec<u8> {
+    let name = "localhost".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(client(&["http/1.1"]), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}

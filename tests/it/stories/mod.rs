@@ -19,6 +19,7 @@ mod error_pages;
 mod fallbacks;
 mod forwarding;
 mod framing;
+mod handshakes;
 mod harness;
 mod hedging;
 mod http2;
