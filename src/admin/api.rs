@@ -15,6 +15,7 @@ use super::cluster;
 use super::explain;
 use super::facts::{Facts, lock};
 use super::peers::Client;
+use super::probe;
 use super::sessions::{self, Filter};
 use super::status;
 use super::token;
@@ -23,6 +24,8 @@ use crate::event::{self, Actor, MarkTarget};
 
 /// Streams of events at once on one listener: they must not take every place for connections.
 const STREAMS: usize = 32;
+/// Probes at once on one listener: each is a connection to a backend.
+const PROBES: usize = 8;
 
 /// What the pages of one listener are made with.
 pub(super) struct Api {
@@ -33,6 +36,8 @@ pub(super) struct Api {
     pub(super) client: Client,
     /// A place for each stream.
     pub(super) streams: Arc<Semaphore>,
+    /// A place for each probe.
+    pub(super) probes: Semaphore,
 }
 
 impl Api {
@@ -42,7 +47,8 @@ impl Api {
         closing: CancellationToken,
     ) -> Self {
         let (client, streams) = (Client::default(), Arc::new(Semaphore::new(STREAMS)));
-        Self { facts, events, closing, client, streams }
+        let probes = Semaphore::new(PROBES);
+        Self { facts, events, closing, client, streams, probes }
     }
 }
 
@@ -74,6 +80,9 @@ pub(super) async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incom
             };
             answer::outcome(made.await)
         }
+        (&Method::POST, ["pools", pool, "backends", backend, "probe"]) => {
+            answer::outcome(probe::probe(&api, pool, backend).await)
+        }
         (&Method::PATCH, ["pools", pool, "backends", backend]) => {
             let target =
                 MarkTarget::Backend { pool: (*pool).to_owned(), backend: (*backend).to_owned() };
@@ -88,9 +97,12 @@ pub(super) async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incom
             };
             answer::outcome(done.await)
         }
-        (_, ["reload" | "stop" | "token" | "explain"] | ["pools", _, "failback"]) => {
-            answer::not_allowed("POST")
-        }
+        (
+            _,
+            ["reload" | "stop" | "token" | "explain"]
+            | ["pools", _, "failback"]
+            | ["pools", _, "backends", _, "probe"],
+        ) => answer::not_allowed("POST"),
         (_, ["pools", _, "backends", _] | ["marks"]) if !looks(&method) => {
             answer::not_allowed("GET, HEAD, PATCH")
         }
@@ -176,9 +188,9 @@ fn config(facts: &Facts) -> serde_json::Value {
 
 fn not_found() -> Answer {
     let pages = "there is status, config, listeners, routes, pools, pools/POOL, \
-                 pools/POOL/backends/BACKEND, pools/POOL/failback, marks, marks/lifted, \
-                 sessions, sessions/POOL, sessions/events, cluster/sessions, certificates, \
-                 explain, token, reload and stop";
+                 pools/POOL/backends/BACKEND, pools/POOL/backends/BACKEND/probe, \
+                 pools/POOL/failback, marks, marks/lifted, sessions, sessions/POOL, \
+                 sessions/events, cluster/sessions, certificates, explain, token, reload and stop";
     let mut refusal = answer::refusal(404, "there is no such page under /api/v1/");
     pages.clone_into(&mut refusal.detail);
     answer::problem(&refusal)
@@ -234,6 +246,9 @@ mod tests {
                 ("DELETE", "cluster/sessions", 405),
                 ("DELETE", "status", 405),
                 ("GET", "reload", 405),
+                ("GET", "pools/shop/backends/a/probe", 405),
+                ("POST", "pools/shop/backends/none/probe", 404),
+                ("POST", "pools/none/backends/a/probe", 404),
                 ("PUT", "marks", 405),
                 ("POST", "reload", 200),
             ] {

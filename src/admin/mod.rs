@@ -10,6 +10,7 @@ mod explain;
 mod exposition;
 pub mod facts;
 mod peers;
+mod probe;
 mod problems;
 mod ready;
 mod server;

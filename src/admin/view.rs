@@ -15,6 +15,7 @@ use super::facts::{Discovered, DrainTerms, Mark, MarkWord};
 use crate::event::{Then, Tunnels, Until};
 
 pub mod explain;
+pub mod probe;
 mod sessions;
 
 pub use sessions::{BackendSessions, Drain, Nodes, PoolSessions, Sessions};

@@ -16,7 +16,7 @@ use super::queue::Queue;
 use crate::config::model::AdminState;
 
 /// What the active checks say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// No check has passed or failed often enough.

@@ -58,6 +58,8 @@ pub(super) enum Command {
     Token(Token),
     /// Tell where a request would go and why, without sending anything
     Explain(Explain),
+    /// Run a backend's check now, and show the whole conversation
+    Probe(Probe),
     /// Make a session key
     Keygen,
     /// Print the JSON Schema of the file, for editors
@@ -228,6 +230,19 @@ pub(super) struct Explain {
     /// `-`: the visitor's cookie is read from standard input
     #[arg(long, value_name = "-", allow_hyphen_values = true)]
     pub(super) cookie: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Probe {
+    /// Which backend
+    #[arg(value_name = "POOL/BACKEND")]
+    pub(super) target: String,
+    /// Again once a second until it passes, for so long at the most, as 60s
+    #[arg(long, value_name = "TIME")]
+    pub(super) retry: Option<String>,
     /// As JSON
     #[arg(long)]
     pub(super) json: bool,

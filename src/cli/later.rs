@@ -10,7 +10,6 @@ use super::fail::{DONE, NO_PROCESS, USAGE};
 
 /// Commands of later versions.
 const COMMANDS: &[&str] = &[
-    "probe",
     "errors",
     "tail",
     "plan",

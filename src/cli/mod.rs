@@ -14,6 +14,7 @@ mod later;
 mod marks;
 mod out;
 mod ports;
+mod probe;
 mod proxy;
 mod reload;
 mod run;
@@ -75,6 +76,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
         Command::Sessions(one) => done(sessions::sessions(&places(), &one)),
         Command::Token(one) => done(token::token(&places(), &one)),
         Command::Explain(one) => done(explain::explain(&places(), &one)),
+        Command::Probe(one) => probe::probe(&places(), &one),
         Command::Keygen => done(keygen::keygen()),
         Command::Schema => done(out::json(&crate::config::schema())),
     }

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::conversation::{Notes, fields};
 use super::http::{add, note, own_word, wrong};
 use crate::backend::OwnWord;
 use crate::task;
@@ -69,6 +70,7 @@ fn question(service: &str) -> Vec<u8> {
 pub(super) async fn exchange<S>(
     stream: S,
     request: Request<Full<Bytes>>,
+    notes: &mut Notes,
 ) -> Result<(Result<String, String>, OwnWord), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -80,8 +82,12 @@ where
         // Whoever waits for the answer is told why it failed.
         let _ = connection.await;
     }));
+    notes.note("sent", || {
+        fields(format!("{} {} HTTP/2", request.method(), request.uri()), request.headers())
+    });
     let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
     let (head, mut incoming) = response.into_parts();
+    notes.note("received", || fields(format!("HTTP/2 {}", head.status), &head.headers));
     let word = own_word(&head.headers);
     let said = word.unwrap_or_default();
     if head.status != StatusCode::OK {
@@ -99,9 +105,21 @@ where
             Err(other) => trailers = other.into_trailers().unwrap_or_default(),
         }
     }
+    if !body.is_empty() {
+        notes.note("body", || format!("{} bytes, in hex {}", body.len(), hex(&body)));
+    }
+    if !trailers.is_empty() {
+        notes.note("trailers", || fields(String::new(), &trailers).trim_start().to_owned());
+    }
     // Where there is no message, the trailers are the head.
     let ended = if head.headers.contains_key(STATUS) { &head.headers } else { &trailers };
     Ok((judge(ended, &body).map(|seen| format!("{seen}{}", note(word))), said))
+}
+
+/// The first bytes of a message.
+fn hex(body: &[u8]) -> String {
+    let pairs: Vec<String> = body.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+    pairs.join(" ")
 }
 
 const STATUS: &str = "grpc-status";

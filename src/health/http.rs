@@ -71,6 +71,11 @@ impl Answer {
         self.word.unwrap_or_default()
     }
 
+    /// Its beginning.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Whether it is what was expected, in words.
     pub(super) fn judge(
         &self,

@@ -1,12 +1,15 @@
 //! Active checks: one for all backends that are asked the same at the same place.
 
 mod blind;
+mod conversation;
 mod counts;
 mod group;
 mod grpc;
+mod handshake;
 mod http;
 mod probe;
 mod rhythm;
+mod tap;
 mod threshold;
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +27,7 @@ use crate::event::Sender;
 use crate::snapshot::{Health, Snapshot};
 use crate::task;
 pub use blind::Blindness;
+pub use conversation::Step;
 pub use counts::{CheckCounts, CheckedName, Checks};
 pub use probe::{Outcome, Probe};
 pub use threshold::{Count, Threshold};

@@ -1,23 +1,18 @@
 //! One probe of one backend under one deadline.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
+use super::conversation::{self, Notes, Step};
+use super::handshake::{HTTP2, Tls};
+use super::tap::Tapped;
 use super::{grpc, http};
 use crate::backend::OwnWord;
-use crate::snapshot::{ClientTls, Health, HealthKind, Pool};
-use crate::telemetry::chain;
-
-/// As ALPN calls it.
-const HTTP2: &[u8] = b"h2";
+use crate::snapshot::{Health, HealthKind, Pool};
 
 /// What came of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +27,7 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub struct Probe {
     health: Health,
-    /// Present: TLS, with the name to send and verify, or why there is none.
-    tls: Option<(Arc<ClientConfig>, Result<ServerName<'static>, String>)>,
+    tls: Option<Tls>,
     /// `HOST:PORT` as configured.
     authority: String,
     /// Present: the PROXY header that goes before everything else.
@@ -43,10 +37,8 @@ pub struct Probe {
 impl Probe {
     /// A probe of the pool's backend at this configured address.
     pub fn new(pool: &Pool, health: &Health, authority: String) -> Self {
-        let host = authority.rsplit_once(':').map_or(&*authority, |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
         let tls = pool.tls.as_ref();
-        let tls = tls.map(|tls| (config(tls, &health.kind), tls.server_name(host)));
+        let tls = tls.map(|tls| Tls::new(tls, &health.kind, host(&authority)));
         Self { health: health.clone(), tls, authority, header: Self::header(pool, health) }
     }
 
@@ -65,8 +57,29 @@ impl Probe {
 
     /// Checks once.
     pub async fn check(&self, addresses: &[SocketAddr]) -> Outcome {
+        self.run(addresses, &mut Notes::none()).await
+    }
+
+    /// Checks once, and takes down all that is said. Each secret is hidden that its field's name
+    /// gives away.
+    pub async fn show(&self, addresses: &[SocketAddr]) -> (Outcome, Vec<Step>) {
+        let mut notes = Notes::begin();
+        let host = host(&self.authority);
+        if host.parse::<IpAddr>().is_err() {
+            let known: Vec<String> =
+                addresses.iter().map(|address| address.ip().to_string()).collect();
+            notes.note("name", || match &*known {
+                [] => format!("{host} does not resolve"),
+                known => format!("{host} leads to {}", known.join(", ")),
+            });
+        }
+        let outcome = self.run(addresses, &mut notes).await;
+        (outcome, notes.into_steps())
+    }
+
+    async fn run(&self, addresses: &[SocketAddr], notes: &mut Notes) -> Outcome {
         let mut word = None;
-        let result = self.ask(addresses, &mut word).await;
+        let result = self.ask(addresses, &mut word, notes).await;
         Outcome { result, word }
     }
 
@@ -74,31 +87,30 @@ impl Probe {
         &self,
         addresses: &[SocketAddr],
         word: &mut Option<OwnWord>,
+        notes: &mut Notes,
     ) -> Result<String, String> {
         let deadline =
             Deadline { at: Instant::now() + self.health.timeout, of: self.health.timeout };
         let mut tcp = match self.health.port {
-            None => connect(addresses, &deadline).await?,
+            None => connect(addresses, &deadline, notes).await?,
             Some(port) => {
                 let elsewhere = |address: &SocketAddr| SocketAddr::new(address.ip(), port);
                 let addresses: Vec<SocketAddr> = addresses.iter().map(elsewhere).collect();
-                connect(&addresses, &deadline).await?
+                connect(&addresses, &deadline, notes).await?
             }
         };
         if let Some(header) = &self.header {
             let sent = deadline.within("sending the PROXY header", tcp.write_all(header)).await?;
             sent.map_err(|error| format!("PROXY header: {}", plain(&error)))?;
+            notes.note("sent", || format!("PROXY header, {} bytes", header.len()));
         }
-        let Some((config, name)) = &self.tls else { return self.talk(tcp, &deadline, word).await };
-        let name = name.clone().map_err(|error| format!("TLS: {error}"))?;
-        let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
-        let stream = deadline.within("in the TLS handshake", handshake).await?;
-        let stream = stream.map_err(|error| format!("TLS: {}", chain(&error)))?;
+        let Some(tls) = &self.tls else { return self.talk(tcp, &deadline, word, notes).await };
+        let stream = tls.handshake(tcp, &deadline, notes).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         if !http2 && matches!(self.health.kind, HealthKind::Grpc { .. }) {
             return Err("TLS: gRPC needs HTTP/2, which was not agreed on".to_owned());
         }
-        self.talk(stream, &deadline, word).await
+        self.talk(stream, &deadline, word, notes).await
     }
 
     async fn talk<S>(
@@ -106,6 +118,7 @@ impl Probe {
         stream: S,
         deadline: &Deadline,
         word: &mut Option<OwnWord>,
+        notes: &mut Notes,
     ) -> Result<String, String>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -115,15 +128,21 @@ impl Probe {
             HealthKind::Http { path, host, method, headers, expect, expect_body } => {
                 let host = if host.is_empty() { &self.authority } else { host };
                 let request = http::request(method, path, host, headers)?;
+                let (stream, tap) = Tapped::new(stream, notes.wanted());
                 let exchange = http::exchange(stream, request);
-                let answer = deadline.within("waiting for the answer", exchange).await??;
+                let answer = deadline.within("waiting for the answer", exchange).await;
+                tap.tell(notes);
+                let answer = answer??;
+                if !answer.body().is_empty() {
+                    notes.note("body", || conversation::body(answer.body()));
+                }
                 *word = Some(answer.word());
                 answer.judge(expect, expect_body.as_ref())
             }
             HealthKind::Grpc { service, host, headers } => {
                 let host = if host.is_empty() { &self.authority } else { host };
                 let request = grpc::request(service, self.tls.is_some(), host, headers)?;
-                let exchange = grpc::exchange(stream, request);
+                let exchange = grpc::exchange(stream, request, notes);
                 let (result, said) = deadline.within("waiting for the answer", exchange).await??;
                 *word = Some(said);
                 result
@@ -132,24 +151,24 @@ impl Probe {
     }
 }
 
-/// The pool's TLS, with the protocol of the check.
-fn config(tls: &ClientTls, kind: &HealthKind) -> Arc<ClientConfig> {
-    if !matches!(kind, HealthKind::Grpc { .. }) {
-        return Arc::clone(tls.config());
-    }
-    let mut config = ClientConfig::clone(tls.config());
-    config.alpn_protocols = vec![HTTP2.to_vec()];
-    Arc::new(config)
+/// The host of `HOST:PORT`, an address without its brackets.
+fn host(authority: &str) -> &str {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 /// When a probe must be over, and how long it had.
-struct Deadline {
+pub(super) struct Deadline {
     at: Instant,
     of: Duration,
 }
 
 impl Deadline {
-    async fn within<F: Future>(&self, doing: &str, what: F) -> Result<F::Output, String> {
+    pub(super) async fn within<F: Future>(
+        &self,
+        doing: &str,
+        what: F,
+    ) -> Result<F::Output, String> {
         timeout_at(self.at, what).await.map_err(|_| self.missed(doing))
     }
 
@@ -159,7 +178,11 @@ impl Deadline {
 }
 
 /// Connects to the first address that answers; one that is silent gets its share of the time.
-async fn connect(addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, String> {
+async fn connect(
+    addresses: &[SocketAddr],
+    deadline: &Deadline,
+    notes: &mut Notes,
+) -> Result<TcpStream, String> {
     let mut problem = "its name does not resolve".to_owned();
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
         let now = Instant::now();
@@ -168,11 +191,13 @@ async fn connect(addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStr
             Ok(Ok(stream)) => {
                 // Failing to switch Nagle off does not make a check fail.
                 let _ = stream.set_nodelay(true);
+                notes.note("connect", || format!("{address} connected"));
                 return Ok(stream);
             }
             Ok(Err(error)) => format!("connect: {}", plain(&error)),
             Err(_) => deadline.missed("connecting"),
         };
+        notes.note("connect", || format!("{address}: {problem}"));
     }
     Err(problem)
 }

@@ -81,7 +81,7 @@ pub fn load(cert: &Path, key: &Path) -> Result<Certificate, Unusable> {
 }
 
 /// Subject alternative names, else the common name (as many self-made certificates have it).
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
+pub(super) fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let mut names = Vec::new();
     if let Ok(Some(alternatives)) = certificate.subject_alternative_name() {
         for name in &alternatives.value.general_names {

@@ -4,18 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_platform_verifier::BuilderVerifierExt as _;
+use rustls_platform_verifier::Verifier;
 
+use super::presented::{Presented, Witness};
 use crate::config::model::PoolTls;
 
 /// TLS to the backends of one pool.
 #[derive(Debug)]
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    verifier: Arc<dyn ServerCertVerifier>,
     server_name: Option<ServerName<'static>>,
     key: String,
 }
@@ -30,17 +33,20 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        let mut config = if !tls.verify {
-            let verifier = Arc::new(Unverified(provider));
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+        let verifier: Arc<dyn ServerCertVerifier> = if !tls.verify {
+            Arc::new(Unverified(provider))
         } else if let Some(ca) = &tls.ca {
-            builder.with_root_certificates(roots(ca)?).with_no_client_auth()
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), provider)
+                .build()
+                .map_err(|error| format!("{}: {error}", ca.display()))?
         } else {
-            let system = builder.with_platform_verifier();
-            system
-                .map_err(|error| format!("no system certificates: {error}"))?
-                .with_no_client_auth()
+            let system = Verifier::new(provider);
+            Arc::new(system.map_err(|error| format!("no system certificates: {error}"))?)
         };
+        let mut config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&verifier))
+            .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let server_name = tls
             .server_name
@@ -48,7 +54,7 @@ impl ClientTls {
             .map(|name| ServerName::try_from(name.clone()))
             .transpose()
             .map_err(|error| format!("server_name: {error}"))?;
-        Ok(Self { config: Arc::new(config), server_name, key: Self::key_of(tls) })
+        Ok(Self { config: Arc::new(config), verifier, server_name, key: Self::key_of(tls) })
     }
 
     /// What tells one pool's TLS from another's. The bundle counts with its content, so that a
@@ -69,6 +75,16 @@ impl ClientTls {
     /// For the connector.
     pub fn config(&self) -> &Arc<ClientConfig> {
         &self.config
+    }
+
+    /// For one handshake from the beginning, and where it is taken down what the server shows.
+    pub fn witnessed(&self) -> (ClientConfig, Arc<Presented>) {
+        let presented = Arc::<Presented>::default();
+        let witness = Witness::new(Arc::clone(&self.verifier), Arc::clone(&presented));
+        let mut config = ClientConfig::clone(&self.config);
+        config.resumption = Resumption::disabled();
+        config.dangerous().set_certificate_verifier(Arc::new(witness));
+        (config, presented)
     }
 
     /// The name to send and verify: the pool's, else the backend's own host.

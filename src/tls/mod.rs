@@ -2,5 +2,6 @@
 
 pub mod certificate;
 pub mod client;
+pub mod presented;
 pub mod server;
 pub mod store;

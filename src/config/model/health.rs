@@ -1,5 +1,6 @@
 //! Active checks, as they hold.
 
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -53,6 +54,18 @@ pub enum HealthKind {
         /// What the body must have in it, if anything.
         expect_body: Option<BodyTest>,
     },
+}
+
+/// What is asked, in a few words: `GET /healthz`, `tcp`, `grpc shop.v1.Cart`.
+impl fmt::Display for HealthKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp => f.write_str("tcp"),
+            Self::Grpc { service, .. } if service.is_empty() => f.write_str("grpc"),
+            Self::Grpc { service, .. } => write!(f, "grpc {service}"),
+            Self::Http { method, path, .. } => write!(f, "{method} {path}"),
+        }
+    }
 }
 
 /// What is looked for in the body of an answer.

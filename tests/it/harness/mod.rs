@@ -14,6 +14,7 @@ mod origin;
 pub(crate) mod pki;
 mod proxy;
 mod raw;
+mod secure;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -36,6 +37,7 @@ pub(crate) use self::origin::{After, Fault, Origin};
 pub(crate) use self::pki::client_hello;
 pub(crate) use self::proxy::Proxy;
 pub(crate) use self::raw::{Raw, statuses};
+pub(crate) use self::secure::TlsOrigin;
 
 /// Long enough for a loaded machine, short enough that a hang is a failure and not a stall.
 pub(crate) const SOON: Duration = Duration::from_secs(20);

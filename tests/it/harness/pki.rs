@@ -26,6 +26,11 @@ pub(crate) fn issue(directory: &Path, stem: &str, names: &[&str]) {
     options.open(path).unwrap().write_all(key.serialize_pem().as_bytes()).unwrap();
 }
 
+/// Writes the authority's own certificate as `ca.crt`.
+pub(crate) fn authority(directory: &Path) {
+    std::fs::write(directory.join("ca.crt"), AUTHORITY.pem()).unwrap();
+}
+
 /// A client that trusts the authority and offers these protocols.
 pub(crate) fn client(protocols: &[&str]) -> Arc<rustls::ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
