@@ -19,7 +19,7 @@ pub(crate) type Value<'i> = Spanned<DeValue<'i>>;
 /// Keys of which an object may have one: where it has one, the others are not taken from the
 /// defaults.
 const EXCLUSIVE: &[&[&str]] = &[
-    &["http", "tcp", "grpc"],
+    &["http", "tcp", "tls", "grpc"],
     &["path", "path_exact", "path_regex"],
     &["pool", "split", "redirect", "respond"],
     &["cookie", "cookie_hash"],

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use tokio::net::TcpStream;
@@ -30,8 +31,13 @@ impl Tls {
     /// For checks of this kind of a backend on this host.
     pub(super) fn new(client: &Arc<ClientTls>, kind: &HealthKind, host: &str) -> Self {
         let mut config = Arc::clone(client.config());
-        if matches!(kind, HealthKind::Grpc { .. }) {
-            Arc::make_mut(&mut config).alpn_protocols = vec![HTTP2.to_vec()];
+        match kind {
+            HealthKind::Grpc { .. } => {
+                Arc::make_mut(&mut config).alpn_protocols = vec![HTTP2.to_vec()];
+            }
+            // A resumed one shows no certificate.
+            HealthKind::Tls => Arc::make_mut(&mut config).resumption = Resumption::disabled(),
+            HealthKind::Http { .. } | HealthKind::Tcp => {}
         }
         Self { client: Arc::clone(client), config, name: client.server_name(host) }
     }

@@ -125,6 +125,7 @@ impl Probe {
     {
         match &self.health.kind {
             HealthKind::Tcp => Ok("connected".to_owned()),
+            HealthKind::Tls => Ok("TLS agreed on".to_owned()),
             HealthKind::Http { path, host, method, headers, expect, expect_body } => {
                 let host = if host.is_empty() { &self.authority } else { host };
                 let request = http::request(method, path, host, headers)?;

@@ -30,6 +30,8 @@ pub struct Health {
 pub enum HealthKind {
     /// A TCP connection that opens (with the pool's TLS).
     Tcp,
+    /// A handshake with the pool's TLS, each from the beginning, so that its certificate counts.
+    Tls,
     /// A question to `grpc.health.v1` over HTTP/2.
     Grpc {
         /// What is asked about; empty: the server as a whole.
@@ -61,6 +63,7 @@ impl fmt::Display for HealthKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp => f.write_str("tcp"),
+            Self::Tls => f.write_str("tls"),
             Self::Grpc { service, .. } if service.is_empty() => f.write_str("grpc"),
             Self::Grpc { service, .. } => write!(f, "grpc {service}"),
             Self::Http { method, path, .. } => write!(f, "{method} {path}"),

@@ -1,6 +1,6 @@
 //! What the file may say of checks.
 
-use super::{START, good};
+use super::{START, errors, good};
 use crate::config::model::{BodyTest, Health, HealthKind};
 
 fn health(text: &str) -> Health {
@@ -48,4 +48,17 @@ fn a_check_by_grpc_has_a_service_and_shuts_out_what_is_of_http() {
     let loaded = good(&text);
     let page = crate::config::effective(&loaded);
     assert!(page.contains("health.grpc = \"\"") && !page.contains("health.method"), "{page}");
+}
+
+#[test]
+fn a_check_by_tls_wants_the_pools_tls_and_nothing_of_http() {
+    let text = format!("{START}[pools.p]\ntls = {{}}\nhealth.tls = true\n");
+    let found = good(&text).model.pools.remove(0).health.unwrap();
+    assert_eq!(found.kind, HealthKind::Tls);
+    let without = errors(&format!("{START}[pools.p]\nhealth.tls = true\n"));
+    assert!(without[0].contains("a check by tls of a pool without `tls`"), "{without:?}");
+    let wrong = errors(&format!(
+        "{START}[pools.p]\ntls = {{}}\nhealth = {{ tls = true, expect = \"200\" }}\n"
+    ));
+    assert!(wrong[0].contains("`expect` means nothing to a check by tls"), "{wrong:?}");
 }

@@ -16,6 +16,8 @@ pub struct HealthText {
     pub http: Option<At<String>>,
     /// A connection that opens is enough.
     pub tcp: Option<At<bool>>,
+    /// A TLS handshake that comes to its end is enough.
+    pub tls: Option<At<bool>>,
     /// Service that `grpc.health.v1` is asked about; empty: the server as a whole.
     pub grpc: Option<At<String>>,
     /// `Host` of the request; empty: the backend's address.

@@ -22,6 +22,7 @@ pub(super) fn health(
     let given = [
         text.http.as_ref().map(|at| ("http", at.place())),
         text.tcp.as_ref().map(|at| ("tcp", at.place())),
+        text.tls.as_ref().map(|at| ("tls", at.place())),
         text.grpc.as_ref().map(|at| ("grpc", at.place())),
     ];
     if let [(first, _), (second, place), ..] = &*given.into_iter().flatten().collect::<Vec<_>>() {
@@ -30,14 +31,26 @@ pub(super) fn health(
             .hint("keep one; a check by http or grpc opens the connection anyway");
         return None;
     }
-    let kind = match (&text.http, &text.tcp, &text.grpc) {
+    let kind = match (&text.http, &text.tcp, &text.tls, &text.grpc) {
         (Some(path), ..) => http(path, text, check),
-        (_, Some(at), _) => tcp(at, text, check),
-        (_, _, Some(service)) => grpc(service, text, check),
+        (_, Some(at), ..) => {
+            bare("tcp", at, text, check);
+            HealthKind::Tcp
+        }
+        (_, _, Some(at), _) => {
+            bare("tls", at, text, check);
+            if object.text.tls.is_none() && !object.broken {
+                check
+                    .error("a check by tls of a pool without `tls`", &at.place())
+                    .hint("add tls = {} to the pool, or check by tcp");
+            }
+            HealthKind::Tls
+        }
+        (.., Some(service)) => grpc(service, text, check),
         _ if object.broken => return None,
         _ => {
             check
-                .error("a check that says none of `http`, `tcp` and `grpc`", &place)
+                .error("a check that says none of `http`, `tcp`, `tls` and `grpc`", &place)
                 .hint("add http = \"/healthz\", or tcp = true");
             return None;
         }
@@ -63,19 +76,19 @@ pub(super) fn health(
     })
 }
 
-fn tcp(at: &At<bool>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {
+/// A check that asks nothing once the connection is there.
+fn bare(kind: &str, at: &At<bool>, text: &HealthText, check: &mut Check<'_>) {
     if !at.value {
         check
-            .error("tcp = false checks nothing", &at.place())
+            .error(format!("{kind} = false checks nothing"), &at.place())
             .hint("leave `health` out, or write http = \"/healthz\"");
     }
     let place = |at: &Option<At<String>>| at.as_ref().map(At::place);
-    meaningless("tcp", "host", place(&text.host), check);
-    meaningless("tcp", "method", place(&text.method), check);
-    meaningless("tcp", "expect", place(&text.expect), check);
-    meaningless("tcp", "headers", text.headers.values().next().map(At::place), check);
-    meaningless("tcp", "expect_body", text.expect_body.as_ref().map(At::place), check);
-    HealthKind::Tcp
+    meaningless(kind, "host", place(&text.host), check);
+    meaningless(kind, "method", place(&text.method), check);
+    meaningless(kind, "expect", place(&text.expect), check);
+    meaningless(kind, "headers", text.headers.values().next().map(At::place), check);
+    meaningless(kind, "expect_body", text.expect_body.as_ref().map(At::place), check);
 }
 
 fn grpc(service: &At<String>, text: &HealthText, check: &mut Check<'_>) -> HealthKind {

@@ -11,6 +11,7 @@ mod checks_asks;
 mod checks_own_word;
 mod checks_probe;
 mod checks_shared;
+mod checks_tls;
 mod cli;
 mod concurrency;
 mod connection_names;
