@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::counts::{CheckedName, Checks};
 use super::probe::Outcome;
+use super::rhythm::Pace;
 use super::threshold::{Count, Threshold};
 use crate::backend::{BackendState, CheckReport, OwnWord, Verdict};
 use crate::event::Event;
@@ -33,6 +34,8 @@ pub(super) struct Target {
 pub(super) struct Checked {
     pub(super) name: CheckedName,
     pub(super) state: Arc<BackendState>,
+    /// What it is until a check has said something.
+    pub(super) initial: Verdict,
 }
 
 /// The backends of one check, and what it has found. Locked on the control thread alone, and
@@ -63,15 +66,19 @@ struct Member {
 }
 
 impl Group {
-    /// Of backends whose verdict is still good, where they have one. Where they differ, each keeps
-    /// its own until the first check decides for all.
-    pub(super) fn new(members: &[Checked]) -> Self {
-        let mut verdicts = members.iter().map(|member| member.state.verdict());
+    /// Of those backends whose verdict is still good. Where they differ, each keeps its own until
+    /// the first check decides for all; where there are none, `initial` is the verdict.
+    pub(super) fn new(known: &[Checked], initial: Verdict) -> Self {
+        let mut verdicts = known.iter().map(|member| member.state.verdict());
         let first = verdicts.find(|verdict| *verdict != Verdict::Unchecked);
         let first = first.unwrap_or(Verdict::Unchecked);
         let agreed = verdicts.all(|verdict| verdict == first || verdict == Verdict::Unchecked);
-        let verdict = if agreed { first } else { Verdict::Unchecked };
-        let mut words = members.iter().map(|member| member.state.own_word.get());
+        let verdict = match agreed {
+            _ if known.is_empty() => initial,
+            true => first,
+            false => Verdict::Unchecked,
+        };
+        let mut words = known.iter().map(|member| member.state.own_word.get());
         let word = words.find(|word| !word.is_empty()).unwrap_or_default();
         let count = Count::new(verdict);
         let inner = Inner { count, shown: verdict, last: None, word, members: Vec::new() };
@@ -100,6 +107,13 @@ impl Group {
         }
     }
 
+    /// How long ago the last check of any of its backends ended, of a group before this one too.
+    pub(super) fn since_last(&self) -> Option<Duration> {
+        let inner = self.lock();
+        let ended = |member: &Member| member.checked.state.last_check().map(|report| report.at);
+        inner.members.iter().filter_map(ended).max()?.elapsed().ok()
+    }
+
     /// Its backends.
     pub(super) fn members(&self) -> Vec<Checked> {
         self.lock().members.iter().map(|member| member.checked.clone()).collect()
@@ -112,15 +126,14 @@ impl Group {
         resolved.map_or_else(Arc::default, |member| member.checked.state.addresses())
     }
 
-    /// Takes in a result for all of them, and says whether it was another one than the verdict,
-    /// so that it may turn.
+    /// Takes in a result for all of them, and says how closely they are to be looked at.
     pub(super) fn observe(
         &self,
         threshold: Threshold,
         outcome: Outcome,
         took: Duration,
         checks: &Checks,
-    ) -> bool {
+    ) -> Pace {
         let mut inner = self.lock();
         let passed = outcome.result.is_ok();
         let (Ok(detail) | Err(detail)) = outcome.result;
@@ -133,13 +146,17 @@ impl Group {
         let in_a_row = inner.count.in_a_row();
         let report = CheckReport { at: SystemTime::now(), passed, detail, took, in_a_row };
         for member in &inner.members {
-            let Checked { name, state } = &member.checked;
+            let Checked { name, state, .. } = &member.checked;
             state.set_last_check(report.clone());
             checks.count(name, passed, took);
             give(state, now);
         }
         inner.last = Some(report);
-        inner.count.is_turning()
+        match inner.count.verdict() {
+            _ if inner.count.is_turning() => Pace::Changing,
+            Verdict::Down => Pace::Down,
+            Verdict::Up | Verdict::Unchecked => Pace::Steady,
+        }
     }
 
     /// Verdicts have been frozen, or are not any more.
@@ -198,8 +215,7 @@ fn give(state: &BackendState, (verdict, word): (Verdict, OwnWord)) -> (Verdict, 
         return before;
     }
     if open(verdict, word) && !open(before.0, before.1) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        state.came_up(u32::try_from(now.as_secs()).unwrap_or(u32::MAX));
+        state.came_up(super::unix());
     }
     state.set_verdict(verdict);
     before
@@ -214,25 +230,25 @@ mod tests {
     fn backend(pool: &str, verdict: Verdict) -> Checked {
         let state = Arc::new(BackendState::default());
         state.set_verdict(verdict);
-        Checked { name: (pool.into(), "a".into()), state }
+        Checked { name: (pool.into(), "a".into()), state, initial: Verdict::Unchecked }
     }
 
     fn group(members: &[Checked]) -> Group {
-        let group = Group::new(members);
+        let group = Group::new(members, Verdict::Unchecked);
         group.set_members(members.to_vec());
         group
     }
 
-    fn fails(group: &Group, checks: &Checks) -> bool {
+    fn fails(group: &Group, checks: &Checks) -> Pace {
         let outcome = Outcome { result: Err("HTTP 503".to_owned()), word: None };
         group.observe(ONCE, outcome, Duration::ZERO, checks)
     }
 
-    fn passes(group: &Group, checks: &Checks) -> bool {
+    fn passes(group: &Group, checks: &Checks) -> Pace {
         says(group, checks, "")
     }
 
-    fn says(group: &Group, checks: &Checks, word: &str) -> bool {
+    fn says(group: &Group, checks: &Checks, word: &str) -> Pace {
         let word = Some(OwnWord::parse(word).unwrap_or_default());
         let outcome = Outcome { result: Ok("HTTP 200".to_owned()), word };
         group.observe(ONCE, outcome, Duration::ZERO, checks)
@@ -298,6 +314,19 @@ mod tests {
         assert_eq!(word(&first), "drain", "no answer says nothing else");
         passes(&group, &checks);
         assert_eq!((word(&first), word(&second)), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn who_is_down_is_looked_at_at_another_pace_and_a_turn_is_looked_at_closely() {
+        let (group, checks) = (group(&[backend("one", Verdict::Up)]), Checks::default());
+        let twice = Threshold { rise: 2, fall: 2 };
+        let paces = [true, false, false, false, true, true].map(|passes| {
+            let result = if passes { Ok(String::new()) } else { Err(String::new()) };
+            let outcome = Outcome { result, word: None };
+            group.observe(twice, outcome, Duration::ZERO, &checks)
+        });
+        let [steady, down, changing] = [Pace::Steady, Pace::Down, Pace::Changing];
+        assert_eq!(paces, [steady, changing, down, down, changing, steady]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod threshold;
 use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -24,12 +24,13 @@ use tokio_util::task::AbortOnDropHandle;
 use self::group::{Checked, Group, Target};
 use crate::backend::{BackendState, OwnWord, Verdict};
 use crate::event::Sender;
-use crate::snapshot::{Health, Snapshot};
+use crate::snapshot::{Health, Initial, Snapshot};
 use crate::task;
 pub use blind::Blindness;
 pub use conversation::Step;
 pub use counts::{CheckCounts, CheckedName, Checks};
 pub use probe::{Outcome, Probe};
+use rhythm::Pace;
 pub use threshold::{Count, Threshold};
 
 /// Probes under way at once: each holds a socket, and the start asks for all of them together.
@@ -79,16 +80,24 @@ impl Supervisor {
             known.iter().map(|checked| Arc::as_ptr(&checked.state)).collect();
         let mut names = HashSet::new();
         for (target, (probe, members)) in targets(snapshot) {
-            for Checked { name, state } in &members {
-                if !known.contains(&Arc::as_ptr(state)) {
+            let is_known = |checked: &Checked| known.contains(&Arc::as_ptr(&checked.state));
+            let known_here: Vec<Checked> =
+                members.iter().filter(|checked| is_known(checked)).cloned().collect();
+            for checked in &members {
+                let Checked { name, state, initial } = checked;
+                if !is_known(checked) {
                     // Checks were off: what was known before that is not known any more.
-                    state.set_verdict(Verdict::Unchecked);
+                    state.set_verdict(*initial);
+                    if *initial == Verdict::Up {
+                        state.came_up(unix());
+                    }
                     state.own_word.set(OwnWord::default());
                 }
                 names.insert(name.clone());
             }
             let running = before.remove(&target);
-            let running = running.unwrap_or_else(|| self.start(&target, probe, &members));
+            let running =
+                running.unwrap_or_else(|| self.start(&target, probe, &known_here, &members));
             running.group.set_members(members);
             self.running.insert(target, running);
         }
@@ -101,9 +110,24 @@ impl Supervisor {
         self.checks.blindness.follow(snapshot.blind_guard, groups);
     }
 
-    fn start(&self, target: &Target, probe: Probe, members: &[Checked]) -> Running {
-        let group = Arc::new(Group::new(members));
+    /// Starts the check of these `members`, some of whom are `known` already.
+    fn start(
+        &self,
+        target: &Target,
+        probe: Probe,
+        known: &[Checked],
+        members: &[Checked],
+    ) -> Running {
+        let mut initials = members.iter().map(|checked| checked.initial);
+        let initial = initials.next().unwrap_or(Verdict::Unchecked);
+        // Where pools want different things, the first check decides for all.
+        let agreed = initials.all(|other| other == initial);
+        let initial = if agreed { initial } else { Verdict::Unchecked };
+        let group = Arc::new(Group::new(known, initial));
+        let unknown = |checked: &Checked| checked.state.verdict() == Verdict::Unchecked;
+        let down = known.is_empty() && initial == Verdict::Down;
         let task = Task {
+            spread: !down && !members.iter().any(unknown),
             probe,
             health: target.health.clone(),
             group: Arc::clone(&group),
@@ -144,6 +168,13 @@ fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
     let mut targets = HashMap::new();
     for pool in &snapshot.pools {
         let Some(health) = &pool.health else { continue };
+        let initial = match health.initial {
+            Initial::Checking => Verdict::Unchecked,
+            Initial::Up => Verdict::Up,
+            Initial::Down => Verdict::Down,
+        };
+        // Who asks the same shares a check, whatever the answer means before it is there.
+        let health = &Health { initial: Initial::default(), ..health.clone() };
         for member in &pool.members {
             let backend = &member.backend;
             // Without TLS nobody asks by what name an address was found.
@@ -167,14 +198,23 @@ fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
             members.push(Checked {
                 name: (Arc::clone(&backend.pool), Arc::clone(&backend.id)),
                 state: Arc::clone(&backend.state),
+                initial,
             });
         }
     }
     targets
 }
 
+/// Unix seconds.
+fn unix() -> u32 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(now.as_secs()).unwrap_or(u32::MAX)
+}
+
 /// One check, again and again.
 struct Task {
+    /// Whether the first check has time: all is known that keeps visitors away or lets them in.
+    spread: bool,
     probe: Probe,
     health: Health,
     group: Arc<Group>,
@@ -187,24 +227,29 @@ struct Task {
 impl Task {
     async fn run(self) {
         self.resolved().await;
-        let interval = self.health.interval;
-        // After a start or a reload that brought many, they are spread over the interval; the first
-        // is at once where nothing is known yet.
+        // The first is at once where nothing is known yet; else, after a start or a reload that
+        // brought many, they are spread over the interval. So are the second ones in the first case.
         let phase = fastrand::f64();
-        let known = |checked: &Checked| checked.state.verdict() != Verdict::Unchecked;
-        if self.group.members().iter().all(known) {
-            sleep(interval.mul_f64(phase)).await;
+        let mut spread = Some(phase);
+        if self.spread {
+            let since = self.group.since_last();
+            sleep(rhythm::first(self.health.interval, since, phase)).await;
+            spread = None;
         }
-        let begun = Instant::now();
-        let turning = self.check().await;
-        let mut next = begun + rhythm::pause(interval, turning, fastrand::f64()).mul_f64(phase);
+        loop {
+            let begun = Instant::now();
+            let pace = self.check().await;
+            let pause = rhythm::pause(&self.health, pace, fastrand::f64());
+            let next = begun + spread.take().map_or(pause, |phase| pause.mul_f64(phase));
+            self.until(next).await;
+        }
+    }
+
+    /// Sleeps, and tells those who join meanwhile.
+    async fn until(&self, next: Instant) {
         loop {
             tokio::select! {
-                () = sleep_until(next) => {
-                    let begun = Instant::now();
-                    let turning = self.check().await;
-                    next = begun + rhythm::pause(interval, turning, fastrand::f64());
-                }
+                () = sleep_until(next) => return,
                 () = self.group.joined() => self.tell().await,
                 () = self.checks.blindness.turned() => {
                     self.group.look_again(&self.checks);
@@ -223,8 +268,8 @@ impl Task {
         }
     }
 
-    /// Checks once. Whether the verdict may be turning.
-    async fn check(&self) -> bool {
+    /// Checks once, and says how closely to look from now on.
+    async fn check(&self) -> Pace {
         // It is never closed; were it, going on without a permit would be better than no check.
         let permit = self.permits.acquire().await.ok();
         let begun = Instant::now();
@@ -234,9 +279,9 @@ impl Task {
             .unwrap_or_else(|panicked| Outcome { result: Err(panicked.to_string()), word: None });
         drop(permit);
         let threshold = Threshold { rise: self.health.rise, fall: self.health.fall };
-        let turning = self.group.observe(threshold, outcome, begun.elapsed(), &self.checks);
+        let pace = self.group.observe(threshold, outcome, begun.elapsed(), &self.checks);
         self.tell().await;
-        turning
+        pace
     }
 
     async fn tell(&self) {

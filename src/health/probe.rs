@@ -217,7 +217,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::snapshot::BodyTest;
+    use crate::snapshot::{BodyTest, Initial};
     use crate::task;
 
     fn http(expect: RangeInclusive<u16>) -> Health {
@@ -230,7 +230,17 @@ mod tests {
             expect_body: None,
         };
         let long = Duration::from_secs(20);
-        Health { kind, port: None, interval: long, timeout: long, rise: 2, fall: 3 }
+        Health {
+            kind,
+            port: None,
+            interval: long,
+            interval_down: long,
+            interval_changing: long,
+            timeout: long,
+            rise: 2,
+            fall: 3,
+            initial: Initial::Checking,
+        }
     }
 
     fn plain_probe(health: &Health, address: SocketAddr) -> Probe {

@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::model::RouteTimeouts;
 pub use crate::config::model::{
-    Address, BodyPattern, BodyTest, HashOn, Health, HealthKind, OnCacheable, PageKind,
+    Address, BodyPattern, BodyTest, HashOn, Health, HealthKind, Initial, OnCacheable, PageKind,
     Retry as RetryRules,
 };
 use crate::route::Access;

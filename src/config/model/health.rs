@@ -14,15 +14,32 @@ pub struct Health {
     pub kind: HealthKind,
     /// Where it is asked; none: at the backend's own port.
     pub port: Option<u16>,
-    /// Between two checks of one backend at the most: up to a tenth less, and a quarter of it
-    /// while the verdict may turn.
+    /// Between two checks of one backend at the most: up to a tenth less.
     pub interval: Duration,
+    /// The same while it is down.
+    pub interval_down: Duration,
+    /// The same while the verdict may turn.
+    pub interval_changing: Duration,
     /// An answer must be complete by then.
     pub timeout: Duration,
     /// Passes in a row until up.
     pub rise: u32,
     /// Failures in a row until down.
     pub fall: u32,
+    /// What a backend is until its checks have said something.
+    pub initial: Initial,
+}
+
+/// What a backend is until its checks have said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Initial {
+    /// Not known: no traffic, and the first check decides.
+    #[default]
+    Checking,
+    /// Up, until `fall` checks have failed.
+    Up,
+    /// Down, until `rise` checks have passed.
+    Down,
 }
 
 /// What a check asks.

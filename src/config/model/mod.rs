@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use admin::{Admin, AdminTls, AdminToken, Peer, Role};
 pub use condition::{Access, Conditions, FieldCondition, FieldName, RateLimit, ValueTest};
 pub use error_page::{ErrorPage, PageKind, Statuses};
-pub use health::{BodyPattern, BodyTest, Health, HealthKind};
+pub use health::{BodyPattern, BodyTest, Health, HealthKind, Initial};
 pub use listener::{
     CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
     ProxyProtocol, TlsVersion, UnknownName,

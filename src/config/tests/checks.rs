@@ -62,3 +62,16 @@ fn a_check_by_tls_wants_the_pools_tls_and_nothing_of_http() {
     ));
     assert!(wrong[0].contains("`expect` means nothing to a check by tls"), "{wrong:?}");
 }
+
+#[test]
+fn other_intervals_come_from_the_interval_where_they_are_not_given() {
+    let found = health("tcp = true, interval = \"4s\"");
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!((found.interval_down, found.interval_changing), (seconds(4), seconds(1)));
+    let found =
+        health("tcp = true, interval = \"4s\", interval_down = \"1m\", interval_changing = \"2s\"");
+    assert_eq!((found.interval_down, found.interval_changing), (seconds(60), seconds(2)));
+    let text = "health = { tcp = true, interval = \"1s\", interval_changing = \"2s\" }";
+    let wrong = errors(&format!("{START}[pools.p]\n{text}\n"));
+    assert!(wrong[0].contains("more seldom than others"), "{wrong:?}");
+}

@@ -32,14 +32,32 @@ pub struct HealthText {
     pub expect_body: Option<At<WordOr<BodyWord, BodyPatternText>>>,
     /// Where checks go.
     pub port: Option<At<i64>>,
-    /// Between two checks of one backend; a quarter of it while the verdict may turn.
+    /// Between two checks of one backend.
     pub interval: Option<At<Time>>,
+    /// The same while it is down.
+    pub interval_down: Option<At<Time>>,
+    /// The same while the verdict may turn.
+    pub interval_changing: Option<At<Time>>,
     /// An answer must be complete by then.
     pub timeout: Option<At<Time>>,
     /// Passes in a row until up.
     pub rise: Option<At<i64>>,
     /// Failures in a row until down.
     pub fall: Option<At<i64>>,
+    /// What a backend is until its checks have said something.
+    pub initial: Option<At<InitialWord>>,
+}
+
+/// A value of `health.initial`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InitialWord {
+    /// No traffic before the first pass.
+    Checking,
+    /// Takes traffic at once, until `fall` checks have failed.
+    Up,
+    /// No traffic before `rise` passes.
+    Down,
 }
 
 /// A text that must stand in a body.

@@ -9,8 +9,11 @@ use regex::bytes::RegexBuilder;
 use super::Object;
 use super::check::{Check, is_token};
 use crate::config::defaults as d;
-use crate::config::model::{BodyPattern, BodyTest, Health, HealthKind, Place};
-use crate::config::text::{At, BodyPatternText, BodyWord, HealthText, PoolText, WordOr, Words};
+use crate::config::model::{BodyPattern, BodyTest, Health, HealthKind, Initial, Place};
+use crate::config::text::{
+    At, BodyPatternText, BodyWord, HealthText, InitialWord, PoolText, WordOr, Words,
+};
+use crate::config::unit::Time;
 
 pub(super) fn health(
     object: &Object<PoolText>,
@@ -56,15 +59,29 @@ pub(super) fn health(
         }
     };
     let count = 1..=d::MAX_HEALTH_COUNT;
+    let interval = check.finite(
+        "interval",
+        text.interval.as_ref(),
+        d::MIN_HEALTH_INTERVAL,
+        d::HEALTH_INTERVAL,
+    );
+    let mut other = |key, at: Option<&At<Time>>, default| {
+        check.finite(key, at, d::MIN_HEALTH_INTERVAL, default)
+    };
+    let interval_down = other("interval_down", text.interval_down.as_ref(), interval);
+    let closer = (interval / 4).max(d::MIN_HEALTH_INTERVAL);
+    let interval_changing = other("interval_changing", text.interval_changing.as_ref(), closer);
+    if let Some(at) = text.interval_changing.as_ref().filter(|_| interval_changing > interval) {
+        check
+            .error("a verdict that may turn is looked at more seldom than others", &at.place())
+            .hint(format!("at most `interval`, \"{}\"", Time(Some(interval))));
+    }
     Some(Health {
         kind,
         port: text.port.as_ref().map(|at| check.number("port", Some(at), 1..=65_535, 0)),
-        interval: check.finite(
-            "interval",
-            text.interval.as_ref(),
-            d::MIN_HEALTH_INTERVAL,
-            d::HEALTH_INTERVAL,
-        ),
+        interval,
+        interval_down,
+        interval_changing,
         timeout: check.finite(
             "timeout",
             text.timeout.as_ref(),
@@ -73,6 +90,11 @@ pub(super) fn health(
         ),
         rise: check.number("rise", text.rise.as_ref(), count.clone(), d::HEALTH_RISE),
         fall: check.number("fall", text.fall.as_ref(), count, d::HEALTH_FALL),
+        initial: match text.initial.as_ref().map(|at| at.value) {
+            Some(InitialWord::Up) => Initial::Up,
+            Some(InitialWord::Down) => Initial::Down,
+            Some(InitialWord::Checking) | None => Initial::Checking,
+        },
     })
 }
 

@@ -9,6 +9,7 @@ mod causes;
 mod checks;
 mod checks_asks;
 mod checks_own_word;
+mod checks_pace;
 mod checks_probe;
 mod checks_shared;
 mod checks_tls;
