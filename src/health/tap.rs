@@ -121,7 +121,7 @@ mod tests {
             let (ours, mut theirs) = duplex(64 << 10);
             let (mut stream, tap) = Tapped::new(ours, true);
             stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-            theirs.write_all(&[b'x'; 20_000]).await.unwrap();
+            theirs.write_all(&vec![b'x'; 20_000]).await.unwrap();
             drop(theirs);
             stream.read_to_end(&mut Vec::new()).await.unwrap();
             let mut notes = Notes::begin();
