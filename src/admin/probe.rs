@@ -30,7 +30,7 @@ pub(super) async fn probe(api: &Api, pool: &str, backend: &str) -> Result<Value,
         return Err(refusal(422, text));
     };
     let backend = &member.backend;
-    let probe = Probe::new(pool, health, backend.address.to_string());
+    let probe = Probe::of(pool, health, backend);
     let begun = Instant::now();
     let (outcome, steps) = probe.show(&backend.state.addresses()).await;
     let passed = outcome.result.is_ok();

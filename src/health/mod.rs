@@ -186,15 +186,9 @@ fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
                 header: Probe::header(pool, health),
                 health: health.clone(),
             };
-            let (_, members): &mut (Probe, Vec<Checked>) =
-                targets.entry(target).or_insert_with(|| {
-                    let probe = Probe::new(pool, health, backend.address.to_string());
-                    let probe = match found {
-                        None => probe,
-                        Some(found) => probe.named(pool, &found.host),
-                    };
-                    (probe, Vec::new())
-                });
+            let (_, members): &mut (Probe, Vec<Checked>) = targets
+                .entry(target)
+                .or_insert_with(|| (Probe::of(pool, health, backend), Vec::new()));
             members.push(Checked {
                 name: (Arc::clone(&backend.pool), Arc::clone(&backend.id)),
                 state: Arc::clone(&backend.state),
@@ -227,8 +221,8 @@ struct Task {
 impl Task {
     async fn run(self) {
         self.resolved().await;
-        // The first is at once where nothing is known yet; else, after a start or a reload that
-        // brought many, they are spread over the interval. So are the second ones in the first case.
+        // The first is at once where nothing is known yet, and the second anywhere in the interval.
+        // Else the first is: a reload may have brought many.
         let phase = fastrand::f64();
         let mut spread = Some(phase);
         if self.spread {

@@ -11,7 +11,7 @@ use super::conversation::{self, Notes, Step};
 use super::handshake::{HTTP2, Tls};
 use super::tap::Tapped;
 use super::{grpc, http};
-use crate::backend::OwnWord;
+use crate::backend::{Backend, OwnWord};
 use crate::snapshot::{Health, HealthKind, Pool};
 
 /// What came of a probe.
@@ -35,24 +35,19 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A probe of the pool's backend at this configured address.
-    pub fn new(pool: &Pool, health: &Health, authority: String) -> Self {
+    /// A probe of one of the pool's backends. One that was found by a name is known by it to TLS.
+    pub fn of(pool: &Pool, health: &Health, backend: &Backend) -> Self {
+        let authority = backend.address.to_string();
+        let found = backend.found.as_ref().map(|found| &*found.host);
         let tls = pool.tls.as_ref();
-        let tls = tls.map(|tls| Tls::new(tls, &health.kind, host(&authority)));
+        let tls =
+            tls.map(|tls| Tls::new(tls, &health.kind, found.unwrap_or_else(|| host(&authority))));
         Self { health: health.clone(), tls, authority, header: Self::header(pool, health) }
     }
 
     /// The PROXY header that the backend wants; a port of the check's own has no such wishes.
     pub fn header(pool: &Pool, health: &Health) -> Option<Vec<u8>> {
         pool.own_header().filter(|_| health.port.is_none())
-    }
-
-    /// The same of a backend that TLS knows by this host, not by its address.
-    #[must_use]
-    pub fn named(self, pool: &Pool, host: &str) -> Self {
-        let tls = pool.tls.as_ref();
-        let tls = tls.map(|tls| (config(tls, &self.health.kind), tls.server_name(host)));
-        Self { tls, ..self }
     }
 
     /// Checks once.

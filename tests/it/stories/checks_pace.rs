@@ -103,6 +103,6 @@ async fn no_more_than_256_checks_are_under_way_at_once() {
     proxy.status().await;
     assert_eq!(seen(), 256);
     gate.send_replace(true);
-    within(SOON, "the others", async || (seen() == ALL).then_some(())).await;
+    within(SOON, "the others", async || (seen() >= ALL).then_some(())).await;
     serving.abort();
 }
