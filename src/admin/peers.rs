@@ -93,12 +93,12 @@ impl Client {
     fn tls(&self, peer: &Peer) -> Result<Arc<ClientTls>, String> {
         let wanted = PoolTls { server_name: None, ca: peer.ca.clone(), verify: true };
         // A bundle that was written again has another key.
-        let key = ClientTls::key_of(&wanted);
+        let key = ClientTls::key_of(&wanted, false);
         let mut kept = lock(&self.0);
         if let Some(tls) = kept.iter().find(|tls| tls.key() == key) {
             return Ok(Arc::clone(tls));
         }
-        let tls = Arc::new(ClientTls::new(&wanted)?);
+        let tls = Arc::new(ClientTls::new(&wanted, false)?);
         if kept.len() >= MOST_KEPT {
             kept.clear();
         }

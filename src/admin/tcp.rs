@@ -226,7 +226,8 @@ mod tests {
             let bundle = folder.path().join("admin.crt");
             let shaken = async || {
                 let ca = Some(Located::nowhere(bundle.clone()));
-                let tls = ClientTls::new(&PoolTls { server_name: None, ca, verify: true }).unwrap();
+                let tls = ClientTls::new(&PoolTls { server_name: None, ca, verify: true }, false)
+                    .unwrap();
                 let connector = TlsConnector::from(Arc::clone(tls.config()));
                 let stream = TcpStream::connect(address).await.unwrap();
                 connector.connect(ServerName::try_from("127.0.0.1").unwrap(), stream).await

@@ -197,7 +197,7 @@ fn route_shape(route: &Route, model: &Model) -> u64 {
 fn pool_shape(pool: &Pool, model: &Model) -> u64 {
     let Pool { policy, tls, connections, health, sticky, queue, drain_deadline, .. } = pool;
     let Pool { hash_on, slow_start, ejection, concurrency, when_all_down, .. } = pool;
-    let Pool { failback, quorum, .. } = pool;
+    let Pool { failback, quorum, http2, .. } = pool;
     let all_down = match when_all_down {
         WhenAllDown::Pool(index) => format!("{:?}", pool_name(model, *index)),
         other => format!("{other:?}"),
@@ -207,7 +207,7 @@ fn pool_shape(pool: &Pool, model: &Model) -> u64 {
     let keys = sticky.iter().flat_map(|sticky| sticky.keys.iter().flatten());
     let keys: Vec<u64> = keys.map(|key| xxh3_64(&key.0)).collect();
     let placed = (policy, hash_on, queue, drain_deadline);
-    shape(&(placed, tls, connections, health, sticky, keys, outage))
+    shape(&(placed, (tls, http2), connections, health, sticky, keys, outage))
 }
 
 /// Hashes of tokens, so that another token in the same file is a change.

@@ -22,8 +22,8 @@ pub(super) struct Target {
     pub(super) address: Address,
     /// By which name TLS knows it, where that is not its address' host.
     pub(super) host: Option<Arc<str>>,
-    /// What tells one pool's TLS from another's; none: no TLS.
-    pub(super) tls: Option<String>,
+    /// What tells one pool's TLS and protocol from another's.
+    pub(super) carriage: String,
     /// Present: the PROXY header that it begins with.
     pub(super) header: Option<Vec<u8>>,
     pub(super) health: Health,

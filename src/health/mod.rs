@@ -182,7 +182,7 @@ fn targets(snapshot: &Snapshot) -> HashMap<Target, (Probe, Vec<Checked>)> {
             let target = Target {
                 address: backend.address.clone(),
                 host: found.map(|found| Arc::clone(&found.host)),
-                tls: pool.tls.as_ref().map(|tls| tls.key().to_owned()),
+                carriage: pool.carriage().to_owned(),
                 header: Probe::header(pool, health),
                 health: health.clone(),
             };

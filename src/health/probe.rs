@@ -32,6 +32,8 @@ pub struct Probe {
     authority: String,
     /// Present: the PROXY header that goes before everything else.
     header: Option<Vec<u8>>,
+    /// Whether the pool's backends are spoken to in HTTP/2.
+    http2: bool,
 }
 
 impl Probe {
@@ -42,7 +44,8 @@ impl Probe {
         let tls = pool.tls.as_ref();
         let tls =
             tls.map(|tls| Tls::new(tls, &health.kind, found.unwrap_or_else(|| host(&authority))));
-        Self { health: health.clone(), tls, authority, header: Self::header(pool, health) }
+        let header = Self::header(pool, health);
+        Self { health: health.clone(), tls, authority, header, http2: pool.http2 }
     }
 
     /// The PROXY header that the backend wants; a port of the check's own has no such wishes.
@@ -102,8 +105,14 @@ impl Probe {
         let Some(tls) = &self.tls else { return self.talk(tcp, &deadline, word, notes).await };
         let stream = tls.handshake(tcp, &deadline, notes).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-        if !http2 && matches!(self.health.kind, HealthKind::Grpc { .. }) {
-            return Err("TLS: gRPC needs HTTP/2, which was not agreed on".to_owned());
+        match &self.health.kind {
+            HealthKind::Grpc { .. } if !http2 => {
+                return Err("TLS: gRPC needs HTTP/2, which was not agreed on".to_owned());
+            }
+            HealthKind::Http { .. } if !http2 && self.http2 => {
+                return Err("TLS: HTTP/2 was not agreed on".to_owned());
+            }
+            _ => {}
         }
         self.talk(stream, &deadline, word, notes).await
     }
@@ -123,6 +132,15 @@ impl Probe {
             HealthKind::Tls => Ok("TLS agreed on".to_owned()),
             HealthKind::Http { path, host, method, headers, expect, expect_body } => {
                 let host = if host.is_empty() { &self.authority } else { host };
+                if self.http2 {
+                    let request =
+                        http::request2(method, path, (self.tls.is_some(), host), headers)?;
+                    notes.note("request", || format!("{} {}", request.method(), request.uri()));
+                    let exchange = http::exchange2(stream, request);
+                    let answer = deadline.within("waiting for the answer", exchange).await??;
+                    *word = Some(answer.word());
+                    return answer.judge(expect, expect_body.as_ref());
+                }
                 let request = http::request(method, path, host, headers)?;
                 let (stream, tap) = Tapped::new(stream, notes.wanted());
                 let exchange = http::exchange(stream, request);
@@ -239,7 +257,8 @@ mod tests {
     }
 
     fn plain_probe(health: &Health, address: SocketAddr) -> Probe {
-        Probe { health: health.clone(), tls: None, authority: address.to_string(), header: None }
+        let authority = address.to_string();
+        Probe { health: health.clone(), tls: None, authority, header: None, http2: false }
     }
 
     fn run<F: Future>(future: F) -> F::Output {

@@ -18,7 +18,7 @@ use crate::telemetry::counters::{ClientProtocol, MoveCause};
 use crate::telemetry::reason::Reason;
 
 use super::attempt::{self, Missed, Waits};
-use super::body::Body;
+use super::body::{self, Body};
 use super::failure::Failure;
 use super::forward::Outbound;
 use super::header::forwarded::Client;
@@ -44,6 +44,8 @@ pub(super) struct Asked<'a> {
     pub(super) client: Client,
     /// The connection carries one client's requests only.
     pub(super) alone: bool,
+    /// What it may take in all.
+    pub(super) limit: Option<Duration>,
     /// The pool of its route that it had to leave.
     pub(super) left: Option<&'a Pool>,
     /// Siblings may join the session that begins here, and it ends with this exchange.
@@ -73,7 +75,7 @@ impl Asked<'_> {
         let timeouts = &self.route.timeouts;
         let waits = Waits {
             response_header: timeouts.response_header,
-            total: timeouts.request,
+            total: self.limit,
             write: timeouts.write.unwrap_or(self.listener.timeouts.write),
         };
         let mut attempts = Attempts::new(self.route.retry);
@@ -84,7 +86,7 @@ impl Asked<'_> {
         local::position(self.pool, |_, budget| budget.earn(self.route.retry.budget_percent));
         loop {
             if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
-                return Err(Failure::because(Reason::Deadline, "timeouts.request"));
+                return Err(Failure::because(Reason::Deadline, body::OVER));
             }
             let choice = match self.select(&attempts, record) {
                 Ok(Selected::Now(choice)) => choice,
@@ -118,6 +120,10 @@ impl Asked<'_> {
             }
             let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
             let backend = &member.backend;
+            if upgrade.is_some() && self.pool.http2 {
+                let status = StatusCode::NOT_IMPLEMENTED;
+                return Err(Failure::not_supported(status, "upgrade to an HTTP/2 backend"));
+            }
             // An operator's look is no load to speak of.
             let look = matches!(self.visitor.presented, Presented::Look(_));
             let most = if look { 0 } else { backend.most_requests() };
@@ -274,9 +280,9 @@ impl Asked<'_> {
             return None;
         }
         if self.outbound.repeatable
-            && let Some(connection) = reply.loan.connection()
+            && let Some(written) = reply.loan.take_written()
         {
-            self.outbound.written = connection.take_written();
+            self.outbound.written = written;
         }
         Some(Failure::because(Reason::BackendStatus, status.as_str().to_owned()))
     }
@@ -325,7 +331,6 @@ impl Asked<'_> {
         // A preflight has no cookies to remember the binding by.
         let preflight = self.outbound.preflight;
         let issue = if preflight { Issue::Nothing } else { choice.issue };
-        let left = self.route.timeouts.request;
         Shape {
             pool: self.pool,
             sticky: self.sticky,
@@ -337,7 +342,7 @@ impl Asked<'_> {
             https: self.client.https,
             now: self.visitor.now,
             body,
-            left: left.map(|limit| limit.saturating_sub(record.elapsed())),
+            left: self.limit.map(|limit| limit.saturating_sub(record.elapsed())),
         }
     }
 

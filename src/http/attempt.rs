@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,9 +21,10 @@ use crate::snapshot::{Member, Pool};
 use crate::telemetry::chain;
 use crate::telemetry::counters::{BackendCounters, Class, Phase};
 use crate::telemetry::reason::Reason;
-use crate::upstream::{Connection, DialError, Lease, Target, dial};
+use crate::upstream::http2::{self, Found};
+use crate::upstream::{DialError, Lease, Target, dial};
 
-use super::body::{CUT, Loan};
+use super::body::{CUT, Loan, OVER};
 use super::failure::Failure;
 use super::forward::Outbound;
 use super::local::{self, Place};
@@ -92,20 +94,24 @@ pub async fn send(
     let counters = member.counters.get(local::worker());
     let place = Place::new(member.slot, pool);
     let (mut loan, reused, outcome) = loop {
-        let sure = outbound.only_once;
-        let idle = if fresh { None } else { local::take_idle(member.slot, told, sure) };
-        let (connection, took) = match idle {
-            Some(connection) => (connection, None),
-            // Boxed: it is rare, and larger than all the rest of an exchange.
-            None => match Box::pin(open(pool, member, told, waits, times)).await {
-                Ok((connection, took)) => (connection, Some(took)),
-                Err(error) => {
-                    counters.attempt(Class::Error);
-                    return Err(unsent(&error));
-                }
-            },
+        let carried = if pool.http2 {
+            Box::pin(stream(pool, member, waits, times)).await
+        } else {
+            let sure = outbound.only_once;
+            match if fresh { None } else { local::take_idle(member.slot, told, sure) } {
+                Some(connection) => Ok((Loan::Connection(Lease::new(connection, place)), None)),
+                // Boxed: it is rare, and larger than all the rest of an exchange.
+                None => Box::pin(open(pool, member, told, waits, times)).await,
+            }
         };
-        let reused = connection.reused();
+        let (mut loan, took) = match carried {
+            Ok(carried) => carried,
+            Err(error) => {
+                counters.attempt(Class::Error);
+                return Err(unsent(&error));
+            }
+        };
+        let reused = loan.reused();
         let mut reuse = Reuse(None);
         if let Some(took) = took {
             counters.opened.add(1);
@@ -114,15 +120,13 @@ pub async fn send(
             reuse.0 = Some(counters);
         }
         times.connected(took.unwrap_or_default(), took.is_none());
-        let mut loan = Lease::new(connection, place);
-        let (Some(connection), Some(request)) = (loan.connection(), outbound.take()) else {
-            return Err(Missed::internal());
-        };
+        let request = outbound.take_for(pool, member);
+        let sent = request.and_then(|request| loan.send(request, outbound.repeatable));
+        let Some(answer) = sent else { return Err(Missed::internal()) };
         // The runtime's budget of a task must not end here: nobody would be woken for the answer.
-        let answer = tokio::task::unconstrained(connection.send(request, outbound.repeatable));
-        let mut answer = pin!(answer);
-        let mut watch = Watch::new(member, outbound.upload.as_deref(), waits);
-        let mut outcome = poll_fn(|cx| match connection.poll_answer(answer.as_mut(), cx) {
+        let mut answer = pin!(tokio::task::unconstrained(answer));
+        let mut watch = Watch::new(member, outbound.upload.as_deref(), waits, pool.http2);
+        let mut outcome = poll_fn(|cx| match loan.poll_answer(answer.as_mut(), cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Outcome::Answer(response)),
             Poll::Ready(Err(error)) => Poll::Ready(Outcome::Error(error)),
             Poll::Pending => watch.poll(cx, times),
@@ -133,7 +137,7 @@ pub async fn send(
             && let Some(request) = error.take_message()
         {
             // Its backend had closed it while it was idle. That is no attempt: nothing was sent.
-            outbound.request = Some(request);
+            outbound.give_back(request);
             reuse.0 = None;
             continue;
         }
@@ -155,24 +159,29 @@ pub async fn send(
             let limit = waits.response_header.unwrap_or_default();
             (Reason::BackendHeaderTimeout, format!("no answer within {limit:?}").into())
         }
-        Outcome::Over => (Reason::Deadline, "timeouts.request".into()),
+        Outcome::Deaf => (Reason::BackendHeaderTimeout, "it takes no more of the request".into()),
+        Outcome::Over => (Reason::Deadline, OVER.into()),
         Outcome::Down => (Reason::BackendReset, "its checks failed while it was awaited".into()),
         Outcome::Cut => (Reason::BackendReset, CUT.into()),
         Outcome::Error(mut error) => {
-            if let Some(request) = error.take_message() {
-                outbound.request = Some(request);
-                let failed =
-                    Failed { reason: Reason::BackendReset, sent: false, reused, untouched: true };
-                let failure = Failure::because(failed.reason, chain(error.error()));
-                return Err(Missed { failed, failure, blame: Some(Kind::Reset) });
+            let reason = Reason::BackendReset;
+            let unsent = error.take_message().map(|request| outbound.give_back(request)).is_some();
+            if unsent || (loan.is_stream() && http2::unprocessed(error.error())) {
+                // A stream that is refused, or comes too late for a backend that leaves, is no
+                // fault of anybody's.
+                let (untouched, blame) =
+                    (unsent || outbound.untouched(), unsent.then_some(Kind::Reset));
+                let failed = Failed { reason, sent: false, reused, untouched };
+                let failure = Failure::because(reason, chain(error.error()));
+                return Err(Missed { failed, failure, blame });
             }
-            why(error.error(), outbound, &mut loan)
+            why(error.error(), outbound, &loan)
         }
     };
     if outbound.repeatable
-        && let Some(connection) = loan.connection()
+        && let Some(written) = loan.take_written()
     {
-        outbound.written = connection.take_written();
+        outbound.written = written;
     }
     drop(loan);
     let failed = Failed { reason, sent: true, reused, untouched: outbound.untouched() };
@@ -191,27 +200,65 @@ impl Drop for Reuse<'_> {
     }
 }
 
-/// Opens a connection, and says how long that took.
+/// What an attempt goes by, and how long it took to open it, where it was opened for it.
+type Carried = Result<(Loan, Option<Duration>), Arc<DialError>>;
+
+/// Opens a connection of its own.
 async fn open(
     pool: &Pool,
     member: &Member,
     told: Option<Ends>,
     waits: Waits,
     times: &Times,
-) -> Result<(Box<Connection<RequestBody>>, Duration), DialError> {
+) -> Carried {
     let started = Instant::now();
+    let connection = dial(target(pool, member, told, waits, times)).await?;
+    let lease = Lease::new(connection, Place::new(member.slot, pool));
+    Ok((Loan::Connection(lease), Some(started.elapsed())))
+}
+
+/// Takes a stream of an open connection, or of one that is opened for all who wait for it.
+async fn stream(pool: &Pool, member: &Member, waits: Waits, times: &Times) -> Carried {
+    let mut took = None;
+    loop {
+        let promise = match local::find_stream(member.slot) {
+            Found::Stream(stream) => return Ok((Loan::Stream(stream), took)),
+            Found::Nothing(promise) => promise,
+            Found::Dialling(dialling) => {
+                let limit = target(pool, member, None, waits, times).timeout;
+                match clock::within(Some(limit), dialling.ended()).await {
+                    Some(Some(Err(error))) => return Err(error),
+                    Some(_) => continue,
+                    None => return Err(Arc::new(DialError::Timeout)),
+                }
+            }
+        };
+        let started = Instant::now();
+        let opened = http2::dial(target(pool, member, None, waits, times)).await.map_err(Arc::new);
+        promise.keep(opened.as_ref().map(drop).map_err(Arc::clone));
+        local::add_streams(Place::new(member.slot, pool), opened?);
+        took = Some(started.elapsed());
+    }
+}
+
+fn target<'a>(
+    pool: &'a Pool,
+    member: &'a Member,
+    told: Option<Ends>,
+    waits: Waits,
+    times: &Times,
+) -> Target<'a> {
     let most = pool.connections.connect_timeout;
     let left = waits.total.map(|total| total.saturating_sub(times.elapsed()));
-    let connection = dial(Target {
+    Target {
         addresses: member.addresses(),
         host: &member.host,
         tls: pool.tls.as_deref(),
+        http2: pool.http2,
         proxy: pool.send_proxy.zip(told),
         timeout: left.map_or(most, |left| left.min(most)),
         write_timeout: waits.write,
-    })
-    .await?;
-    Ok((connection, started.elapsed()))
+    }
 }
 
 enum Outcome {
@@ -219,6 +266,8 @@ enum Outcome {
     Error(TrySendError<http::Request<RequestBody>>),
     /// `response_header` is over.
     Late,
+    /// The backend gives the request's body no room.
+    Deaf,
     /// `request` is over.
     Over,
     /// The checks have given the backend up.
@@ -236,13 +285,29 @@ struct Watch<'a> {
     look: Duration,
     /// Since when everything has been said and the answer is awaited.
     silent_since: Option<u64>,
+    /// How long the backend may leave the request's body where it is. HTTP/1.1 sees to it itself.
+    deaf: Option<Duration>,
+    /// Bytes of the body that it has taken, and since when it is no more.
+    taken: (u64, u64),
 }
 
 impl<'a> Watch<'a> {
-    fn new(member: &'a Member, upload: Option<&'a Progress>, waits: Waits) -> Self {
+    fn new(member: &'a Member, upload: Option<&'a Progress>, waits: Waits, http2: bool) -> Self {
         let limits = [waits.response_header, waits.total].into_iter().flatten();
         let look = limits.fold(LOOK, Duration::min);
-        Self { member, upload, waits, deadline: Deadline::new(), look, silent_since: None }
+        let deaf = if http2 { waits.write } else { None };
+        let (deadline, taken) = (Deadline::new(), (0, clock::now()));
+        Self { member, upload, waits, deadline, look, silent_since: None, deaf, taken }
+    }
+
+    /// Whether there is something for the backend that it has not taken for too long.
+    fn is_deaf(&mut self) -> bool {
+        let (Some(limit), Some(upload)) = (self.deaf, self.upload) else { return false };
+        let now = clock::now();
+        if upload.ended() || upload.awaits_client() || upload.bytes() != self.taken.0 {
+            self.taken = (upload.bytes(), now);
+        }
+        Duration::from_millis(now.saturating_sub(self.taken.1)) >= limit
     }
 
     /// Ready when there is nothing to wait for any more.
@@ -263,6 +328,9 @@ impl<'a> Watch<'a> {
             if self.waits.total.is_some_and(|limit| times.elapsed() >= limit) {
                 return Poll::Ready(Outcome::Over);
             }
+            if self.is_deaf() {
+                return Poll::Ready(Outcome::Deaf);
+            }
             let backend = &self.member.backend;
             if backend.checked && backend.state.verdict() == Verdict::Down {
                 return Poll::Ready(Outcome::Down);
@@ -277,8 +345,8 @@ impl<'a> Watch<'a> {
 }
 
 /// Why a request that was (or may have been) sent has no answer.
-fn why(error: &hyper::Error, outbound: &Outbound, loan: &mut Loan) -> (Reason, Cow<'static, str>) {
-    if let Some(refusal) = loan.connection().and_then(|connection| connection.handle().refusal()) {
+fn why(error: &hyper::Error, outbound: &Outbound, loan: &Loan) -> (Reason, Cow<'static, str>) {
+    if let Some(refusal) = loan.refusal() {
         let reason = match refusal {
             Refusal::HeadTooLarge | Refusal::TooManyFields => Reason::BackendHeaderTooLarge,
             _ => Reason::BadResponse,

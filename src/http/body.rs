@@ -13,7 +13,7 @@ use crate::backend::InFlight;
 use crate::net::clock::{self, Deadline, Patience};
 use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
-use crate::upstream::Lease;
+use crate::upstream;
 
 use super::local::Place;
 use super::record::Record;
@@ -23,14 +23,20 @@ use super::upload::RequestBody;
 /// server asks twice a turn.
 const STREAK: u32 = 4;
 
+/// The end of an exchange's time as a whole, for the log.
+pub(super) const OVER: &str = "timeouts.request, or the call's grpc-timeout";
+
 /// What the log is told of a body that was cut on purpose.
 pub(super) const CUT: &str = "cut at the drain's deadline";
 
 /// What the log is told where the backend has stopped.
 const SILENT: &str = "no progress for as long as timeouts.body allows";
 
-/// A connection to a backend, on loan to an exchange.
-pub type Loan = Lease<RequestBody, Place>;
+/// What the log is told where a stream to the backend was reset.
+const RESET: &str = "the backend reset the stream";
+
+/// A connection to a backend, or a stream of one, on loan to an exchange.
+pub type Loan = upstream::Loan<RequestBody, Place>;
 
 /// What an answer has to say. Its end, or its drop, ends the exchange.
 #[derive(Debug)]
@@ -94,8 +100,7 @@ impl Download {
             return Poll::Pending;
         }
         self.streak += 1;
-        let Some(connection) = self.loan.connection() else { return Poll::Ready(None) };
-        match connection.poll_body(&mut self.incoming, cx) {
+        match self.loan.poll_body(&mut self.incoming, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 // hyper asks for nothing after trailers.
@@ -105,6 +110,10 @@ impl Download {
             Poll::Ready(Some(Err(error))) => {
                 let aborted = BrokenBody::new(Reason::BackendBodyAborted, "");
                 Poll::Ready(Some(Err(BrokenBody { error: Some(error), ..aborted })))
+            }
+            // hyper tells a stream that was reset without an error as one that ended.
+            Poll::Ready(None) if self.loan.is_stream() && !self.incoming.is_end_stream() => {
+                Poll::Ready(Some(Err(BrokenBody::new(Reason::BackendBodyAborted, RESET))))
             }
             Poll::Ready(None) => {
                 self.ended = true;

@@ -1,6 +1,7 @@
 //! One exchange from head to head: the whole story on one screen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
 use http::request::Parts;
@@ -19,7 +20,9 @@ use super::asked::Asked;
 use super::body::Body;
 use super::failure::Failure;
 use super::forward::{self, Way};
+use super::grpc;
 use super::header::forwarded::{self, Client};
+use super::header::http2;
 use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
@@ -41,6 +44,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     let (mut head, body) = request.into_parts();
     let accept = head.headers.get(ACCEPT).cloned();
     let head_only = head.method == Method::HEAD;
+    let grpc = peer.protocol == ClientProtocol::Http2 && http2::is_grpc(&head.headers);
     let mut record =
         Box::new(Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head));
     let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
@@ -53,7 +57,8 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         }
         (Some(listener), None) => {
             let here = (&**snapshot, listener);
-            let story = run(&mut head, body, &peer, here, &mut record);
+            let timeout = if grpc { grpc::timeout(&head.headers) } else { None };
+            let story = run(&mut head, body, (&peer, timeout), here, &mut record);
             task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
         }
     };
@@ -66,6 +71,9 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     }
     let mut response = result.unwrap_or_else(|failure| {
         record.fail(&failure);
+        if grpc {
+            return grpc::answer(&failure);
+        }
         let id = record.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         let page = page(listener, &record, failure.status());
         let mut response = failure.response(accept.as_ref(), trusted(), page, id);
@@ -114,7 +122,7 @@ fn page<'a>(
 async fn run(
     head: &mut Parts,
     body: Incoming,
-    peer: &Arc<Peer>,
+    (peer, timeout): (&Arc<Peer>, Option<Duration>),
     (snapshot, listener): (&Snapshot, &Listener),
     record: &mut Record,
 ) -> Result<Response<Body>, Failure> {
@@ -180,6 +188,7 @@ async fn run(
         peer,
         client,
         alone,
+        limit: route.timeouts.request.into_iter().chain(timeout).min(),
         left: None,
         offered: false,
         visitor,

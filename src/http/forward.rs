@@ -11,13 +11,14 @@ use http::{Method, Request, Uri};
 use hyper::body::{Body as _, Incoming};
 
 use crate::net::wire::Handle;
-use crate::snapshot::{Listener, Route};
+use crate::snapshot::{Listener, Member, Pool, Route};
 use crate::sticky::{Stickiness, cookie};
 use crate::telemetry::trace_context::{TraceContext, request_id, valid_request_id};
 
 use super::admit::Admitted;
 use super::header::forwarded::{self, Client};
 use super::header::hop;
+use super::header::http2;
 use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
@@ -39,6 +40,8 @@ pub struct Outbound {
     pub(super) only_once: bool,
     /// The head as the last attempt wrote it.
     pub(super) written: Vec<u8>,
+    /// The head, where it goes out over HTTP/2, which writes none that could be read back.
+    pub(super) kept: Option<Box<(Uri, HeaderMap)>>,
     /// Its body.
     pub(super) upload: Option<Arc<Progress>>,
     /// The client's connection.
@@ -57,7 +60,10 @@ impl Outbound {
         if let Some(request) = self.request.take() {
             return Some(request);
         }
-        let (uri, headers) = read_back(&std::mem::take(&mut self.written), &self.method)?;
+        let (uri, headers) = match &self.kept {
+            Some(kept) => (**kept).clone(),
+            None => read_back(&std::mem::take(&mut self.written), &self.method)?,
+        };
         let body = match &self.upload {
             None => RequestBody::Empty,
             Some(progress) => {
@@ -89,8 +95,31 @@ impl Outbound {
             upload: None,
             wire: Arc::clone(&self.wire),
             method: self.method.clone(),
+            kept: None,
             ..*self
         })
+    }
+
+    /// The same as this pool's backends are spoken to.
+    pub(super) fn take_for(
+        &mut self,
+        pool: &Pool,
+        member: &Member,
+    ) -> Option<Request<RequestBody>> {
+        let mut request = self.take()?;
+        if pool.http2 {
+            if self.kept.is_none() {
+                self.kept = Some(Box::new((request.uri().clone(), request.headers().clone())));
+            }
+            http2::write(&mut request, pool.tls.is_some(), &member.host);
+        }
+        Some(request)
+    }
+
+    /// An attempt has written nothing of its request.
+    pub(super) fn give_back(&mut self, request: Request<RequestBody>) {
+        // One that was kept is made again; dropped, its body is recovered.
+        self.request = self.kept.is_none().then_some(request);
     }
 
     /// Whether nothing of the body was taken (or there is none).
@@ -196,6 +225,7 @@ pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Reco
         repeatable,
         only_once: !repeatable || !route.retry.stale || upload.is_some(),
         written: Vec::new(),
+        kept: None,
         upload,
         wire: Arc::clone(&peer.handle),
         limits: (limit, timeout),

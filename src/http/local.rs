@@ -16,6 +16,7 @@ use crate::net::proxy_header::Ends;
 use crate::snapshot::{Current, Pool, Snapshot};
 use crate::telemetry::access_log::{AccessLog, Entry, LineBuffer};
 use crate::telemetry::counters::{PerWorker, WorkerCounters};
+use crate::upstream::http2::{Found, Opened, Streams};
 use crate::upstream::idle::Keep;
 use crate::upstream::lease::Home;
 use crate::upstream::{Connection, Idle};
@@ -45,6 +46,7 @@ struct Local {
     worker: usize,
     snapshot: RefCell<View>,
     idle: RefCell<Idle<RequestBody>>,
+    streams: RefCell<Streams<RequestBody>>,
     pools: RefCell<Vec<Option<Position>>>,
     random: RefCell<fastrand::Rng>,
     log: RefCell<LineBuffer>,
@@ -98,6 +100,7 @@ pub fn install(setup: Setup) {
         worker: setup.worker,
         snapshot: RefCell::new(View { cache, held, previous: None }),
         idle: RefCell::default(),
+        streams: RefCell::default(),
         pools: RefCell::default(),
         random: RefCell::new(fastrand::Rng::with_seed(setup.seed)),
         log: RefCell::new(log),
@@ -219,6 +222,16 @@ pub fn take_idle(
     with(|local| local.idle.borrow_mut().take(slot, told, sure, clock::now()))
 }
 
+/// A stream to a backend that is spoken to in HTTP/2, or what to do for one.
+pub fn find_stream(slot: usize) -> Found<RequestBody> {
+    with(|local| local.streams.borrow_mut().find(slot, clock::now()))
+}
+
+/// Has a connection to such a backend for all of this worker.
+pub fn add_streams(place: Place, opened: Opened<RequestBody>) {
+    with(|local| local.streams.borrow_mut().add(place.slot, opened, place.keep));
+}
+
 /// Writes one line.
 pub fn log(entry: &Entry<'_>) {
     with(|local| local.log.borrow_mut().write(entry));
@@ -304,9 +317,12 @@ fn sweep() {
         local.snapshot.borrow_mut().forget(&snapshot);
         let mut idle = local.idle.borrow_mut();
         idle.sweep(clock::now());
+        let mut streams = local.streams.borrow_mut();
+        streams.sweep(clock::now());
         for member in snapshot.pools.iter().flat_map(|pool| &pool.members) {
             let gauge = &member.counters.get(local.worker).idle;
-            let count = i64::try_from(idle.count(member.slot)).unwrap_or(i64::MAX);
+            let count = idle.count(member.slot) + streams.count_idle(member.slot);
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
             gauge.add(count - gauge.get());
         }
     });

@@ -7,6 +7,7 @@ pub mod body;
 pub mod exchange;
 pub mod failure;
 pub mod forward;
+mod grpc;
 pub mod header;
 pub mod local;
 pub mod peer;

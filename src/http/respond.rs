@@ -63,9 +63,8 @@ pub fn build(
     let seen = Seen::of(headers);
     if seen.any(Seen::KEEP_ALIVE)
         && let Some(seconds) = hop::keep_alive_timeout(headers)
-        && let Some(connection) = reply.loan.connection()
     {
-        connection.learn_idle_time(Duration::from_secs(seconds));
+        reply.loan.learn_idle_time(Duration::from_secs(seconds));
     }
     let status = reply.response.status();
     let mut response = reply.response;

@@ -20,6 +20,8 @@ pub struct Progress {
     bytes: AtomicU64,
     ended: AtomicBool,
     failed: AtomicU8,
+    /// Its next part was asked for and is not there yet.
+    awaits_client: AtomicBool,
     /// The body, where it was dropped before a byte of it was taken.
     back: Mutex<Option<Incoming>>,
 }
@@ -33,6 +35,11 @@ impl Progress {
     /// Whether all of it was taken.
     pub fn ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client is who keeps it waiting.
+    pub(super) fn awaits_client(&self) -> bool {
+        self.awaits_client.load(Ordering::Relaxed)
     }
 
     /// Why it could not be taken to its end, where that was the client's doing.
@@ -96,7 +103,9 @@ impl Upload {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenUpload>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        match Pin::new(&mut *incoming).poll_frame(cx) {
+        let poll = Pin::new(&mut *incoming).poll_frame(cx);
+        self.progress.awaits_client.store(poll.is_pending(), Ordering::Relaxed);
+        match poll {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 if let Some(data) = frame.data_ref() {

@@ -27,7 +27,7 @@ pub use crate::config::model::{
 use crate::route::Access;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
-pub use crate::tls::client::ClientTls;
+pub use crate::tls::client::{ClientTls, HTTP2};
 pub use error_page::{ErrorPages, Page};
 pub use forward::{Forward, Share};
 pub use listener::Listener;

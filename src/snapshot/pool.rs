@@ -70,6 +70,8 @@ pub struct Pool {
     pub tls: Option<Arc<ClientTls>>,
     /// Present: connections to the backends begin with a PROXY header.
     pub send_proxy: Option<Version>,
+    /// Whether they are spoken to in HTTP/2.
+    pub http2: bool,
     /// Connections to each backend.
     pub connections: PoolConnections,
     /// Idle connections that one worker keeps to one backend.
@@ -78,6 +80,15 @@ pub struct Pool {
     pub health: Option<Health>,
     /// Kept across generations.
     pub counters: Arc<PerWorker<PoolCounters>>,
+}
+
+/// See [`Pool::carriage`].
+pub(super) fn carriage(tls: Option<&Arc<ClientTls>>, http2: bool) -> &str {
+    match tls {
+        Some(tls) => tls.key(),
+        None if http2 => "h2c",
+        None => "",
+    }
 }
 
 /// What a pool does that has nobody who serves.
@@ -120,6 +131,11 @@ impl Member {
 }
 
 impl Pool {
+    /// What its connections are, beside their addresses: one of another kind is another one.
+    pub fn carriage(&self) -> &str {
+        carriage(self.tls.as_ref(), self.http2)
+    }
+
     /// The member that a token names.
     pub fn member_named(&self, name: u64) -> Option<usize> {
         let place = self.by_name.binary_search_by_key(&name, |(hash, _)| *hash).ok()?;

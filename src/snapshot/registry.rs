@@ -31,8 +31,8 @@ pub type BackendName = (Arc<str>, Arc<str>);
 pub struct Wire {
     /// As configured.
     pub address: String,
-    /// What tells one TLS set-up from another; empty without TLS.
-    pub tls: String,
+    /// See [`Pool::carriage`](super::Pool::carriage).
+    pub carriage: String,
 }
 
 /// A backend's state, the number of its connections, and how it is reached.
@@ -199,7 +199,7 @@ impl Registry {
                     slot: member.slot,
                     wire: Wire {
                         address: member.backend.address.to_string(),
-                        tls: pool.tls.as_ref().map_or_else(String::new, |t| t.key().to_owned()),
+                        carriage: pool.carriage().to_owned(),
                     },
                     former: member.former.to_vec(),
                     seat: member.seat.clone(),

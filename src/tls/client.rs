@@ -14,6 +14,9 @@ use rustls_platform_verifier::Verifier;
 use super::presented::{Presented, Witness};
 use crate::config::model::PoolTls;
 
+/// HTTP/2, as ALPN calls it.
+pub const HTTP2: &[u8] = b"h2";
+
 /// TLS to the backends of one pool.
 #[derive(Debug)]
 pub struct ClientTls {
@@ -24,11 +27,11 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Compiles a pool's `tls` table.
+    /// Compiles a pool's `tls` table, for HTTP/2 or HTTP/1.1.
     ///
     /// # Errors
     /// Where the bundle or the server name cannot be used.
-    pub fn new(tls: &PoolTls) -> Result<Self, String> {
+    pub fn new(tls: &PoolTls, http2: bool) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -47,24 +50,24 @@ impl ClientTls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&verifier))
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![if http2 { HTTP2 } else { b"http/1.1" }.to_vec()];
         let server_name = tls
             .server_name
             .as_ref()
             .map(|name| ServerName::try_from(name.clone()))
             .transpose()
             .map_err(|error| format!("server_name: {error}"))?;
-        Ok(Self { config: Arc::new(config), verifier, server_name, key: Self::key_of(tls) })
+        Ok(Self { config: Arc::new(config), verifier, server_name, key: Self::key_of(tls, http2) })
     }
 
     /// What tells one pool's TLS from another's. The bundle counts with its content, so that a
     /// reload after it changed makes new connections.
-    pub fn key_of(tls: &PoolTls) -> String {
+    pub fn key_of(tls: &PoolTls, http2: bool) -> String {
         let ca = tls.ca.as_ref().map(|path| {
             let content = std::fs::read(&path.value).unwrap_or_default();
             (path.value.display().to_string(), xxhash_rust::xxh3::xxh3_64(&content))
         });
-        format!("{:?} {ca:?} {}", tls.server_name, tls.verify)
+        format!("{:?} {ca:?} {} {http2}", tls.server_name, tls.verify)
     }
 
     /// See [`Self::key_of`].

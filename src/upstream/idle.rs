@@ -148,6 +148,7 @@ mod tests {
             addresses: Arc::new(vec![listener.local_addr().unwrap()]),
             host: "localhost",
             tls: None,
+            http2: false,
             proxy: None,
             timeout: Duration::from_secs(20),
             write_timeout: None,

@@ -1,11 +1,126 @@
 //! A connection on loan: dropped, it goes back to the idle ones or is closed.
 
-use super::connection::{Connection, Outgoing};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use hyper::Request;
+use hyper::body::{Body as _, Frame, Incoming};
+
+use super::connection::{Answer, Connection, Outgoing};
+use super::http2;
+use crate::net::wire::Refusal;
 
 /// Takes a connection back when its exchange is complete and clean.
 pub trait Home<B: Outgoing>: Send {
     /// Keeps the connection or closes it.
     fn give_back(&self, connection: Box<Connection<B>>);
+}
+
+/// What carries one exchange.
+#[derive(Debug)]
+pub enum Loan<B: Outgoing, H: Home<B>> {
+    /// A connection of its own, while it lasts: HTTP/1.1.
+    Connection(Lease<B, H>),
+    /// A stream of one that others use, too: HTTP/2.
+    Stream(http2::Stream<B>),
+}
+
+impl<B: Outgoing, H: Home<B>> Loan<B, H> {
+    /// Whether it is a stream of a connection that others use, too.
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// Whether its connection has carried an exchange before.
+    pub fn reused(&self) -> bool {
+        match self {
+            Self::Connection(lease) => lease.connection.as_ref().is_some_and(|it| it.reused()),
+            Self::Stream(stream) => stream.reused(),
+        }
+    }
+
+    /// Begins to send a request, see [`Connection::send`]. Nothing where the connection is gone.
+    pub fn send(
+        &mut self,
+        request: Request<B>,
+        remember: bool,
+    ) -> Option<impl Future<Output = Answer<B>> + use<B, H>> {
+        Some(match self {
+            Self::Connection(lease) => {
+                Either::Left(lease.connection.as_deref_mut()?.send(request, remember))
+            }
+            Self::Stream(stream) => Either::Right(stream.send(request)),
+        })
+    }
+
+    /// Waits for the answer's head, see [`Connection::poll_answer`].
+    pub fn poll_answer(
+        &mut self,
+        answer: Pin<&mut impl Future<Output = Answer<B>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer<B>> {
+        match self {
+            Self::Connection(Lease { connection: Some(connection), .. }) => {
+                connection.poll_answer(answer, cx)
+            }
+            _ => answer.poll(cx),
+        }
+    }
+
+    /// Asks for a part of the answer's body.
+    pub fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self {
+            Self::Connection(Lease { connection: Some(connection), .. }) => {
+                connection.poll_body(body, cx)
+            }
+            _ => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    /// The head of the last request, where it was written by a connection that remembers it.
+    pub fn take_written(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Connection(lease) => Some(lease.connection.as_ref()?.take_written()),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// What was refused of the backend's bytes.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Connection(lease) => lease.connection.as_ref()?.handle().refusal(),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The backend said how long it keeps idle connections.
+    pub fn learn_idle_time(&mut self, time: Duration) {
+        if let Self::Connection(Lease { connection: Some(connection), .. }) = self {
+            connection.learn_idle_time(time);
+        }
+    }
+
+    /// Request and response were complete and clean.
+    pub fn complete(&mut self) {
+        if let Self::Connection(lease) = self {
+            lease.complete();
+        }
+    }
+
+    /// Takes the connection for good, as for a tunnel; a stream is none.
+    pub fn keep(self) -> Option<Box<Connection<B>>> {
+        match self {
+            Self::Connection(lease) => lease.keep(),
+            Self::Stream(_) => None,
+        }
+    }
 }
 
 /// One exchange's hold on a connection.
@@ -20,11 +135,6 @@ impl<B: Outgoing, H: Home<B>> Lease<B, H> {
     /// A hold on this connection.
     pub fn new(connection: Box<Connection<B>>, home: H) -> Self {
         Self { connection: Some(connection), home, clean: false }
-    }
-
-    /// The connection.
-    pub fn connection(&mut self) -> Option<&mut Connection<B>> {
-        self.connection.as_deref_mut()
     }
 
     /// Request and response were complete and clean: the connection may be used again.

@@ -3,10 +3,11 @@
 pub mod connection;
 pub mod dial;
 mod gate;
+pub mod http2;
 pub mod idle;
 pub mod lease;
 
 pub use connection::Connection;
 pub use dial::{DialError, Target, dial};
 pub use idle::Idle;
-pub use lease::Lease;
+pub use lease::{Lease, Loan};

@@ -41,7 +41,6 @@ pub(super) const VALUES: &[LaterValue] = &[
     value("log.access", "{", "formats come later; use `json` or `off`"),
     value("log.access", "$", "formats come later; use `json` or `off`"),
     value("listeners.*.protocols[]", "h3", "it comes later; use `h2` and `http/1.1`"),
-    value("pools.*.protocol", "h2", "it comes later; backends are spoken to in HTTP/1.1"),
     value("pools.*.backends[].address", "unix:",
         "it comes later; let the backend listen on a TCP port"),
 ];

@@ -24,6 +24,8 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     /// Present: TLS to the backends.
     pub tls: Option<PoolTls>,
+    /// Whether they are spoken to in HTTP/2.
+    pub http2: bool,
     /// Connections to each backend.
     pub connections: PoolConnections,
     /// Present: backends are checked and take nothing before their first pass.

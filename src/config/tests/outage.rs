@@ -37,6 +37,16 @@ fn pools(all: &[(&str, &str)]) -> String {
 }
 
 #[test]
+fn http2_to_backends_is_agreed_on_by_tls_or_known_before() {
+    assert!(!pool("protocol = \"http/1.1\"").http2);
+    assert!(pool("protocol = \"h2c\"").http2);
+    assert!(pool("protocol = \"h2\"\ntls = {}").http2);
+    assert!(error("protocol = \"h2\"").contains("needs TLS"));
+    assert!(error("protocol = \"h2c\"\ntls = {}").contains("without TLS"));
+    assert!(error("protocol = \"h2c\"\nsend_proxy = \"v2\"").contains("carries many"));
+}
+
+#[test]
 fn every_pool_ejects_and_fails_unless_the_file_says_otherwise() {
     let silent = pool("");
     assert_eq!(

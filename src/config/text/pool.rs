@@ -61,6 +61,12 @@ pub enum PoolProtocolWord {
     /// HTTP/1.1.
     #[serde(rename = "http/1.1")]
     Http1,
+    /// HTTP/2, agreed on by TLS.
+    #[serde(rename = "h2")]
+    Http2,
+    /// HTTP/2 without TLS, by prior knowledge.
+    #[serde(rename = "h2c")]
+    Http2Plain,
 }
 
 /// A value of `send_proxy`.

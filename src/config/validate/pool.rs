@@ -14,7 +14,8 @@ use crate::config::model::{
     Queue, WhenAllDown, folded,
 };
 use crate::config::text::{
-    At, BackendText, ConnectionsText, PolicyWord, PoolText, PoolTlsText, QueueText, SendProxyWord,
+    At, BackendText, ConnectionsText, PolicyWord, PoolProtocolWord, PoolText, PoolTlsText,
+    QueueText, SendProxyWord,
 };
 use crate::net::proxy_header::Version;
 
@@ -67,6 +68,7 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
         hash_on: by::hash_on(object, check),
         backends,
         tls: text.tls.as_ref().map(|text| tls(text, check)),
+        http2: http2(text, check),
         connections: connections(&text.connections, check),
         health: text.health.as_ref().and_then(|at| health::health(object, at, check)),
         sticky: text.sticky.as_ref().map(|at| sticky::sticky(object, &at.value, check)),
@@ -89,6 +91,37 @@ fn pool(object: &Object<PoolText>, check: &mut Check<'_>) -> Pool {
         quorum: None,
         failback: outage::failback(object, check),
     }
+}
+
+fn http2(text: &PoolText, check: &mut Check<'_>) -> bool {
+    let Some(at) = &text.protocol else { return false };
+    match (at.value, text.tls.is_some()) {
+        (PoolProtocolWord::Http1, _) => return false,
+        (PoolProtocolWord::Http2, false) => {
+            check
+                .error("protocol \"h2\" needs TLS, by which it is agreed on", &at.place())
+                .hint("add `tls = {}`, or use \"h2c\" for HTTP/2 without TLS");
+        }
+        (PoolProtocolWord::Http2Plain, true) => {
+            check
+                .error(
+                    "protocol \"h2c\" is HTTP/2 without TLS, but the pool has `tls`",
+                    &at.place(),
+                )
+                .hint("use \"h2\" for HTTP/2 over TLS");
+        }
+        (PoolProtocolWord::Http2, true) | (PoolProtocolWord::Http2Plain, false) => {}
+    }
+    let told = text.send_proxy.as_ref().filter(|at| at.value != SendProxyWord::Off);
+    if let Some(told) = told {
+        check
+            .error(
+                "send_proxy tells of one client, and HTTP/2 to backends carries many",
+                &told.place(),
+            )
+            .hint("leave it out: the backends read X-Forwarded-For");
+    }
+    true
 }
 
 fn queue(text: &QueueText, check: &mut Check<'_>) -> Queue {

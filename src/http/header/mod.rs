@@ -2,4 +2,5 @@
 
 pub mod forwarded;
 pub mod hop;
+pub mod http2;
 pub mod seen;

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Compiler;
 use crate::backend::{Backend, BackendState, name_hash};
 use crate::config::model::{self, Address, AddressHost, AdminState, By, Found};
+use crate::snapshot::pool::carriage;
 use crate::snapshot::registry::{BackendName, Kept, Wire};
 use crate::snapshot::{Member, PoolState};
 use crate::sticky::count::{Purpose, Seat, Sessions};
@@ -77,12 +78,12 @@ impl Compiler<'_> {
             .filter(|((_, id), _)| !ids.contains(&**id))
             .map(|((_, id), kept)| (kept.wire.clone(), (name_hash(id), kept.clone())))
             .collect();
-        let tls_key = tls.map_or_else(String::new, |tls| tls.key().to_owned());
+        let carriage = carriage(tls, pool.http2);
         let mut members = Vec::with_capacity(pool.backends.len());
         // One that stands for others is none itself.
         for backend in pool.backends.iter().filter(|backend| backend.discover.is_none()) {
             let name = (Arc::clone(&pool.name.value), Arc::clone(&backend.id.value));
-            let wire = Wire { address: backend.address.to_string(), tls: tls_key.clone() };
+            let wire = Wire { address: backend.address.to_string(), carriage: carriage.to_owned() };
             let (state, slot, former, seat) = match self.registry.backend(&name) {
                 Some(kept) if kept.wire == wire => {
                     (Arc::clone(&kept.state), kept.slot, kept.former.clone(), kept.seat.clone())
@@ -113,12 +114,17 @@ impl Compiler<'_> {
             let who = Who { name, state, slot, former, seat };
             members.push(self.member(pool, who, facts, pool_state));
         }
-        members.extend(self.ghosts(pool, &tls_key, pool_state));
+        members.extend(self.ghosts(pool, carriage, pool_state));
         members
     }
 
     /// Backends that have left the file and are still there for who is bound to them.
-    fn ghosts(&mut self, pool: &model::Pool, tls_key: &str, pool_state: &PoolState) -> Vec<Member> {
+    fn ghosts(
+        &mut self,
+        pool: &model::Pool,
+        carriage: &str,
+        pool_state: &PoolState,
+    ) -> Vec<Member> {
         let mut members = Vec::new();
         let ghosts = self.inputs.ghosts.iter().filter(|ghost| *ghost.pool == *pool.name.value);
         for ghost in ghosts {
@@ -129,7 +135,7 @@ impl Compiler<'_> {
                 continue;
             }
             let name = (Arc::clone(&pool.name.value), Arc::clone(&ghost.id));
-            let wire = Wire { address: ghost.address.to_string(), tls: tls_key.to_owned() };
+            let wire = Wire { address: ghost.address.to_string(), carriage: carriage.to_owned() };
             let kept = self.registry.backend(&name).filter(|kept| kept.wire == wire).cloned();
             let (state, slot, former, seat) = match kept {
                 Some(kept) => (kept.state, kept.slot, kept.former, kept.seat),

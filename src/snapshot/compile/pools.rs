@@ -59,6 +59,7 @@ impl Compiler<'_> {
             drain_deadline: pool.drain_deadline,
             state,
             tls,
+            http2: pool.http2,
             idle_per_worker: idle_per_worker(&pool.connections, self.registry.workers()),
             send_proxy: pool.send_proxy,
             connections: pool.connections,
@@ -68,10 +69,10 @@ impl Compiler<'_> {
     }
 
     fn client_tls(&mut self, pool: &model::Pool, tls: &model::PoolTls) -> Option<Arc<ClientTls>> {
-        if let Some(known) = self.registry.client_tls(&ClientTls::key_of(tls)) {
+        if let Some(known) = self.registry.client_tls(&ClientTls::key_of(tls, pool.http2)) {
             return Some(Arc::clone(known));
         }
-        match ClientTls::new(tls) {
+        match ClientTls::new(tls, pool.http2) {
             Ok(tls) => Some(Arc::new(tls)),
             Err(problem) => {
                 let place = tls.ca.as_ref().map_or(&pool.name.place, |ca| &ca.place);

@@ -9,6 +9,7 @@ mod crowd;
 mod dns;
 pub(crate) mod frames;
 mod grpc;
+mod http2_origin;
 mod jar;
 mod origin;
 pub(crate) mod pki;
@@ -32,6 +33,7 @@ pub(crate) use self::config::{
 pub(crate) use self::crowd::Crowd;
 pub(crate) use self::dns::{Dns, Mood};
 pub(crate) use self::grpc::GrpcHealth;
+pub(crate) use self::http2_origin::Http2Origin;
 pub(crate) use self::jar::Jar;
 pub(crate) use self::origin::{After, Fault, Origin};
 pub(crate) use self::pki::client_hello;

@@ -26,6 +26,7 @@ mod handshakes;
 mod harness;
 mod hedging;
 mod http2;
+mod http2_backends;
 mod http2_floods;
 mod http2_frames;
 mod http2_patience;
