@@ -4,15 +4,12 @@ use ::http::header::{CONTENT_TYPE, HeaderValue, TE};
 use ::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::conversation::{Notes, fields};
 use super::http::{add, note, own_word, wrong};
+use super::http2;
 use crate::backend::OwnWord;
-use crate::task;
 use crate::telemetry::chain;
 
 /// Bytes of an answer: it has one small number.
@@ -75,19 +72,8 @@ pub(super) async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http2::handshake(task::Executor, TokioIo::new(stream))
-        .await
-        .map_err(|error| chain(&error))?;
-    let _driver = AbortOnDropHandle::new(task::spawn("check connection", async {
-        // Whoever waits for the answer is told why it failed.
-        let _ = connection.await;
-    }));
-    notes.note("sent", || {
-        fields(format!("{} {} HTTP/2", request.method(), request.uri()), request.headers())
-    });
-    let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
+    let (response, _driver) = http2::send(stream, request, notes).await?;
     let (head, mut incoming) = response.into_parts();
-    notes.note("received", || fields(format!("HTTP/2 {}", head.status), &head.headers));
     let word = own_word(&head.headers);
     let said = word.unwrap_or_default();
     if head.status != StatusCode::OK {

@@ -11,11 +11,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::conversation::Notes;
 use super::probe::Deadline;
-use crate::snapshot::{ClientTls, HealthKind};
+use crate::snapshot::{ClientTls, HTTP2, HealthKind};
 use crate::telemetry::chain;
-
-/// As ALPN calls it.
-pub(super) const HTTP2: &[u8] = b"h2";
 
 /// What a check needs for a handshake.
 #[derive(Debug, Clone)]

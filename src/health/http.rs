@@ -7,7 +7,7 @@ use ::http::{HeaderMap, Method, Request, Response, Uri};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -40,21 +40,6 @@ pub(super) fn request(
     headers.insert(HOST, host);
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     add(headers, fields)?;
-    Ok(request)
-}
-
-/// The same as HTTP/2 has it.
-pub(super) fn request2(
-    method: &str,
-    path: &str,
-    (https, host): (bool, &str),
-    fields: &[(String, String)],
-) -> Result<Request<Empty<Bytes>>, String> {
-    let mut request = request(method, path, host, fields)?;
-    request.headers_mut().remove(HOST);
-    request.headers_mut().remove(CONNECTION);
-    let uri = Uri::builder().scheme(if https { "https" } else { "http" }).authority(host);
-    *request.uri_mut() = uri.path_and_query(path).build().map_err(|_| wrong("host"))?;
     Ok(request)
 }
 
@@ -134,26 +119,8 @@ where
     read(response).await
 }
 
-/// The same over HTTP/2.
-pub(super) async fn exchange2<S>(
-    stream: S,
-    request: Request<Empty<Bytes>>,
-) -> Result<Answer, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http2::handshake(task::Executor, TokioIo::new(stream))
-        .await
-        .map_err(|error| chain(&error))?;
-    let _driver = AbortOnDropHandle::new(task::spawn("check connection", async {
-        // Whoever waits for the answer is told why it failed.
-        let _ = connection.await;
-    }));
-    let response = sender.send_request(request).await.map_err(|error| chain(&error))?;
-    read(response).await
-}
-
-async fn read(response: Response<Incoming>) -> Result<Answer, String> {
+/// The beginning of an answer, and what the backend says of itself.
+pub(super) async fn read(response: Response<Incoming>) -> Result<Answer, String> {
     let status = response.status().as_u16();
     let word = own_word(response.headers());
     let mut incoming = response.into_body();

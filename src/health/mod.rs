@@ -7,6 +7,7 @@ mod group;
 mod grpc;
 mod handshake;
 mod http;
+mod http2;
 mod probe;
 mod rhythm;
 mod tap;

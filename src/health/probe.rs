@@ -8,11 +8,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::conversation::{self, Notes, Step};
-use super::handshake::{HTTP2, Tls};
+use super::handshake::Tls;
 use super::tap::Tapped;
-use super::{grpc, http};
+use super::{grpc, http, http2};
 use crate::backend::{Backend, OwnWord};
-use crate::snapshot::{Health, HealthKind, Pool};
+use crate::snapshot::{HTTP2, Health, HealthKind, Pool};
 
 /// What came of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,11 +133,13 @@ impl Probe {
             HealthKind::Http { path, host, method, headers, expect, expect_body } => {
                 let host = if host.is_empty() { &self.authority } else { host };
                 if self.http2 {
-                    let request =
-                        http::request2(method, path, (self.tls.is_some(), host), headers)?;
-                    notes.note("request", || format!("{} {}", request.method(), request.uri()));
-                    let exchange = http::exchange2(stream, request);
+                    let https = self.tls.is_some();
+                    let request = http2::request(method, path, (https, host), headers)?;
+                    let exchange = http2::exchange(stream, request, notes);
                     let answer = deadline.within("waiting for the answer", exchange).await??;
+                    if !answer.body().is_empty() {
+                        notes.note("body", || conversation::body(answer.body()));
+                    }
                     *word = Some(answer.word());
                     return answer.judge(expect, expect_body.as_ref());
                 }

@@ -4,8 +4,9 @@ use std::io;
 
 use rustix::io::ioctl_fionread;
 use rustix::net::{RecvFlags, recv};
-use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use super::peek;
 
 /// RFC 8446 §5.1: type, version and length of a record.
 const HEAD: usize = 5;
@@ -20,22 +21,7 @@ const LONGEST: u16 = 1 << 14;
 /// # Errors
 /// Of the socket.
 pub async fn whole(stream: &TcpStream) -> io::Result<()> {
-    loop {
-        let ready = stream.ready(Interest::READABLE).await?;
-        if ready.is_read_closed() {
-            return Ok(());
-        }
-        // The poll tells edges, and to look at bytes takes none away: what is not enough yet
-        // passes for a socket that would block, so that the next byte is an edge again. The look
-        // must be in here: what comes after it then is told.
-        let looked = stream.try_io(Interest::READABLE, || {
-            if is_whole(stream)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
-        });
-        match looked {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            other => return other,
-        }
-    }
+    peek::until(stream, || is_whole(stream)).await
 }
 
 fn is_whole(stream: &TcpStream) -> io::Result<bool> {

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod hello;
+pub mod peek;
 pub mod proxy_header;
 pub mod socket;
 mod sys;

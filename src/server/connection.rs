@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -14,7 +15,7 @@ use crate::http::local;
 use crate::http::peer::{Place, TlsFacts};
 use crate::http::serve::{self, Serving};
 use crate::net::proxy_header::Ends;
-use crate::net::{clock, hello};
+use crate::net::{clock, hello, peek};
 use crate::snapshot::Listener;
 use crate::task;
 use crate::telemetry::chain;
@@ -132,16 +133,16 @@ async fn unencrypted(stream: TcpStream, arrived: Arrived) -> Option<(Open, Servi
 
 async fn begins_as_http2(stream: &TcpStream) -> bool {
     const BEGINNING: &[u8] = b"PRI * HTTP/2";
-    let mut seen = [0; BEGINNING.len()];
-    loop {
-        let Ok(length) = stream.peek(&mut seen).await else { return false };
+    let mut begins = false;
+    let looked = peek::until(stream, || {
+        let mut seen = [0; BEGINNING.len()];
+        let (_, length) = recv(stream, &mut seen, RecvFlags::PEEK)?;
         let seen = seen.get(..length).unwrap_or_default();
-        if seen.len() == BEGINNING.len() || !BEGINNING.starts_with(seen) || seen.is_empty() {
-            return seen == BEGINNING;
-        }
-        // So little is seldom seen, and what was seen already wakes nobody.
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        begins = seen == BEGINNING;
+        Ok(begins || seen.is_empty() || !BEGINNING.starts_with(seen))
+    })
+    .await;
+    looked.is_ok() && begins
 }
 
 /// A client did not say in time who it is.

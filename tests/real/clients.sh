@@ -27,12 +27,7 @@ listen() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
 within 20 "the application" listen "$app"
 within 20 "the WebSocket server" listen "$sockets"
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:0"
-[runtime]
-state_dir = "$work/state"
+$(preamble)
 [log]
 to = "$work/access.json"
 [listeners.http]

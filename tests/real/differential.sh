@@ -110,12 +110,7 @@ health.tcp = true
 "
 done
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:0"
-[runtime]
-state_dir = "$work/state"
+$(preamble)
 [log]
 to = "$work/access.json"
 query = "keep"

@@ -25,12 +25,7 @@ answers "$(address 1)" "$(address 2)" "host-record=one.internal,127.0.0.3" \
 
 front=$(free_port)
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:0"
-[runtime]
-state_dir = "$work/state"
+$(preamble)
 resolvers = ["127.0.0.1:$dns"]
 [listeners.http]
 bind = ["127.0.0.1:$front"]

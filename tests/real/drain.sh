@@ -15,12 +15,7 @@ for id in a b c; do
 done
 port=$(free_port) metrics=$(free_port)
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:$metrics"
-[runtime]
-state_dir = "$work/state"
+$(preamble "$metrics")
 [log]
 access = "off"
 [listeners.http]

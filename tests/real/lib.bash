@@ -127,6 +127,18 @@ shop_backend() {
     within 20 "shop $1 on $2" fetch "http://127.0.0.1:$2/healthz"
 }
 
+# preamble [METRICS PORT]: the tables of a file that keep Ostler in this folder; [runtime] is last.
+preamble() {
+    cat <<CONF
+[admin]
+socket = "$OSTLER_SOCKET"
+[metrics]
+bind = "127.0.0.1:${1:-0}"
+[runtime]
+state_dir = "$work/state"
+CONF
+}
+
 # ostler_run FILE: `ostler run`, until it is ready; its process id is in $started.
 ostler_run() {
     start ostler "$OSTLER" run -c "$1"

@@ -13,12 +13,7 @@ for id in a b c; do
 done
 port=$(free_port)
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:0"
-[runtime]
-state_dir = "$work/state"
+$(preamble)
 [listeners.http]
 bind = ["127.0.0.1:$port"]
 [[routes]]

@@ -8,12 +8,7 @@ seconds=${REAL_PROMETHEUS_SECONDS:-20}
 port=$(free_port) metrics=$(free_port) prometheus=$(free_port) origin=$(free_port)
 nginx_backend a "$origin"
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:$metrics"
-[runtime]
-state_dir = "$work/state"
+$(preamble "$metrics")
 [listeners.http]
 bind = ["127.0.0.1:$port"]
 [[routes]]

@@ -31,12 +31,7 @@ http {
 CONF
 start wants nginx -p "$work/wants" -c "$work/wants/nginx.conf" -e stderr
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:0"
-[runtime]
-state_dir = "$work/state"
+$(preamble)
 [log]
 to = "$work/access.json"
 [defaults.listeners]

@@ -17,12 +17,7 @@ done
 port=$(free_port) metrics=$(free_port)
 # Each jar asks every two seconds; a session that is idle for eight is over.
 cat >ostler.toml <<CONF
-[admin]
-socket = "$OSTLER_SOCKET"
-[metrics]
-bind = "127.0.0.1:$metrics"
-[runtime]
-state_dir = "$work/state"
+$(preamble "$metrics")
 [log]
 access = "off"
 [listeners.http]

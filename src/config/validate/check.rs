@@ -223,6 +223,37 @@ impl<'a, T> Names<'a, T> {
     }
 }
 
+/// A regular expression that matches a whole text. `build` makes one of either kind.
+pub(super) fn whole_regex<R>(
+    at: &At<String>,
+    what: &str,
+    build: impl Fn(&str) -> Result<R, regex::Error>,
+    check: &mut Check<'_>,
+) -> Option<R> {
+    // By itself first, so that `a)(b` cannot pass for what the anchors make of it.
+    match build(&at.value).and_then(|_| build(&format!(r"\A(?:{})\z", at.value))) {
+        Ok(regex) => Some(regex),
+        Err(error) => {
+            no_regex(at, &error, check).hint(format!(
+                "it must match the whole {what}; look-around and back-references do not exist"
+            ));
+            None
+        }
+    }
+}
+
+/// The mistake of a text that is no regular expression.
+pub(super) fn no_regex<'m>(
+    at: &At<String>,
+    error: &regex::Error,
+    check: &'m mut Check<'_>,
+) -> &'m mut Mistake {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim();
+    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    check.error(format!("`{}` is no regular expression: {reason}", at.value), &at.place())
+}
+
 /// Whether it is fit to name an object.
 pub(super) fn is_name(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');

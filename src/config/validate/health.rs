@@ -7,7 +7,7 @@ use std::time::Duration;
 use regex::bytes::RegexBuilder;
 
 use super::Object;
-use super::check::{Check, is_token};
+use super::check::{Check, is_token, no_regex};
 use crate::config::defaults as d;
 use crate::config::model::{BodyPattern, BodyTest, Health, HealthKind, Initial, Place};
 use crate::config::text::{
@@ -239,13 +239,7 @@ fn body(at: &At<WordOr<BodyWord, BodyPatternText>>, check: &mut Check<'_>) -> Op
     match RegexBuilder::new(&pattern.value).size_limit(d::MAX_REGEX).build() {
         Ok(regex) => Some(BodyTest::Pattern(BodyPattern(regex))),
         Err(error) => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim();
-            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-            let told = format!("`{}` is no regular expression: {reason}", pattern.value);
-            check
-                .error(told, &pattern.place())
-                .hint("look-around and back-references do not exist");
+            no_regex(pattern, &error, check).hint("look-around and back-references do not exist");
             None
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use regex::RegexBuilder;
 
-use super::check::{Check, Names, located};
+use super::check::{Check, Names, located, whole_regex};
 use super::error_page::error_pages;
 use super::template;
 use super::{Object, Pieces, condition, host, scope, split, tie};
@@ -139,7 +139,9 @@ fn path(object: &Object<RouteText>, check: &mut Check<'_>) -> Located<PathPatter
             .hint("make two routes of it");
     }
     if let Some(at) = &text.path_regex {
-        let value = regex(at, check).map_or(PathPattern::Any, PathPattern::Regex);
+        let build = |text: &str| RegexBuilder::new(text).size_limit(d::MAX_REGEX).build();
+        let regex = whole_regex(at, "path", build, check);
+        let value = regex.map_or(PathPattern::Any, PathPattern::Regex);
         return Located { value, place: at.place() };
     }
     let Some(at) = text.path_exact.as_ref().or(text.path.as_ref()) else {
@@ -158,23 +160,6 @@ fn path(object: &Object<RouteText>, check: &mut Check<'_>) -> Located<PathPatter
         (None, _) => PathPattern::Prefix(value),
     };
     Located { value, place: at.place() }
-}
-
-fn regex(at: &At<String>, check: &mut Check<'_>) -> Option<regex::Regex> {
-    // By itself first, so that `a)(b` cannot pass for what the anchors make of it.
-    let build = |pattern: &str| RegexBuilder::new(pattern).size_limit(d::MAX_REGEX).build();
-    match build(&at.value).and_then(|_| build(&format!(r"\A(?:{})\z", at.value))) {
-        Ok(regex) => Some(regex),
-        Err(error) => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim();
-            let reason = reason.strip_prefix("error: ").unwrap_or(reason);
-            check
-                .error(format!("`{}` is no regular expression: {reason}", at.value), &at.place())
-                .hint("it must match the whole path; look-around and back-references do not exist");
-            None
-        }
-    }
 }
 
 fn action(

@@ -12,14 +12,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 use super::pki;
+use super::secure::{Io, accept};
 
 /// What it answers, and what it was asked.
 pub(crate) struct GrpcHealth {
@@ -38,7 +34,9 @@ impl GrpcHealth {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { status: AtomicU8::new(1), asked: Mutex::default() });
-        super::spawn(accept(listener, tls.then(acceptor), Arc::clone(&shared)));
+        let tls = tls.then(|| pki::server(&["127.0.0.1"], &["h2"]));
+        let serving = Arc::clone(&shared);
+        super::spawn(accept(listener, tls, move |stream| serve(stream, Arc::clone(&serving))));
         Self { address, shared }
     }
 
@@ -58,38 +56,7 @@ impl GrpcHealth {
     }
 }
 
-fn acceptor() -> TlsAcceptor {
-    let folder = TempDir::new().unwrap();
-    pki::issue(folder.path(), "grpc", &["127.0.0.1"]);
-    let certificate = CertificateDer::from_pem_file(folder.path().join("grpc.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.path().join("grpc.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Arc::new(config).into()
-}
-
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let shared = Arc::clone(&shared);
-        match tls.clone() {
-            None => drop(super::spawn(serve(stream, shared))),
-            Some(tls) => drop(super::spawn(async move {
-                if let Ok(stream) = tls.accept(stream).await {
-                    serve(stream, shared).await;
-                }
-            })),
-        }
-    }
-}
-
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, shared: Arc<Shared>) {
+async fn serve(stream: Box<dyn Io>, shared: Arc<Shared>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         async move {

@@ -8,15 +8,12 @@ use bytes::Bytes;
 use h2::server::{self, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::TempDir;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio_rustls::TlsAcceptor;
 
 use super::pki;
+use super::secure::{Io, accept};
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
@@ -63,10 +60,10 @@ impl Http2Origin {
 
     /// Serves over TLS, by these protocols.
     pub(crate) async fn secure(name: &str, protocols: &[&str]) -> Self {
-        Self::serve(name, 100, Some(acceptor(protocols))).await
+        Self::serve(name, 100, Some(pki::server(&["127.0.0.1"], protocols))).await
     }
 
-    async fn serve(name: &str, most: u32, tls: Option<TlsAcceptor>) -> Self {
+    async fn serve(name: &str, most: u32, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -80,7 +77,9 @@ impl Http2Origin {
             gate: watch::Sender::new(false),
             leave: Notify::new(),
         });
-        let serving = super::spawn(accept(listener, tls, Arc::clone(&shared)));
+        let accepted = Arc::clone(&shared);
+        let serve = move |stream| connection(stream, Arc::clone(&accepted));
+        let serving = super::spawn(accept(listener, tls, serve));
         Self { address, shared, serving }
     }
 
@@ -131,41 +130,7 @@ impl Drop for Http2Origin {
     }
 }
 
-fn acceptor(protocols: &[&str]) -> TlsAcceptor {
-    let folder = TempDir::new().unwrap();
-    pki::issue(folder.path(), "origin", &["127.0.0.1"]);
-    let certificate = CertificateDer::from_pem_file(folder.path().join("origin.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.path().join("origin.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Arc::new(config).into()
-}
-
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let shared = Arc::clone(&shared);
-        match tls.clone() {
-            None => drop(super::spawn(connection(stream, shared))),
-            Some(tls) => drop(super::spawn(async move {
-                if let Ok(stream) = tls.accept(stream).await {
-                    connection(stream, shared).await;
-                }
-            })),
-        }
-    }
-}
-
-async fn connection<S>(stream: S, shared: Arc<Shared>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn connection(stream: Box<dyn Io>, shared: Arc<Shared>) {
     let mut builder = server::Builder::new();
     let handshake = builder.max_concurrent_streams(shared.most).handshake(stream);
     let Ok(mut connection) = handshake.await else { return };

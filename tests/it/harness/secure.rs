@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -75,17 +72,34 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
 }
 
 fn config(names: &[&str]) -> Arc<ServerConfig> {
-    let folder = TempDir::new().unwrap();
-    pki::issue(folder.path(), "origin", names);
-    let certificate = CertificateDer::from_pem_file(folder.path().join("origin.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.path().join("origin.key")).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
+    pki::server(names, &["http/1.1"])
 }
+
+/// Hands each connection on, after the handshake where there is TLS.
+pub(crate) async fn accept<F>(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    serve: impl Fn(Box<dyn Io>) -> F + Clone + Send + Sync + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (tls, serve) = (tls.clone(), serve.clone());
+        super::spawn(async move {
+            match tls.map(TlsAcceptor::from) {
+                None => serve(Box::new(stream)).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(Box::new(stream)).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// TCP, or TLS over it.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Io for S {}

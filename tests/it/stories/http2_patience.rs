@@ -3,17 +3,10 @@
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::harness::frames::{END, WHOLE, frame, kind};
 use crate::harness::{Config, Origin, Proxy, Raw, SECURE, SOON, default_route, pool, within};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 /// The largest window there is.
 const ALL: u32 = 0x7fff_ffff;
 
@@ -28,14 +21,6 @@ async fn front(origin: &Origin) -> Proxy {
     Proxy::start(Config::new(body)).await
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let [_, high, middle, low] = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut bytes = vec![high, middle, low, kind, flags];
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
 /// A header block (RFC 7541) for GET of a short path.
 fn block(path: &str) -> Vec<u8> {
     let mut bytes = vec![0x82, 0x87, 0x01, 9];
@@ -46,14 +31,14 @@ fn block(path: &str) -> Vec<u8> {
 }
 
 fn get(stream: u32, path: &str) -> Vec<u8> {
-    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(path))
+    frame(kind::HEADERS, WHOLE | END, stream, &block(path))
 }
 
 /// The preface, and the window that each stream begins with.
 fn hello(window: u32) -> Vec<u8> {
     let mut setting = vec![0, 4];
     setting.extend(window.to_be_bytes());
-    [PREFACE, &frame(SETTINGS, 0, 0, &setting)].concat()
+    [PREFACE, &frame(kind::SETTINGS, 0, 0, &setting)].concat()
 }
 
 async fn raw(proxy: &Proxy) -> Raw<TlsStream<TcpStream>> {
@@ -80,13 +65,13 @@ async fn nothing_in_flight(proxy: &Proxy) {
 async fn what_is_begun_and_not_gone_on_with_is_closed_and_counted() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
-    let half_block = frame(HEADERS, END_STREAM, 1, &block("/half"));
+    let half_block = frame(kind::HEADERS, END, 1, &block("/half"));
     let begun = [
         Vec::new(),
         PREFACE[..12].to_vec(),
         [hello(65_535), get(1, "/")[..5].to_vec()].concat(),
         [hello(65_535), half_block.clone()].concat(),
-        [hello(65_535), half_block, frame(CONTINUATION, 0, 1, b"")].concat(),
+        [hello(65_535), half_block, frame(kind::CONTINUATION, 0, 1, b"")].concat(),
     ];
     for (index, bytes) in begun.iter().enumerate() {
         let mut stuck = raw(&proxy).await;
@@ -111,10 +96,10 @@ async fn a_stream_whose_window_never_opens_ends_and_its_connection_goes_on() {
     }
     nothing_in_flight(&proxy).await;
     assert!(proxy.metric(REFUSED, &[]).await < 1.0, "the connection is as good as it was");
-    raw.write(frame(WINDOW_UPDATE, 0, 0, &1000_u32.to_be_bytes())).await;
+    raw.write(frame(kind::WINDOW_UPDATE, 0, 0, &1000_u32.to_be_bytes())).await;
     raw.write(get(5, "/status/204")).await;
     assert_eq!(proxy.logged("/status/204").await["status"], 204);
-    raw.write(frame(DATA, 0, 0, b"on no stream")).await;
+    raw.write(frame(kind::DATA, 0, 0, b"on no stream")).await;
     raw.rest().await;
     counted(&proxy, "http2_error", 1.0).await;
 }
@@ -125,7 +110,7 @@ async fn a_slow_backend_is_no_client_that_does_not_read() {
     let proxy = front(&origin).await;
     let mut raw = raw(&proxy).await;
     // The windows of the streams are what is too small, not that of the connection.
-    let window = frame(WINDOW_UPDATE, 0, 0, &1_000_000_u32.to_be_bytes());
+    let window = frame(kind::WINDOW_UPDATE, 0, 0, &1_000_000_u32.to_be_bytes());
     let requests = [get(1, "/gated-body"), get(3, "/big/3000000")].concat();
     raw.write([hello(65_535), window, requests].concat()).await;
     let unread = proxy.logged("/big/3000000").await;
@@ -141,7 +126,7 @@ async fn a_client_that_gives_windows_and_reads_nothing_is_closed_and_counted() {
     let proxy = front(&origin).await;
     let mut raw = raw(&proxy).await;
     raw.write(hello(ALL)).await;
-    raw.write(frame(WINDOW_UPDATE, 0, 0, &(ALL - 65_535).to_be_bytes())).await;
+    raw.write(frame(kind::WINDOW_UPDATE, 0, 0, &(ALL - 65_535).to_be_bytes())).await;
     for stream in 0..20 {
         raw.write(get(stream * 2 + 1, "/big/20000000")).await;
     }
@@ -163,7 +148,7 @@ async fn a_flood_of_resets_is_ended_and_counted() {
     for stream in 0..2000 {
         let id = stream * 2 + 1;
         bytes.extend(get(id, "/"));
-        bytes.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
+        bytes.extend(frame(kind::RST_STREAM, 0, id, &8_u32.to_be_bytes()));
     }
     raw.write(bytes).await;
     raw.rest().await;
