@@ -1,6 +1,8 @@
 //! The `prometheus` Collector over the worker's counters and the live snapshot.
 
-use std::collections::{BTreeMap, HashMap};
+mod listeners;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -16,9 +18,8 @@ use crate::config::model::AdminState;
 use crate::snapshot::{self, Pool, Snapshot};
 use crate::task;
 use crate::telemetry::counters::{
-    BackendCounters, Class, ClientProtocol, HandshakeResult, HandshakeVersion, ListenerCounters,
-    MoveCause, PerWorker, Phase, PoolCounters, RefuseCause, RouteCounters, StickyOutcome,
-    StickyToken,
+    BackendCounters, Class, MoveCause, PerWorker, Phase, PoolCounters, RouteCounters,
+    StickyOutcome, StickyToken,
 };
 use crate::telemetry::metrics::FAMILIES;
 use crate::telemetry::{Families, Family, Reason, process};
@@ -129,29 +130,6 @@ impl Page {
         self.0.counter(Family::ResponseBytes, &[name], bytes);
     }
 
-    fn listener(&mut self, name: &str, counters: &PerWorker<ListenerCounters>) {
-        for protocol in ClientProtocol::ALL {
-            let labels = [name, protocol.as_str()];
-            let open = counters.sum_gauge(|counters| counters.connections_open(protocol));
-            self.0.gauge(Family::ConnectionsOpen, &labels, open);
-            let total = counters.sum(|counters| counters.connections(protocol));
-            self.0.counter(Family::Connections, &labels, total);
-        }
-        for cause in RefuseCause::ALL {
-            let refused = counters.sum(|counters| counters.connections_refused(cause));
-            self.0.counter(Family::ConnectionsRefused, &[name, cause.as_str()], refused);
-        }
-        for version in HandshakeVersion::ALL {
-            for result in HandshakeResult::ALL {
-                for (resumed, word) in [(false, "false"), (true, "true")] {
-                    let count = counters.sum(|one| one.handshakes(version, result, resumed));
-                    let labels = [name, version.as_str(), result.as_str(), word];
-                    self.counted(Family::TlsHandshakes, &labels, count);
-                }
-            }
-        }
-    }
-
     /// Of a combination among many: only once it has happened.
     fn counted(&mut self, family: Family, labels: &[&str], count: u64) {
         if count > 0 {
@@ -203,21 +181,6 @@ impl Page {
         }
         let exhausted = counters.sum(|counters| counters.retry_budget_exhausted.get());
         self.0.counter(Family::RetryBudgetExhausted, &[name], exhausted);
-    }
-
-    /// Of certificates with one name, as of two kinds of key, the first to end counts.
-    fn certificates(&mut self, listener: &snapshot::Listener) {
-        let Some(tls) = &listener.tls else { return };
-        let table = tls.store.load();
-        let mut ends: BTreeMap<&str, i64> = BTreeMap::new();
-        for certificate in table.certificates() {
-            let name = certificate.names.first().map_or("", String::as_str);
-            let end = ends.entry(name).or_insert(certificate.not_after);
-            *end = certificate.not_after.min(*end);
-        }
-        for (name, end) in ends {
-            self.0.gauge(Family::CertificateExpiry, &[&listener.name, name], end);
-        }
     }
 
     fn pool(&mut self, pool: &Pool) {

@@ -1,9 +1,11 @@
 //! What is not as it should be, the worst first: decided from the status alone.
 
+use jiff::Timestamp;
+
 use crate::config::model::AdminState;
 
 use super::facts::{Discovered, Mark};
-use super::view::{Backend, Pool, Problem, Severity, Status, mark_line};
+use super::view::{Backend, Pool, Problem, RevocationList, Severity, Status, mark_line};
 
 /// Certificates that end sooner are a warning (days).
 const SOON: i64 = 30;
@@ -39,6 +41,7 @@ pub(super) fn find(status: &Status, last_problem: Option<&str>) -> Vec<Problem> 
         found.push(warning(text.to_owned()));
     }
     found.extend(certificates(status));
+    found.extend(status.revocation_lists.iter().filter_map(|list| ends(list, Timestamp::now())));
     for route in &status.routes {
         if route.errors > FEW_ERRORS && route.errors.saturating_mul(100) > route.requests {
             found.push(warning(format!(
@@ -183,6 +186,24 @@ fn certificates(status: &Status) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// Lists live for hours or for months: one should have been renewed with a tenth of its time left.
+fn ends(list: &RevocationList, now: Timestamp) -> Option<Problem> {
+    let end = list.next_update?;
+    let whole = end.as_second().saturating_sub(list.this_update.as_second());
+    let left = end.as_second().saturating_sub(now.as_second());
+    if left > whole / 10 {
+        return None;
+    }
+    let (issuer, listener) = (&list.issuer, &list.listener);
+    let list = format!("the revocation list of {issuer} on listener {listener}");
+    Some(if left < 0 {
+        let text = format!("{list} has ended on {end}: no client of this issuer is served");
+        Problem { severity: Severity::Critical, text }
+    } else {
+        warning(format!("{list} ends on {end}, and no newer one is here"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -302,5 +323,25 @@ mod tests {
         assert!(texts[0].contains("ends in 2 days") && texts[1].contains("has ended on"));
         assert!(texts[2].contains("error: unknown key") && texts[3].contains("29 days"));
         assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn a_revocation_list_is_told_of_when_a_tenth_of_its_time_is_left() {
+        let list = RevocationList {
+            listener: "web".to_owned(),
+            issuer: "CN=Clients".to_owned(),
+            this_update: "2026-11-20T00:00:00Z".parse().unwrap(),
+            next_update: Some("2026-11-30T00:00:00Z".parse().unwrap()),
+        };
+        for (now, severity) in [
+            ("2026-11-28T23:00:00Z", None),
+            ("2026-11-29T01:00:00Z", Some(Severity::Warning)),
+            ("2026-11-30T00:00:01Z", Some(Severity::Critical)),
+        ] {
+            let problem = ends(&list, now.parse().unwrap());
+            assert_eq!(problem.map(|problem| problem.severity), severity, "{now}");
+        }
+        let endless = RevocationList { next_update: None, ..list };
+        assert_eq!(ends(&endless, Timestamp::MAX), None);
     }
 }

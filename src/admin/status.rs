@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::facts::{Facts, Phase};
 use super::problems;
 use super::view::{
-    AdminAddress, Backend, Certificate, Check, Listener, Metrics, Pool, Quorum, Route, Status,
+    AdminAddress, Backend, Certificate, Check, Listener, Metrics, Pool, Quorum, RevocationList,
+    Route, Status,
 };
 use crate::backend::{CheckReport, Standing, Verdict};
 use crate::balance::Policy;
@@ -45,6 +46,7 @@ pub(super) fn gather(facts: &Facts) -> Status {
         discovered: facts.discovered(),
         routes: routes(facts),
         certificates: certificates(facts),
+        revocation_lists: revocation_lists(facts),
     };
     status.problems = problems::find(&status, reloads.last_problem.as_deref());
     status
@@ -200,18 +202,38 @@ pub(super) fn certificates(facts: &Facts) -> Vec<Certificate> {
     let mut all = Vec::new();
     for listener in &facts.current.load().listeners {
         let Some(tls) = &listener.tls else { continue };
-        for certificate in tls.store.load().certificates() {
+        for certificate in tls.server.store.load().certificates() {
             let ends = certificate.not_after;
             all.push(Certificate {
                 listener: listener.name.to_string(),
                 names: certificate.names.clone(),
-                // A date beyond our calendar is as good as its end.
-                not_after: Timestamp::from_second(ends).unwrap_or(Timestamp::MAX),
+                not_after: time(ends),
                 days_left: ends.saturating_sub(now).div_euclid(DAY),
             });
         }
     }
     all
+}
+
+/// Revocation lists in force, and how long they still hold.
+fn revocation_lists(facts: &Facts) -> Vec<RevocationList> {
+    let mut all = Vec::new();
+    for listener in &facts.current.load().listeners {
+        let terms = listener.tls.as_ref().map(|tls| tls.server.terms());
+        let auth = terms.as_ref().and_then(|terms| terms.client_auth.as_ref());
+        all.extend(auth.iter().flat_map(|auth| &auth.lists).map(|list| RevocationList {
+            listener: listener.name.to_string(),
+            issuer: list.issuer.clone(),
+            this_update: time(list.this_update),
+            next_update: list.next_update.map(time),
+        }));
+    }
+    all
+}
+
+/// A date beyond our calendar is as good as its end.
+fn time(unix: i64) -> Timestamp {
+    Timestamp::from_second(unix).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

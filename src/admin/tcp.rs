@@ -74,7 +74,7 @@ impl Tls {
         let text = |error: rustls::Error| format!("admin.tls: {error}");
         let resumption = Resumption::new().map_err(text)?;
         let offer = Offer { tls12: true, http1: true, http2: false };
-        let config = server::config(&store, &resumption, offer).map_err(text)?;
+        let config = server::config(&store, &resumption, offer, None).map_err(text)?;
         Ok(Self { store, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 }

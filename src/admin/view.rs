@@ -68,6 +68,9 @@ pub struct Status {
     pub routes: Vec<Route>,
     /// By listener, in file order.
     pub certificates: Vec<Certificate>,
+    /// By listener, in file order.
+    #[serde(default)]
+    pub revocation_lists: Vec<RevocationList>,
 }
 
 /// How bad a problem is, the worst last.
@@ -237,6 +240,19 @@ pub struct Certificate {
     pub not_after: Timestamp,
     /// Whole days until then; negative once it has ended.
     pub days_left: i64,
+}
+
+/// A revocation list for certificates of clients.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevocationList {
+    /// Listener that looks into it.
+    pub listener: String,
+    /// Whose certificates it is about.
+    pub issuer: String,
+    /// Since when it holds.
+    pub this_update: Timestamp,
+    /// Until when; none: it does not say.
+    pub next_update: Option<Timestamp>,
 }
 
 /// A mark in one line: what, where, who, when, why, until when.

@@ -1,4 +1,5 @@
-//! Certificates that change on disk go into force by themselves, without a new generation.
+//! Certificates, authorities of clients and revocation lists that change on disk go into force by
+//! themselves, without a new generation.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -8,10 +9,12 @@ use std::time::Duration;
 use super::Control;
 use super::change::certificates;
 use super::reload::ListenerSockets;
-use crate::config::model::{Listener, Model, UnknownName};
+use crate::config::model::{Listener, ListenerTls, Model, UnknownName};
+use crate::config::{Place, Report};
 use crate::event::{Actor, Event};
-use crate::snapshot::certificates::load_certificates;
+use crate::snapshot::certificates::load;
 use crate::task;
+use crate::tls::server::Server;
 use crate::tls::store::Table;
 
 /// A pair that does not match yet is looked at again: the other half is about to be written.
@@ -57,12 +60,22 @@ impl Certificates {
     }
 }
 
-/// All files that certificates are read from.
+/// All files that listeners' TLS is read from.
 pub(super) fn files(model: &Model) -> Vec<PathBuf> {
     let tls = model.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-    tls.flat_map(|tls| &tls.certificates)
-        .flat_map(|files| [files.cert.value.clone(), files.key.value.clone()])
-        .collect()
+    tls.flat_map(ListenerTls::files).cloned().collect()
+}
+
+/// Puts a listener's files as they are now into force; false where some cannot be used.
+fn renewed(files: &ListenerTls, server: &Server, report: &mut Report) -> bool {
+    let Some((certificates, client_auth)) = load(files, report) else { return false };
+    if let Err(error) = server.judge_by(client_auth) {
+        report.error(error.to_string(), &Place::default());
+        return false;
+    }
+    let reject = files.unknown_name == UnknownName::Reject;
+    server.store.publish(Arc::new(Table::new(certificates, reject)));
+    true
 }
 
 impl<S: ListenerSockets> Control<S> {
@@ -81,13 +94,15 @@ impl<S: ListenerSockets> Control<S> {
             }
             let mut report = loaded.report();
             report.mistakes.clear();
-            if let Some(certificates) = load_certificates(files, &mut report) {
-                let reject = files.unknown_name == UnknownName::Reject;
-                tls.store.publish(Arc::new(Table::new(certificates, reject)));
+            if renewed(files, &tls.server, &mut report) {
                 let before = self.certificates.success(name, content);
                 self.shapes.renew(name, (before, content));
                 let actor = Actor("certificate watch".to_owned());
                 self.audit.record(&actor, "certificates", &format!("listener {name}"), None);
+                if !report.mistakes.is_empty() {
+                    let problems = report.render(false);
+                    tracing::warn!(listener = name, "changed certificates are used\n{problems}");
+                }
             } else if self.certificates.failure(name, content) {
                 let events = self.events.clone();
                 drop(task::spawn("certificates again", async move {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::model::{
-    Action, Admin, ErrorPage, Listener, Model, Pool, Route, Share, WhenAllDown,
+    Action, Admin, ErrorPage, Listener, ListenerTls, Model, Pool, Route, Share, WhenAllDown,
 };
 
 /// The objects of a configuration by name, each with a hash of what it says, wherever in the file
@@ -88,16 +88,12 @@ impl Shapes {
     }
 }
 
-/// A listener's certificate files as they are on disk.
+/// The files of a listener's TLS as they are on disk.
 pub(super) fn certificates(listener: &Listener) -> u64 {
-    let mut all = 0;
-    for files in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-        for path in [&files.cert.value, &files.key.value] {
-            let content = std::fs::read(path).unwrap_or_default();
-            all = xxh3_64(format!("{all} {}", xxh3_64(&content)).as_bytes());
-        }
-    }
-    all
+    listener.tls.iter().flat_map(ListenerTls::files).fold(0, |all, path| {
+        let content = std::fs::read(path).unwrap_or_default();
+        xxh3_64(format!("{all} {}", xxh3_64(&content)).as_bytes())
+    })
 }
 
 /// Error pages as they are on disk.

@@ -66,7 +66,7 @@ pub fn check(
     };
     if let (Some(tls), Some(listener_tls), Some(host)) = (&peer.tls, &listener.tls, &host)
         && let Some(server_name) = &tls.server_name
-        && !listener_tls.store.same_certificate(server_name, host)
+        && !listener_tls.server.store.same_certificate(server_name, host)
     {
         return Err(Reason::Misdirected.into());
     }

@@ -53,6 +53,8 @@ pub struct TlsFacts {
     pub version: &'static str,
     /// Lower case.
     pub server_name: Option<Box<str>>,
+    /// The client's certificate as backends are told of it, where they are.
+    pub client_cert: Option<HeaderValue>,
 }
 
 /// A session that begins on this connection and has no answer yet.

@@ -22,6 +22,7 @@ use crate::telemetry::chain;
 use crate::telemetry::counters::{
     ClientProtocol, HandshakeResult, HandshakeVersion, ListenerCounters, RefuseCause,
 };
+use crate::tls::client_auth;
 
 use super::drain::Ending;
 use super::introduced;
@@ -83,13 +84,13 @@ impl Arrival {
                 }
                 None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),
                 // Boxed: a handshake is large, and over before the first request.
-                Some(tls) => {
-                    let acceptor = TlsAcceptor::from(Arc::clone(&tls.config));
-                    match hello(&stream, &arrived.listener).await {
-                        Ok(left) => Box::pin(encrypted(stream, acceptor, arrived, left)).await,
-                        Err(NotInTime) => None,
+                Some(tls) => match hello(&stream, &arrived.listener).await {
+                    Ok(left) => {
+                        let acceptor = TlsAcceptor::from(Arc::clone(&tls.server.terms().config));
+                        Box::pin(encrypted(stream, acceptor, arrived, left)).await
                     }
-                }
+                    Err(NotInTime) => None,
+                },
             };
             if let Some((_open, serving)) = serving {
                 serving.await;
@@ -179,11 +180,15 @@ async fn encrypted(
     let stream = match clock::within(limit, handshake).await {
         Some(Ok(stream)) => stream,
         Some(Err(error)) => {
-            counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Failed, false);
-            counters.connection_refused(RefuseCause::TlsError);
+            let result = client_auth::result(&error);
+            counters.handshake(HandshakeVersion::Unknown, result, false);
+            counters.connection_refused(match result {
+                HandshakeResult::Failed => RefuseCause::TlsError,
+                _ => RefuseCause::ClientCertificate,
+            });
             let (listener, address) = (&*listener.name, arrived.ends.source);
-            let error = chain(&error);
-            tracing::debug!(listener, %address, error, "TLS handshake failed");
+            let (cause, error) = (result.as_str(), chain(&error));
+            tracing::debug!(listener, %address, cause, error, "TLS handshake failed");
             return None;
         }
         None => {
@@ -207,7 +212,10 @@ async fn encrypted(
         None => ClientProtocol::Http2,
     };
     let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());
-    let facts = TlsFacts { version: text, server_name };
+    let shows = listener.tls.as_ref().is_some_and(|tls| tls.client_cert_header);
+    let shown = session.peer_certificates().filter(|_| shows).and_then(<[_]>::first);
+    let client_cert = shown.and_then(client_auth::field_value);
+    let facts = TlsFacts { version: text, server_name, client_cert };
     Some(arrived.serve(stream, protocol, Some(facts)))
 }
 

@@ -14,10 +14,10 @@ use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Access, Conditions, Rule, Table};
 use crate::sticky::{KeyRing, Stickiness};
-use crate::tls::server::{self, Offer};
+use crate::tls::server::{Offer, Server};
 use crate::tls::store::{self, CertificateStore};
 
-use super::certificates::load_certificates;
+use super::certificates::load;
 use super::error_page::Shelf;
 use super::forward::{Forward, Share};
 use super::ghost::Ghost;
@@ -327,31 +327,32 @@ impl Compiler<'_> {
         tls: &model::ListenerTls,
     ) -> Option<ListenerTls> {
         let again = self.inputs.again.and_then(|snapshot| snapshot.listeners.get(index));
-        let store = if let Some(tls) = again.and_then(|listener| listener.tls.as_ref()) {
-            Arc::clone(&tls.store)
+        let again = again.and_then(|listener| listener.tls.as_ref()).map(|tls| &tls.server);
+        let (store, client_auth) = if let Some(server) = again {
+            (Arc::clone(&server.store), server.terms().client_auth.clone())
         } else {
             let kept = self.registry.store(&listener.name).map(Arc::clone);
             let reject = tls.unknown_name == UnknownName::Reject;
-            let certificates = load_certificates(tls, self.report)?;
+            let (certificates, client_auth) = load(tls, self.report)?;
             let table = Arc::new(store::Table::new(certificates, reject));
             let new = || Arc::new(CertificateStore::new(store::Table::default()));
             let store = kept.unwrap_or_else(new);
             self.certificates.push((Arc::clone(&store), table));
-            store
+            (store, client_auth)
         };
         let offer = Offer {
             tls12: tls.min_version == TlsVersion::V12,
             http1: listener.protocols.http1,
             http2: listener.protocols.http2,
         };
-        let config = match server::config(&store, &self.registry.resumption, offer) {
-            Ok(config) => Arc::new(config),
+        let client_cert_header = tls.client_auth.as_ref().is_some_and(|auth| auth.header);
+        match Server::new(store, self.registry.resumption.clone(), offer, client_auth) {
+            Ok(server) => Some(ListenerTls { server, client_cert_header }),
             Err(error) => {
                 let message = format!("listeners.{}.tls: {error}", &*listener.name.value);
                 self.report.error(message, &listener.name.place);
-                return None;
+                None
             }
-        };
-        Some(ListenerTls { config, store })
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::net::trust::TrustSet;
 use crate::route::Table;
 use crate::route::action::RedirectPlan;
 use crate::telemetry::counters::{ListenerCounters, PerWorker};
-use crate::tls::store::CertificateStore;
+use crate::tls::server::Server;
 
 use super::{ErrorPages, Route};
 
@@ -48,10 +48,10 @@ pub struct Listener {
 }
 
 /// TLS of a listener, compiled.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ListenerTls {
-    /// For the acceptor.
-    pub config: Arc<rustls::ServerConfig>,
-    /// Its certificates, replaced in place when the files change.
-    pub store: Arc<CertificateStore>,
+    /// Its side of handshakes.
+    pub server: Server,
+    /// Whether backends are told the client's certificate.
+    pub client_cert_header: bool,
 }

@@ -221,7 +221,7 @@ impl Registry {
             let counters = Arc::clone(&listener.counters);
             keep(&mut self.listeners, Arc::clone(&listener.name), counters, listener.slot);
             if let Some(tls) = &listener.tls {
-                self.stores.insert(Arc::clone(&listener.name), Arc::clone(&tls.store));
+                self.stores.insert(Arc::clone(&listener.name), Arc::clone(&tls.server.store));
             }
         }
         self.sweep(now);

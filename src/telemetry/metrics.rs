@@ -79,6 +79,8 @@ families! {
         "TLS handshakes with clients.";
     CertificateExpiry "ostler_certificate_expiry_timestamp_seconds" Gauge ["listener", "name"]
         "When a certificate ends, in seconds since 1970.";
+    RevocationListExpiry "ostler_crl_expiry_timestamp_seconds" Gauge ["listener", "issuer"]
+        "When a revocation list for clients' certificates ends, in seconds since 1970.";
     BackendAttempts "ostler_backend_attempts_total" Counter ["pool", "backend", "class"]
         "Tries against a backend; the class error is a try without a response.";
     BackendDuration "ostler_backend_duration_seconds" Histogram ["pool", "backend", "phase"]
@@ -156,18 +158,13 @@ families! {
         "Always 1; the label says what runs.";
     ProcessCpu "process_cpu_seconds_total" Counter []
         "Processor time of user and system.";
-    ProcessResident "process_resident_memory_bytes" Gauge []
-        "Resident memory.";
-    ProcessVirtual "process_virtual_memory_bytes" Gauge []
-        "Virtual memory.";
-    ProcessOpenFds "process_open_fds" Gauge []
-        "Open file descriptors.";
-    ProcessMaxFds "process_max_fds" Gauge []
-        "How many file descriptors may be open.";
+    ProcessResident "process_resident_memory_bytes" Gauge [] "Resident memory.";
+    ProcessVirtual "process_virtual_memory_bytes" Gauge [] "Virtual memory.";
+    ProcessOpenFds "process_open_fds" Gauge [] "Open file descriptors.";
+    ProcessMaxFds "process_max_fds" Gauge [] "How many file descriptors may be open.";
     ProcessStart "process_start_time_seconds" Gauge []
         "When the process began, in seconds since 1970.";
-    ProcessThreads "process_threads" Gauge []
-        "Threads of the process.";
+    ProcessThreads "process_threads" Gauge [] "Threads of the process.";
 }
 
 /// A number that a metric can show. Whole numbers beyond 2^53 lose their last digits there.

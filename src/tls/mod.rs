@@ -2,6 +2,7 @@
 
 pub mod certificate;
 pub mod client;
+pub mod client_auth;
 pub mod presented;
 pub mod server;
 pub mod store;

@@ -1,14 +1,16 @@
-//! The rustls configuration of a listener.
+//! The rustls configuration of a listener, and what of it follows files without a reload.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 
+use super::client_auth::ClientAuth;
 use super::store::CertificateStore;
 
-/// Ticket keys, made and rotated in this process: shared by all listeners with the same
-/// client-certificate policy and kept over reloads, so that visitors resume.
+/// Ticket keys, made and rotated in this process: shared by all listeners that ask clients for no
+/// certificate, and kept over reloads, so that visitors resume.
 #[derive(Debug, Clone)]
 pub struct Resumption(Arc<dyn ProducesTickets>);
 
@@ -33,6 +35,57 @@ pub struct Offer {
     pub http2: bool,
 }
 
+/// A listener's side of handshakes.
+#[derive(Debug)]
+pub struct Server {
+    /// Its certificates, replaced in place when the files change.
+    pub store: Arc<CertificateStore>,
+    resumption: Resumption,
+    offer: Offer,
+    terms: ArcSwap<Terms>,
+}
+
+/// What holds for a handshake.
+#[derive(Debug)]
+pub struct Terms {
+    /// For the acceptor.
+    pub config: Arc<ServerConfig>,
+    /// Present: clients are asked for a certificate.
+    pub client_auth: Option<Arc<ClientAuth>>,
+}
+
+impl Server {
+    /// With these certificates and clients.
+    ///
+    /// # Errors
+    /// See [`config`].
+    pub fn new(
+        store: Arc<CertificateStore>,
+        resumption: Resumption,
+        offer: Offer,
+        client_auth: Option<Arc<ClientAuth>>,
+    ) -> Result<Self, rustls::Error> {
+        let config = Arc::new(config(&store, &resumption, offer, client_auth.as_deref())?);
+        let terms = ArcSwap::from_pointee(Terms { config, client_auth });
+        Ok(Self { store, resumption, offer, terms })
+    }
+
+    /// What holds now.
+    pub fn terms(&self) -> Arc<Terms> {
+        self.terms.load_full()
+    }
+
+    /// Judges clients otherwise, in handshakes to come.
+    ///
+    /// # Errors
+    /// See [`config`].
+    pub fn judge_by(&self, client_auth: Option<Arc<ClientAuth>>) -> Result<(), rustls::Error> {
+        let config = config(&self.store, &self.resumption, self.offer, client_auth.as_deref())?;
+        self.terms.store(Arc::new(Terms { config: Arc::new(config), client_auth }));
+        Ok(())
+    }
+}
+
 /// Makes a listener's configuration.
 ///
 /// # Errors
@@ -41,6 +94,7 @@ pub fn config(
     store: &Arc<CertificateStore>,
     resumption: &Resumption,
     offer: Offer,
+    client_auth: Option<&ClientAuth>,
 ) -> Result<ServerConfig, rustls::Error> {
     let versions: &[&rustls::SupportedProtocolVersion] = if offer.tls12 {
         &[&rustls::version::TLS13, &rustls::version::TLS12]
@@ -50,10 +104,12 @@ pub fn config(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let resolver: Arc<dyn rustls::server::ResolvesServerCert> =
         Arc::<CertificateStore>::clone(store);
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)?
-        .with_no_client_auth()
-        .with_cert_resolver(resolver);
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
+    let builder = match client_auth {
+        None => builder.with_no_client_auth(),
+        Some(auth) => builder.with_client_cert_verifier(Arc::clone(&auth.verifier)),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
     if offer.http2 {
         config.alpn_protocols.push(b"h2".to_vec());
     }
@@ -62,9 +118,16 @@ pub fn config(
         // `curl --http1.0` and old monitors offer nothing else.
         config.alpn_protocols.push(b"http/1.0".to_vec());
     }
-    config.ticketer = Arc::clone(&resumption.0);
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    // One ticket is enough for a visitor who resumes one connection at a time, and saves bytes.
-    config.send_tls13_tickets = 1;
+    if client_auth.is_none() {
+        config.ticketer = Arc::clone(&resumption.0);
+        // One ticket is enough for a visitor who resumes one connection at a time, and saves bytes.
+        config.send_tls13_tickets = 1;
+    } else {
+        // A resumed session is not verified again (CVE-2025-23419 was of this kind): who has been
+        // revoked, whose certificate has ended or whom another listener let in would pass. So each
+        // connection shows its certificate; rustls's own default is to give no tickets.
+        config.send_tls13_tickets = 0;
+    }
     Ok(config)
 }

@@ -16,7 +16,6 @@ const fn value(path: &'static str, begins: &'static str, hint: &'static str) -> 
 }
 
 const EDIT: &str = "it comes later; let the backends do it";
-const CLIENT_AUTH: &str = "client certificates come later";
 
 /// Keys of later versions.
 #[rustfmt::skip]
@@ -25,9 +24,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("admin.hosts", "it comes later; a token is wanted for every host"),
     ("runtime.memory", "it comes later; bound memory by `runtime.max_connections`"),
     ("runtime.user", "it comes later; let the service manager choose the user"),
-    ("listeners.*.tls.client_auth", CLIENT_AUTH),
-    ("listeners.*.tls.client_ca", CLIENT_AUTH),
-    ("listeners.*.tls.crl", CLIENT_AUTH),
     ("listeners.*.tls.ticket_keys", "it comes later; each process makes and rotates its own"),
     ("routes[].path_template", "it comes later; use `path` or `path_regex`"),
     ("routes[].rewrite", EDIT),

@@ -1,5 +1,6 @@
 //! Listeners, as they hold.
 
+use std::iter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,6 +64,30 @@ pub struct ListenerTls {
     pub unknown_name: UnknownName,
     /// Oldest version accepted.
     pub min_version: TlsVersion,
+    /// Present: clients are asked for a certificate.
+    pub client_auth: Option<ClientAuth>,
+}
+
+impl ListenerTls {
+    /// All files that it is read from.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let pairs = self.certificates.iter().flat_map(|files| [&files.cert, &files.key]);
+        let auth = self.client_auth.iter().flat_map(|auth| iter::once(&auth.ca).chain(&auth.crl));
+        pairs.chain(auth).map(|file| &file.value)
+    }
+}
+
+/// How clients show who they are, as absolute paths.
+#[derive(Debug, Clone)]
+pub struct ClientAuth {
+    /// Who shows no certificate is not served.
+    pub required: bool,
+    /// PEM certificates of those who issue the clients'.
+    pub ca: Located<PathBuf>,
+    /// Revocation lists, in PEM or DER.
+    pub crl: Vec<Located<PathBuf>>,
+    /// Whether backends are told of the certificate (RFC 9440).
+    pub header: bool,
 }
 
 /// A certificate chain and its key, as absolute paths.

@@ -21,8 +21,8 @@ pub use condition::{Access, Conditions, FieldCondition, FieldName, RateLimit, Va
 pub use error_page::{ErrorPage, PageKind, Statuses};
 pub use health::{BodyPattern, BodyTest, Health, HealthKind, Initial};
 pub use listener::{
-    CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Protocols,
-    ProxyProtocol, TlsVersion, UnknownName,
+    CertificateFiles, ClientAuth, Listener, ListenerLimits, ListenerTimeouts, ListenerTls,
+    Protocols, ProxyProtocol, TlsVersion, UnknownName,
 };
 pub use outage::{Concurrency, Ejection, Failback, Quorum, WhenAllDown};
 pub use pool::{

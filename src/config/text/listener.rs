@@ -68,6 +68,14 @@ pub struct ListenerTlsText {
     pub unknown_name: Option<At<UnknownNameWord>>,
     /// Oldest TLS version accepted.
     pub min_version: Option<At<TlsVersionWord>>,
+    /// Whether clients are asked for a certificate.
+    pub client_auth: Option<At<ClientAuthWord>>,
+    /// File with the PEM certificates of those who issue them.
+    pub client_ca: Option<At<String>>,
+    /// Files with revocation lists.
+    pub crl: Option<List<String>>,
+    /// Whether backends are told the client's certificate.
+    pub client_cert_header: Option<At<bool>>,
 }
 
 /// A certificate chain and its key.
@@ -99,6 +107,18 @@ pub enum TlsVersionWord {
     /// TLS 1.3.
     #[serde(rename = "1.3")]
     V13,
+}
+
+/// A value of `tls.client_auth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuthWord {
+    /// Nobody is asked.
+    None,
+    /// Who has one shows it.
+    Request,
+    /// Who has none is not served.
+    Require,
 }
 
 /// `limits` of a listener.

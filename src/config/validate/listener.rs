@@ -11,12 +11,12 @@ use super::error_page::error_pages;
 use super::section::socket;
 use crate::config::defaults as d;
 use crate::config::model::{
-    CertificateFiles, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Located, Place,
-    Protocols, ProxyProtocol, TlsVersion, UnknownName,
+    CertificateFiles, ClientAuth, Listener, ListenerLimits, ListenerTimeouts, ListenerTls, Located,
+    Place, Protocols, ProxyProtocol, TlsVersion, UnknownName,
 };
 use crate::config::text::{
-    At, List, ListenerLimitsText, ListenerText, ListenerTimeoutsText, ListenerTlsText,
-    ProtocolWord, ProxyProtocolWord, TlsVersionWord, UnknownNameWord,
+    At, ClientAuthWord, List, ListenerLimitsText, ListenerText, ListenerTimeoutsText,
+    ListenerTlsText, ProtocolWord, ProxyProtocolWord, TlsVersionWord, UnknownNameWord,
 };
 
 pub(super) fn listeners(
@@ -158,7 +158,44 @@ fn tls(at: &At<ListenerTlsText>, broken: bool, check: &mut Check<'_>) -> Listene
             Some(TlsVersionWord::V13) => TlsVersion::V13,
             Some(TlsVersionWord::V12) | None => TlsVersion::V12,
         },
+        client_auth: client_auth(text, broken, check),
     }
+}
+
+fn client_auth(text: &ListenerTlsText, broken: bool, check: &mut Check<'_>) -> Option<ClientAuth> {
+    let header = text.client_cert_header.as_ref().filter(|at| at.value);
+    let Some(auth) = &text.client_auth else {
+        // Who says "none" may leave the rest where it is, or have it from the defaults.
+        let ca = text.client_ca.as_ref().map(|at| ("client_ca", at.place()));
+        let crl = text.crl.as_ref().filter(|list| !list.value.is_empty());
+        let crl = crl.map(|list| ("crl", list.place()));
+        let header = header.map(|at| ("client_cert_header", at.place()));
+        for (key, place) in [ca, crl, header].into_iter().flatten().filter(|_| !broken) {
+            check
+                .error(format!("{key}, and no client is asked for a certificate"), &place)
+                .hint("add client_auth = \"require\", or \"request\"");
+        }
+        return None;
+    };
+    let required = match auth.value {
+        ClientAuthWord::None => return None,
+        ClientAuthWord::Request => false,
+        ClientAuthWord::Require => true,
+    };
+    let Some(ca) = &text.client_ca else {
+        if !broken {
+            let message = "client_auth, and nobody whose certificates are believed";
+            check.error(message, &auth.place()).hint(
+                "name a file with the certificates of those who issue the clients': \
+                 client_ca = \"clients-ca.pem\"",
+            );
+        }
+        return None;
+    };
+    let ca = check.path("client_ca", ca);
+    let files = text.crl.iter().flat_map(|list| &list.value);
+    let crl = files.map(|at| check.path("crl", at)).collect();
+    Some(ClientAuth { required, ca, crl, header: header.is_some() })
 }
 
 /// Networks, or addresses by themselves.

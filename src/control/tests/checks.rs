@@ -115,7 +115,7 @@ fn a_certificate_that_is_renewed_goes_into_force_without_a_generation() {
         let names = |facts: &crate::admin::facts::Facts| {
             let snapshot = facts.current.load();
             let tls = snapshot.listeners.iter().find_map(|l| l.tls.as_ref()).unwrap();
-            tls.store.load().certificates().first().unwrap().names.clone()
+            tls.server.store.load().certificates().first().unwrap().names.clone()
         };
         house.until(|facts| facts.phase.get() == Phase::Serving).await;
         assert_eq!(names(&house.facts), ["old.example.com"]);

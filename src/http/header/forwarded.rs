@@ -107,13 +107,15 @@ fn forget(headers: &mut HeaderMap) {
 
 pub(super) fn tells(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
-    let like = |text: &str, other: &[u8]| {
-        text.bytes().zip(other).all(|(one, other)| one == *other || (one == b'-' && *other == b'_'))
-    };
     let begins = |text: &str| name.get(..text.len()).is_some_and(|start| like(text, start));
     let is = |text: &str| name.len() == text.len() && like(text, name);
     matches!(name.first(), Some(b'x' | b'f'))
         && (begins("x-forwarded-") || is("x-real-ip") || is("forwarded"))
+}
+
+/// Whether one begins as the other does, where `_` may stand for `-`.
+pub(super) fn like(text: &str, other: &[u8]) -> bool {
+    text.bytes().zip(other).all(|(one, other)| one == *other || (one == b'-' && *other == b'_'))
 }
 
 fn scheme(https: bool) -> HeaderValue {

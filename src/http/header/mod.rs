@@ -1,5 +1,6 @@
 //! Header rules, one concern a file.
 
+pub mod client_cert;
 pub mod forwarded;
 pub mod hop;
 pub mod http2;

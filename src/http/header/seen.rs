@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, HeaderName};
 
-use super::forwarded;
+use super::{client_cert, forwarded};
 
 /// Fields of a head that somebody here asks for. One pass over the names that are there costs less
 /// than asking the map for each that hardly ever is.
@@ -40,6 +40,8 @@ impl Seen {
     pub const ACCEPT: u32 = 1 << 13;
     /// Some field is there more than once.
     pub const REPEATED: u32 = 1 << 14;
+    /// `Client-Cert` and `Client-Cert-Chain`, in any spelling.
+    pub const CLIENT_CERT: u32 = 1 << 15;
 
     /// Looks at every name once.
     pub fn of(headers: &HeaderMap) -> Self {
@@ -71,6 +73,7 @@ fn bit(name: &HeaderName) -> u32 {
         14 if text == "http2-settings" => Seen::HOP,
         16 if text == "proxy-connection" => Seen::HOP,
         17 if text == "transfer-encoding" => Seen::HOP,
+        11 | 17 if client_cert::tells(name) => Seen::CLIENT_CERT,
         18 if text == "proxy-authenticate" => Seen::HOP,
         29 if text == "access-control-request-method" => Seen::PREFLIGHT,
         _ => 0,
@@ -108,6 +111,8 @@ mod tests {
             ("x_forwarded_proto", Seen::FORWARDED),
             ("x-real-ip", Seen::FORWARDED),
             ("forwarded", Seen::FORWARDED),
+            ("client-cert", Seen::CLIENT_CERT),
+            ("client_cert_chain", Seen::CLIENT_CERT),
             ("accept-encoding", 0),
             ("host", 0),
             ("x-other", 0),

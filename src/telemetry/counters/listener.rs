@@ -32,6 +32,8 @@ words! {
         TlsTimeout = "tls_timeout",
         /// The TLS handshake failed.
         TlsError = "tls_error",
+        /// The client has shown no certificate, or one that does not hold.
+        ClientCertificate = "client_certificate",
         /// The process is stopping.
         Stopping = "stopping",
         /// An HTTP/2 client was in the middle of a preface, a frame or a header block for too long.
@@ -66,6 +68,18 @@ words! {
         Failed = "failed",
         /// Not done in time.
         Timeout = "timeout",
+        /// A client that must show a certificate has shown none.
+        NoCertificate = "no_certificate",
+        /// The client's certificate, or one above it, is on a revocation list.
+        CertificateRevoked = "certificate_revoked",
+        /// The client's certificate has ended.
+        CertificateExpired = "certificate_expired",
+        /// None of the authorities has issued the client's certificate.
+        CertificateUnknownIssuer = "certificate_unknown_issuer",
+        /// No revocation list that is in force covers the client's certificate.
+        CertificateUnchecked = "certificate_unchecked",
+        /// Anything else is wrong with the client's certificate.
+        CertificateRefused = "certificate_refused",
     }
 }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use super::{pki, soon, spawn};
 /// What a client sends: all at once, or the pattern of the large bodies in frames.
 pub(crate) enum Sent {
     Whole(Option<Bytes>),
-    Pattern { offset: u64, length: u64, sent: std::sync::Arc<std::sync::atomic::AtomicU64> },
+    Pattern { offset: u64, length: u64, sent: Arc<std::sync::atomic::AtomicU64> },
 }
 
 impl Body for Sent {
@@ -113,12 +114,14 @@ pub(crate) struct Door {
     address: SocketAddr,
     protocol: Option<String>,
     host: String,
+    /// Of TLS; none: it trusts the authority and shows nothing.
+    config: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Door {
     /// HTTP/1.1 without TLS.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        Self { address, protocol: None, host: "localhost".to_owned() }
+        Self { address, protocol: None, host: "localhost".to_owned(), config: None }
     }
 
     /// TLS, with `h2` or `http/1.1` as the only protocol offered.
@@ -136,6 +139,11 @@ impl Door {
         Self { host: host.to_owned(), ..self.clone() }
     }
 
+    /// In TLS of this kind, which keeps its sessions.
+    pub(crate) fn with(&self, config: &Arc<rustls::ClientConfig>) -> Self {
+        Self { config: Some(Arc::clone(config)), ..self.clone() }
+    }
+
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Connection {
         self.try_connect().await.unwrap_or_else(|error| panic!("{}: {error}", self.address))
@@ -149,7 +157,8 @@ impl Door {
         if protocol == "h2c" {
             return self.http2(stream).await;
         }
-        let connector = TlsConnector::from(pki::client(&[protocol]));
+        let config = self.config.as_ref().map(Arc::clone);
+        let connector = TlsConnector::from(config.unwrap_or_else(|| pki::client(&[protocol])));
         let name = ServerName::try_from("localhost").unwrap();
         let stream = soon("a TLS handshake", connector.connect(name, stream)).await?;
         let chosen = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);

@@ -14,6 +14,7 @@ mod checks_probe;
 mod checks_shared;
 mod checks_tls;
 mod cli;
+mod client_certificates;
 mod concurrency;
 mod connection_names;
 mod crowds;
