@@ -228,6 +228,30 @@ fn cookies_that_browsers_refuse_are_errors() {
 }
 
 #[test]
+fn ticket_keys_are_read_kept_private_and_never_shown() {
+    let file = |list: &str| {
+        let tls = "tls.certificates = [{ cert = \"a.crt\", key = \"a.key\" }]";
+        format!(
+            "[listeners.a]\nbind = [\"127.0.0.1:443\"]\n{tls}\ntls.ticket_keys = [{list}]\n\
+             [[routes]]\npool = \"p\"\n[pools.p]\n"
+        )
+    };
+    let loaded = good(&file("\"${file:session.key}\""));
+    assert_eq!(loaded.model.listeners[0].tls.as_ref().unwrap().ticket_keys.len(), 1);
+    let page = effective(&loaded);
+    assert!(page.contains("ticket_keys = [\"redacted\"]"), "{page}");
+    let long = "cd".repeat(32);
+    for (list, wrong) in [
+        ("\"${file:open.key}\"".to_owned(), "can be read by others"),
+        ("\"short\"".to_owned(), "no ticket key"),
+        (format!("\"{long}\", \"{long}\""), "stands here twice"),
+    ] {
+        let found = errors(&file(&list));
+        assert!(found.len() == 1 && found[0].contains(wrong), "{list}: {found:?}");
+    }
+}
+
+#[test]
 fn session_keys_are_read_and_their_files_kept_private() {
     let keys = |list: &str| format!("[sessions]\nkeys = [{list}]\n{START}[pools.p]\n");
     assert_eq!(good(&keys("\"${file:session.key}\"")).model.sessions.keys.len(), 1);

@@ -51,6 +51,7 @@ impl Shapes {
         let mut shapes = Self::default();
         for listener in &model.listeners {
             let hash = shape(listener) ^ certificates(listener) ^ pages(&listener.error_pages);
+            let hash = hash ^ ticket_keys(listener);
             shapes.listeners.insert(listener.name.to_string(), hash);
         }
         for route in &model.routes {
@@ -94,6 +95,12 @@ pub(super) fn certificates(listener: &Listener) -> u64 {
         let content = std::fs::read(path).unwrap_or_default();
         xxh3_64(format!("{all} {}", xxh3_64(&content)).as_bytes())
     })
+}
+
+/// Keys show nothing of themselves in a shape.
+fn ticket_keys(listener: &Listener) -> u64 {
+    let keys = listener.tls.iter().flat_map(|tls| &tls.ticket_keys);
+    shape(&keys.map(|key| xxh3_64(&key.0)).collect::<Vec<_>>())
 }
 
 /// Error pages as they are on disk.

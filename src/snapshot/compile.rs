@@ -14,7 +14,7 @@ use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Access, Conditions, Rule, Table};
 use crate::sticky::{KeyRing, Stickiness};
-use crate::tls::server::{Offer, Server};
+use crate::tls::server::{Offer, Resumption, Server};
 use crate::tls::store::{self, CertificateStore};
 
 use super::certificates::load;
@@ -346,7 +346,11 @@ impl Compiler<'_> {
             http2: listener.protocols.http2,
         };
         let client_cert_header = tls.client_auth.as_ref().is_some_and(|auth| auth.header);
-        match Server::new(store, self.registry.resumption.clone(), offer, client_auth) {
+        let resumption = match tls.ticket_keys.as_slice() {
+            [] => Ok(self.registry.resumption.clone()),
+            keys => Resumption::shared(keys),
+        };
+        match resumption.and_then(|keys| Server::new(store, keys, offer, client_auth)) {
             Ok(server) => Some(ListenerTls { server, client_cert_header }),
             Err(error) => {
                 let message = format!("listeners.{}.tls: {error}", &*listener.name.value);

@@ -6,3 +6,4 @@ pub mod client_auth;
 pub mod presented;
 pub mod server;
 pub mod store;
+mod tickets;

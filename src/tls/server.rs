@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{Ticketer, cipher_suite as suite, default_provider};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::{ServerConfig, SupportedCipherSuite};
+
+use crate::config::model::SecretKey;
 
 use super::client_auth::ClientAuth;
 use super::store::CertificateStore;
+use super::tickets::SharedTickets;
 
-/// Ticket keys, made and rotated in this process: shared by all listeners that ask clients for no
-/// certificate, and kept over reloads, so that visitors resume.
+/// Ticket keys, for listeners that ask clients for no certificate: made and rotated in this
+/// process, for all of them and kept over reloads, or the file's.
 #[derive(Debug, Clone)]
 pub struct Resumption(Arc<dyn ProducesTickets>);
 
@@ -20,9 +25,32 @@ impl Resumption {
     /// # Errors
     /// Where the system has no randomness.
     pub fn new() -> Result<Self, rustls::Error> {
-        rustls::crypto::aws_lc_rs::Ticketer::new().map(Self)
+        Ticketer::new().map(Self)
+    }
+
+    /// By these keys, the first of which seals; other nodes have them, too.
+    ///
+    /// # Errors
+    /// Where the cryptographic library takes no key.
+    pub fn shared(keys: &[SecretKey]) -> Result<Self, rustls::Error> {
+        let unusable = || rustls::Error::General("the ticket keys cannot be used".to_owned());
+        Ok(Self(Arc::new(SharedTickets::new(keys).ok_or_else(unusable)?)))
     }
 }
+
+/// What Mozilla's intermediate profile lists for these certificates, in its order: authenticated
+/// encryption with keys that nobody can find out afterwards.
+const SUITES: [SupportedCipherSuite; 9] = [
+    suite::TLS13_AES_128_GCM_SHA256,
+    suite::TLS13_AES_256_GCM_SHA384,
+    suite::TLS13_CHACHA20_POLY1305_SHA256,
+    suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
 
 /// What a listener may offer.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +129,8 @@ pub fn config(
     } else {
         &[&rustls::version::TLS13]
     };
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = CryptoProvider { cipher_suites: SUITES.to_vec(), ..default_provider() };
+    let provider = Arc::new(provider);
     let resolver: Arc<dyn rustls::server::ResolvesServerCert> =
         Arc::<CertificateStore>::clone(store);
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
@@ -110,6 +139,8 @@ pub fn config(
         Some(auth) => builder.with_client_cert_verifier(Arc::clone(&auth.verifier)),
     };
     let mut config = builder.with_cert_resolver(resolver);
+    // The order is ours, so that it is the same for everybody who looks at it.
+    config.ignore_client_order = true;
     if offer.http2 {
         config.alpn_protocols.push(b"h2".to_vec());
     }

@@ -24,7 +24,6 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("admin.hosts", "it comes later; a token is wanted for every host"),
     ("runtime.memory", "it comes later; bound memory by `runtime.max_connections`"),
     ("runtime.user", "it comes later; let the service manager choose the user"),
-    ("listeners.*.tls.ticket_keys", "it comes later; each process makes and rotates its own"),
     ("routes[].path_template", "it comes later; use `path` or `path_regex`"),
     ("routes[].rewrite", EDIT),
     ("routes[].request_headers", EDIT),

@@ -8,7 +8,8 @@ const fn key(path: &'static str, unset: super::Unset, doc: &'static str) -> Key 
 }
 
 /// Keys whose strings nobody else may read.
-pub(crate) const SECRETS: &[&str] = &["sessions.keys[]", "pools.*.sticky.keys[]"];
+pub(crate) const SECRETS: &[&str] =
+    &["sessions.keys[]", "pools.*.sticky.keys[]", "listeners.*.tls.ticket_keys[]"];
 
 /// Tables whose keys are the operator's own.
 pub(crate) const FREE: &[&str] = &[
@@ -152,6 +153,8 @@ pub const KEYS: &[Key] = &[
     key("listeners.*.tls.unknown_name", Value(r#""default""#),
         "default: the first certificate; reject: an alert"),
     key("listeners.*.tls.min_version", Value(r#""1.2""#), "1.2 or 1.3"),
+    key("listeners.*.tls.ticket_keys", Note("made and rotated by each process"),
+        "for several nodes: the first seals session tickets, all open them"),
     key("listeners.*.tls.client_auth", Value(r#""none""#),
         "certificates of clients: none, request (one that is shown must hold) or require"),
     key("listeners.*.tls.client_ca", Note("required with client_auth"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{ErrorPage, Located};
+use super::{ErrorPage, Located, SecretKey};
 
 /// Addresses we accept on, with their TLS and limits.
 #[derive(Debug, Clone)]
@@ -64,6 +64,8 @@ pub struct ListenerTls {
     pub unknown_name: UnknownName,
     /// Oldest version accepted.
     pub min_version: TlsVersion,
+    /// Seal session tickets, the first, and open them, all; none: the process has its own.
+    pub ticket_keys: Vec<SecretKey>,
     /// Present: clients are asked for a certificate.
     pub client_auth: Option<ClientAuth>,
 }

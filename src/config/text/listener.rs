@@ -68,6 +68,8 @@ pub struct ListenerTlsText {
     pub unknown_name: Option<At<UnknownNameWord>>,
     /// Oldest TLS version accepted.
     pub min_version: Option<At<TlsVersionWord>>,
+    /// Seal session tickets, the first, and open them, all.
+    pub ticket_keys: Option<List<String>>,
     /// Whether clients are asked for a certificate.
     pub client_auth: Option<At<ClientAuthWord>>,
     /// File with the PEM certificates of those who issue them.

@@ -169,6 +169,30 @@ impl Check<'_> {
         found
     }
 
+    /// Keys of session tickets.
+    pub(super) fn ticket_keys(&mut self, list: &List<String>) -> Vec<SecretKey> {
+        if list.value.len() > MAX_KEYS {
+            self.error(format!("more than {MAX_KEYS} keys"), &list.place())
+                .hint("drop those that were replaced more than half a day ago");
+        }
+        let mut keys: Vec<(SecretKey, Place)> = Vec::new();
+        for at in &list.value {
+            let Some(key) = read_key(at.value.trim()) else {
+                self.error("this is no ticket key", &at.place()).hint(
+                    "32 bytes in base64 or hex: make one with `ostler keygen > ticket.key`, and \
+                     write \"${file:ticket.key}\"",
+                );
+                continue;
+            };
+            if let Some((_, first)) = keys.iter().find(|(known, _)| *known == key) {
+                self.error("this key stands here twice", &at.place()).also(first, "the first");
+            } else {
+                keys.push((key, at.place()));
+            }
+        }
+        keys.into_iter().map(|(key, _)| key).collect()
+    }
+
     /// Session keys, of which no two may have one id.
     pub(super) fn keys(&mut self, list: &List<String>) -> Vec<SecretKey> {
         if list.value.len() > MAX_KEYS {

@@ -158,6 +158,11 @@ fn tls(at: &At<ListenerTlsText>, broken: bool, check: &mut Check<'_>) -> Listene
             Some(TlsVersionWord::V13) => TlsVersion::V13,
             Some(TlsVersionWord::V12) | None => TlsVersion::V12,
         },
+        ticket_keys: text
+            .ticket_keys
+            .as_ref()
+            .map(|list| check.ticket_keys(list))
+            .unwrap_or_default(),
         client_auth: client_auth(text, broken, check),
     }
 }

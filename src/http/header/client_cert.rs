@@ -7,9 +7,9 @@ use super::seen::Seen;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
-/// Writes `Client-Cert` for the backend. From strangers nothing is kept, in any spelling (§4): `own`
-/// is what they have shown in the handshake, where backends are to be told. A trusted proxy speaks
-/// for its clients and not for itself, so what it shows is not told in their place.
+/// Writes `Client-Cert` for the backend. From strangers nothing is kept, in any spelling (§4);
+/// `own` is what they have shown in the handshake, where backends are to be told. A trusted proxy
+/// speaks for its clients and not for itself, so what it shows is not told in their place.
 pub fn write(headers: &mut HeaderMap, own: Option<&HeaderValue>, (believed, seen): (bool, Seen)) {
     if believed {
         return;

@@ -138,8 +138,8 @@ async fn who_is_revoked_while_connected_before_does_not_come_back_by_any_session
         assert_eq!(status(door).await, None);
     }
     assert_eq!(status(&showing(&proxy.secure("http/1.1"), Some(&other))).await, Some(200));
-    assert_eq!(proxy.metric("ostler_config_generation", &[]).await, 1.0, "without a reload");
-    assert_eq!(proxy.metric(HANDSHAKES, &["resumed=\"true\""]).await, 0.0);
+    assert!(proxy.metric("ostler_config_generation", &[]).await < 1.5, "without a reload");
+    assert!(proxy.metric(HANDSHAKES, &["resumed=\"true\""]).await < 0.5);
     // What cannot be used changes nothing, and is told of.
     std::fs::write(proxy.path("clients.crl"), "garbage").unwrap();
     within(SOON, "the complaint", async || {
@@ -170,7 +170,7 @@ async fn a_session_of_one_listener_opens_no_other_with_another_policy() {
         proxy.metric(HANDSHAKES, &["resumed=\"true\"", &label]).await
     };
     assert!(resumed("web").await >= 2.0, "sessions are resumed where nobody is asked");
-    assert_eq!(resumed("closed").await, 0.0);
+    assert!(resumed("closed").await < 0.5);
 }
 
 #[tokio::test]

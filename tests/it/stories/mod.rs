@@ -56,6 +56,7 @@ mod sessions_split;
 mod sessions_time;
 mod sessions_values;
 mod stop;
+mod tickets;
 mod tiers;
 mod trailers;
 mod websocket;
