@@ -17,6 +17,7 @@ use crate::config::model::Model;
 use crate::config::{Loaded, Place, Report};
 use crate::control::{Control, Drain, Ended, ListenerSockets, Loader, Origin, Parts, StateDir};
 use crate::health::Checks;
+use crate::http::Verifier;
 use crate::net::socket;
 use crate::server::{self, Prepared, Server};
 use crate::snapshot::registry::Registry;
@@ -126,6 +127,7 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
         current,
         counters,
         log: log.clone(),
+        verifier: Arc::new(Verifier::new()?),
         max_connections,
         node: facts.node.as_str().into(),
     })?;

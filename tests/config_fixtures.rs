@@ -5,6 +5,28 @@ use std::path::{Path, PathBuf};
 
 use ostler::config::{FileContent, FixedEnvironment, parse};
 
+/// A file of users as it should be, but for its mode.
+const GOOD_USERS: &str = "anna:$2y$04$rV4zNY3JmwMA7KZTcaj3DOLvQUzkTfVI8npzV76DLAgBKDemZ3r86\n";
+
+/// Everything that may be wrong with one.
+const WRONG_USERS: &str = "\
+# A comment, and an empty line.
+
+anna:$2y$04$rV4zNY3JmwMA7KZTcaj3DOLvQUzkTfVI8npzV76DLAgBKDemZ3r86
+anna:$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4
+bert:$apr1$HDPnpVh5$0pXkxvTdNIAeXQZTyYWzI.
+carl:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=
+dora:plain
+plain
+:$2y$04$rV4zNY3JmwMA7KZTcaj3DOLvQUzkTfVI8npzV76DLAgBKDemZ3r86
+emil:$2y$04$damaged
+fred:$2y$17$rV4zNY3JmwMA7KZTcaj3DOLvQUzkTfVI8npzV76DLAgBKDemZ3r86
+gina:$argon2i$v=19$m=64,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4
+hans:$argon2id$v=19$m=262144,t=9,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4
+ines:plain
+joan:plain
+";
+
 /// Set it to write the reports anew, then read what changed.
 const BLESS: &str = "OSTLER_BLESS";
 
@@ -39,7 +61,7 @@ fn every_broken_file_gets_its_report() {
     assert!(wrong.is_empty(), "these reports differ:\n{}", wrong.join("\n"));
 }
 
-/// The files of tokens that the fixtures name.
+/// The files of tokens and users that the fixtures name.
 fn environment() -> FixedEnvironment {
     let mut environment = FixedEnvironment::default();
     for (name, text, mode) in [
@@ -51,6 +73,14 @@ fn environment() -> FixedEnvironment {
         ("empty", "\n", 0o600),
     ] {
         let path = Path::new("/etc/ostler").join(format!("{name}.token"));
+        environment.files.insert(path, FileContent { text: text.to_owned(), mode });
+    }
+    for (name, text, mode) in [
+        ("wrong", WRONG_USERS, 0o640),
+        ("empty", "# nobody yet\n\n", 0o640),
+        ("open", GOOD_USERS, 0o644),
+    ] {
+        let path = Path::new("/etc/ostler").join(format!("{name}.htpasswd"));
         environment.files.insert(path, FileContent { text: text.to_owned(), mode });
     }
     environment

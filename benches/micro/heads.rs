@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use criterion::{BatchSize, Criterion, Throughput};
@@ -110,7 +111,7 @@ pub(super) fn rewrite(criterion: &mut Criterion) {
 
 /// Where a request of the bench comes from and goes to.
 struct Road<'a> {
-    peer: &'a Peer,
+    peer: &'a Arc<Peer>,
     listener: &'a Listener,
     route: &'a Route,
 }
@@ -120,6 +121,8 @@ impl Road<'_> {
     /// session.
     fn travel(&self, head: &mut Parts, body: Incoming, record: &mut Record) -> Outbound {
         let &Self { peer, listener, route } = self;
+        // As it is before anybody was asked about the request.
+        (record.request_id, record.trace) = (None, None);
         let seen = Seen::of(&head.headers);
         let ip = peer.address.ip();
         let client = forwarded::client(&head.headers, ip, true, &listener.trusted);

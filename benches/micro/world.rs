@@ -14,8 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use ostler::config::model::SecretKey;
 use ostler::config::{FixedEnvironment, Loaded, parse};
-use ostler::http::Peer;
 use ostler::http::local::{self, Held, Setup};
+use ostler::http::{Peer, Verifier};
 use ostler::net::proxy_header::Ends;
 use ostler::net::wire::Handle;
 use ostler::snapshot::compile::{Compiled, Inputs, compile};
@@ -115,6 +115,7 @@ pub(super) fn worker() -> (Held, Arc<Peer>) {
             current: Arc::new(Current::new(snapshot(&one_pool(3)))),
             counters: Arc::new(PerWorker::new(WORKERS)),
             log: None,
+            verifier: Arc::new(Verifier::new().expect("randomness")),
             seed: 7,
             node: Arc::from("lb-1"),
             pseudonym: HeaderValue::from_static("ostler-0123456789abcdef"),

@@ -22,7 +22,7 @@ use crate::route;
 use crate::route::host::fold_host;
 use crate::route::path::normalise;
 use crate::snapshot::forward::Forward;
-use crate::snapshot::{Action, Listener, Pool, Route, Snapshot};
+use crate::snapshot::{Action, Auth, Listener, Pool, Route, Snapshot};
 
 /// What the page takes.
 #[derive(Debug, Deserialize)]
@@ -103,6 +103,7 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
         listener: None,
         listener_note: None,
         route: None,
+        auth: None,
         action: "no route takes it: 404, reason no_route".to_owned(),
         pools: Vec::new(),
         session: None,
@@ -119,6 +120,7 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
     }
     let Some(route) = find(listener, request) else { return explained };
     explained.route = Some(route.name.to_string());
+    explained.auth = route.auth.as_ref().map(asks);
     match &route.action {
         Action::Redirect(plan) => {
             let scheme = if request.https { "https" } else { "http" };
@@ -131,6 +133,21 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
         Action::Forward(forward) => follow(&mut explained, snapshot, forward, request, now),
     }
     explained
+}
+
+/// Whom a route lets in.
+fn asks(auth: &Auth) -> String {
+    match auth {
+        Auth::Basic(basic) => match basic.users.count() {
+            1 => "basic_auth, one user".to_owned(),
+            users => format!("basic_auth, {users} users"),
+        },
+        Auth::Forward(asked) => {
+            let pools = asked.forward.shares().iter().map(|share| &*share.pool.name);
+            let pools: Vec<&str> = pools.collect();
+            format!("forward_auth, by {} of pool {}", asked.path, pools.join(", "))
+        }
+    }
 }
 
 /// What becomes of a request that is forwarded.

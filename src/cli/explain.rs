@@ -57,6 +57,9 @@ fn page(explained: &Explained, now: Timestamp) -> String {
         line("", note);
     }
     line("route", explained.route.as_deref().unwrap_or("none"));
+    if let Some(auth) = &explained.auth {
+        line("auth", auth);
+    }
     line("action", &explained.action);
     for share in &explained.pools {
         let weight = match explained.pools.len() {
@@ -127,7 +130,8 @@ mod tests {
     #[test]
     fn a_bound_visitor_is_told_in_a_few_lines() {
         let explained: Explained = serde_json::from_value(json!({"listener": "web",
-            "listener_note": null, "route": "shop", "action": "forward to pool shop",
+            "listener_note": null, "route": "shop",
+            "auth": "basic_auth, one user", "action": "forward to pool shop",
             "pools": [{"pool": "shop", "weight": 1, "policy": "least-request", "usable": ["a"]}],
             "session": {"by": "cookie", "scope": "shop", "cookies": [
                 {"key": "4b", "problem": null, "token": {"session": "0000000000000007",
@@ -141,6 +145,7 @@ mod tests {
         let text = page(&explained, "2026-11-24T10:00:00Z".parse().unwrap());
         let wanted = "listener  web\n\
             route     shop\n\
+            auth      basic_auth, one user\n\
             action    forward to pool shop\n\
             pool      shop: least-request among a\n\
             sessions  by cookie, scope shop\n\

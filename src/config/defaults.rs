@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// Bytes of a configuration file: 100,000 routes fit; a mistaken path to a disk image does not.
 pub const MAX_FILE: u64 = 16 << 20;
-/// Bytes of what `${file:…}` takes in: keys and passwords, never data.
-pub const MAX_EXPANDED_FILE: u64 = 64 << 10;
+/// Bytes of what `${file:…}` takes in, and of a file of users: 10,000 of them, never data.
+pub const MAX_EXPANDED_FILE: u64 = 1 << 20;
 /// Routes of a file: beyond, the router's tables no longer fit a cache by any measure.
 pub const MAX_ROUTES: usize = 100_000;
 /// Pools of a file: each has series, checks and a table of its own.
@@ -106,6 +106,21 @@ pub const MAX_RETRY_TRIES: i64 = 10;
 pub const RETRY_BUDGET: u32 = 20;
 /// Second attempts beside a first one in percent of a pool's requests: the slowest of them.
 pub const HEDGE_BUDGET: u32 = 5;
+
+/// What a browser asks for a password for.
+pub const REALM: &str = "restricted";
+/// For the word of a server that is asked about each request: it may have to ask a directory.
+pub const FORWARD_AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Users of one list or file.
+pub const MAX_USERS: usize = 10_000;
+/// Mistakes that are told of one list or file of users.
+pub const MAX_USER_MISTAKES: usize = 10;
+/// The largest cost of a bcrypt hash, a binary logarithm: four seconds on a core.
+pub const MAX_BCRYPT_COST: u32 = 16;
+/// KiB that an argon2id hash may need: each thread that tries passwords has as much.
+pub const MAX_ARGON2_MEMORY: u32 = 256 << 10;
+/// KiB times passes that an argon2id hash may need: two seconds on a core.
+pub const MAX_ARGON2_WORK: u64 = 1 << 20;
 
 // Pools
 

@@ -23,6 +23,7 @@ const EXCLUSIVE: &[&[&str]] = &[
     &["path", "path_exact", "path_regex"],
     &["pool", "split", "redirect", "respond"],
     &["cookie", "cookie_hash"],
+    &["basic_auth", "forward_auth"],
 ];
 
 /// Checks keys against the tree and expands strings; what is wrong is reported and taken out.

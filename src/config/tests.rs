@@ -1,5 +1,6 @@
 //! Stories about whole files: what a text becomes, and what is said about it.
 
+mod auth;
 mod checks;
 mod outage;
 mod sessions;
@@ -17,6 +18,9 @@ const FULL: &str = include_str!("../../config/full.toml");
 const STICKY: &str = include_str!("../../config/sticky.toml");
 const TLS: &str = include_str!("../../config/tls.toml");
 
+/// Of `secret`, as cheap as bcrypt goes.
+const HASH: &str = "$2y$04$rV4zNY3JmwMA7KZTcaj3DOLvQUzkTfVI8npzV76DLAgBKDemZ3r86";
+
 /// Enough of a file for whatever stands behind it.
 const START: &str = "[listeners.a]\nbind = [\"127.0.0.1:80\"]\n[[routes]]\npool = \"p\"\n";
 
@@ -30,6 +34,8 @@ fn environment() -> FixedEnvironment {
         let token = FileContent { text: format!("{name}-0123456789abcdef\n"), mode: 0o600 };
         environment.files.insert(format!("/etc/ostler/{name}.token").into(), token);
     }
+    let users = FileContent { text: format!("anna:{HASH}\n"), mode: 0o640 };
+    environment.files.insert("/etc/ostler/htpasswd".into(), users);
     environment.variables.insert("APP".into(), "10.0.0.1:80".into());
     environment
 }
@@ -128,6 +134,8 @@ fn defaults_written_out_change_nothing() {
                 "redirect.",
                 "respond.",
                 "rate_limit.",
+                "basic_auth.",
+                "forward_auth.",
                 "backends",
                 "source_prefix.",
                 "on_remove.",

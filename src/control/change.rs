@@ -7,7 +7,8 @@ use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::config::model::{
-    Action, Admin, ErrorPage, Listener, ListenerTls, Model, Pool, Route, Share, WhenAllDown,
+    Action, Admin, Auth, ErrorPage, ForwardAuth, Listener, ListenerTls, Model, Pool, Route, Share,
+    WhenAllDown,
 };
 
 /// The objects of a configuration by name, each with a hash of what it says, wherever in the file
@@ -193,7 +194,15 @@ fn route_shape(route: &Route, model: &Model) -> u64 {
     let rule = (listeners, &route.hosts, &route.path, action);
     let scope = route.sticky.as_ref().map(|sticky| &sticky.scope);
     let pages = (&route.error_pages, pages(&route.error_pages));
-    shape(&(rule, scope, pages, route.body_size, route.timeouts, route.retry))
+    let auth = match &route.auth {
+        Some(Auth::Forward(asked)) => {
+            let name = pool_name(model, asked.pool);
+            format!("{:?}", (name, ForwardAuth { pool: 0, ..asked.clone() }))
+        }
+        other => format!("{other:?}"),
+    };
+    let let_in = (&route.conditions, &route.access, &route.rate_limit, auth);
+    shape(&(rule, let_in, scope, pages, (route.body_size, route.timeouts, route.retry)))
 }
 
 /// A pool without its backends, which are told of one by one.

@@ -44,8 +44,12 @@ pub(super) struct Asked<'a> {
     pub(super) client: Client,
     /// The connection carries one client's requests only.
     pub(super) alone: bool,
+    /// Until there is an answer's head.
+    pub(super) waits: Waits,
     /// What it may take in all.
     pub(super) limit: Option<Duration>,
+    /// Its answer decides about another request: nobody but a backend may give it.
+    pub(super) decides: bool,
     /// The pool of its route that it had to leave.
     pub(super) left: Option<&'a Pool>,
     /// Siblings may join the session that begins here, and it ends with this exchange.
@@ -72,12 +76,7 @@ impl Asked<'_> {
         record: &mut Record,
         mut upgrade: Option<tunnel::Upgrade>,
     ) -> Result<Response<Body>, Failure> {
-        let timeouts = &self.route.timeouts;
-        let waits = Waits {
-            response_header: timeouts.response_header,
-            total: self.limit,
-            write: timeouts.write.unwrap_or(self.listener.timeouts.write),
-        };
+        let waits = self.waits;
         let mut attempts = Attempts::new(self.route.retry);
         let mut waiting = Waiting::default();
         let mut last: Option<Failure> = None;
@@ -169,7 +168,7 @@ impl Asked<'_> {
                     self.answered(member, entry, reply.response.status(), record);
                     let shape = self.shape(&choice, record);
                     let upgrade = upgrade.take();
-                    let idle = timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
+                    let idle = self.route.timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
                     return tunnel::begin(reply, upgrade, &shape, idle, record);
                 }
                 Ok(mut reply) => {

@@ -17,6 +17,8 @@ use crate::telemetry::reason::Reason;
 
 use super::admit::{self, Admitted};
 use super::asked::Asked;
+use super::attempt::Waits;
+use super::auth::{self, Admission};
 use super::body::Body;
 use super::failure::Failure;
 use super::forward::{self, Way};
@@ -157,6 +159,18 @@ async fn run(
     if let Some(limit) = &route.rate_limit {
         rate_limit::take(limit, head, client)?;
     }
+    let total = route.timeouts.request.into_iter().chain(timeout).min();
+    let way = Way { admitted: &admitted, seen, route, listener, peer, client };
+    let granted = match &route.auth {
+        None => None,
+        Some(auth) => match auth::admit(auth, head, (snapshot, way, total), record).await? {
+            Admission::In(granted) => Some(granted),
+            Admission::Answer(response) => return Ok(response),
+        },
+    };
+    if let Some(granted) = &granted {
+        granted.write(&mut head.headers);
+    }
     let limit = route.body_size.unwrap_or(listener.limits.body_size);
     if seen.any(Seen::CONTENT_LENGTH) && admit::too_large(head, limit) {
         return Err(Reason::BodyTooLarge.into());
@@ -176,8 +190,11 @@ async fn run(
     }
     record.forwarded(pool);
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
-    let way = Way { admitted: &admitted, seen, route, listener, peer, client };
-    let outbound = forward::prepare(head, body, way, record);
+    let mut outbound = forward::prepare(head, body, way, record);
+    if let Some((granted, request)) = granted.zip(outbound.request.as_mut()) {
+        // Once more: a client may have named its fields in `Connection`.
+        granted.write(request.headers_mut());
+    }
     let mut asked = Asked {
         snapshot,
         forward: target,
@@ -188,7 +205,13 @@ async fn run(
         peer,
         client,
         alone,
-        limit: route.timeouts.request.into_iter().chain(timeout).min(),
+        waits: Waits {
+            response_header: route.timeouts.response_header,
+            total,
+            write: route.timeouts.write.unwrap_or(listener.timeouts.write),
+        },
+        limit: total,
+        decides: false,
         left: None,
         offered: false,
         visitor,

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Response, StatusCode};
 
 use crate::net::wire::Refusal;
@@ -77,6 +79,12 @@ impl Failure {
     /// 429, and after how many seconds there is room again (RFC 6585 §4).
     pub fn rate_limited(seconds: HeaderValue) -> Self {
         Self { field: Some(Box::new((RETRY_AFTER, seconds))), ..Self::from(Reason::RateLimited) }
+    }
+
+    /// 401, and what is asked for (RFC 9110 §15.5.2).
+    pub fn unauthorized(challenge: HeaderValue, cause: &'static str) -> Self {
+        let field = Some(Box::new((WWW_AUTHENTICATE, challenge)));
+        Self { field, ..Self::because(Reason::Unauthorized, cause) }
     }
 
     /// What the client is told.

@@ -160,7 +160,7 @@ pub struct Way<'a> {
     /// Where it came in.
     pub listener: &'a Listener,
     /// From whom.
-    pub peer: &'a Peer,
+    pub peer: &'a Arc<Peer>,
     /// For whom.
     pub client: Client,
 }
@@ -168,27 +168,11 @@ pub struct Way<'a> {
 /// Turns an admitted request into what a backend is sent. Fields and target are taken out of the
 /// head.
 pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Record) -> Outbound {
-    let Way { admitted, seen, route, listener, peer, client } = way;
-    let believed = listener.trusted.contains(peer.address.ip());
+    let Way { admitted, seen, route, listener, peer, .. } = way;
     let mut request = Request::new(RequestBody::Empty);
     let headers = request.headers_mut();
     *headers = std::mem::take(&mut head.headers);
-    hop::strip(headers, seen);
-    let host = admitted.authority.as_ref();
-    forwarded::write(headers, &peer.address_value, client.https, host, (believed, seen));
-    let shown = peer.tls.as_ref().and_then(|tls| tls.client_cert.as_ref());
-    client_cert::write(headers, shown, (believed, seen));
-    // RFC 9112 §3.2: a request without an authority is sent on with an empty Host.
-    match host {
-        // It is there already, unless the authority came in the target.
-        Some(_) if head.uri.authority().is_none() => {}
-        host => {
-            let host = host.cloned().unwrap_or_else(|| HeaderValue::from_static(""));
-            headers.insert(HOST, host);
-        }
-    }
-    headers.append(VIA, local::via(head.version));
-    identify(headers, believed, seen, record);
+    address(headers, head, way, record);
     if admitted.websocket {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -236,6 +220,29 @@ pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Reco
     }
 }
 
+/// Writes what every backend is told beside the client's own words: who it is for, what it is
+/// called, and which way it came. `head`: the client's, whose fields may be somewhere else by now.
+pub(super) fn address(headers: &mut HeaderMap, head: &Parts, way: Way<'_>, record: &mut Record) {
+    let Way { admitted, seen, listener, peer, client, .. } = way;
+    let believed = listener.trusted.contains(peer.address.ip());
+    hop::strip(headers, seen);
+    let host = admitted.authority.as_ref();
+    forwarded::write(headers, &peer.address_value, client.https, host, (believed, seen));
+    let shown = peer.tls.as_ref().and_then(|tls| tls.client_cert.as_ref());
+    client_cert::write(headers, shown, (believed, seen));
+    // RFC 9112 §3.2: a request without an authority is sent on with an empty Host.
+    match host {
+        // It is there already, unless the authority came in the target.
+        Some(_) if head.uri.authority().is_none() => {}
+        host => {
+            let host = host.cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+            headers.insert(HOST, host);
+        }
+    }
+    headers.append(VIA, local::via(head.version));
+    identify(headers, believed, seen, record);
+}
+
 /// RFC 9112 §3.2.1: backends are sent path and query, as they came.
 fn origin_form(uri: Uri) -> Uri {
     if uri.scheme().is_none() && uri.authority().is_none() {
@@ -251,7 +258,11 @@ fn identify(headers: &mut HeaderMap, believed: bool, seen: Seen, record: &mut Re
     if !believed && seen.any(Seen::TRACESTATE) {
         headers.remove(TRACESTATE);
     }
-    let (id, trace) = identity(headers, believed, seen);
+    let (id, trace) = match (record.request_id.take(), record.trace.take()) {
+        // Whoever was asked about it knows it by this name.
+        (Some(id), Some(trace)) => (id, trace),
+        _ => identity(headers, believed, seen),
+    };
     headers.insert(X_REQUEST_ID, id.clone());
     headers.insert(TRACEPARENT, trace.clone());
     record.request_id = Some(id);

@@ -21,6 +21,7 @@ use crate::upstream::idle::Keep;
 use crate::upstream::lease::Home;
 use crate::upstream::{Connection, Idle};
 
+use super::auth::Verifier;
 use super::retry::Budget;
 use super::upload::RequestBody;
 
@@ -50,6 +51,7 @@ struct Local {
     pools: RefCell<Vec<Option<Position>>>,
     random: RefCell<fastrand::Rng>,
     log: RefCell<LineBuffer>,
+    verifier: Arc<Verifier>,
     counters: Arc<PerWorker<WorkerCounters>>,
     node: Arc<str>,
     pseudonym: HeaderValue,
@@ -83,6 +85,8 @@ pub struct Setup {
     pub counters: Arc<PerWorker<WorkerCounters>>,
     /// Absent: no access log.
     pub log: Option<AccessLog>,
+    /// Tries passwords; shared by all workers.
+    pub verifier: Arc<Verifier>,
     /// From the system's randomness.
     pub seed: u64,
     /// Name of this node, for the log.
@@ -104,6 +108,7 @@ pub fn install(setup: Setup) {
         pools: RefCell::default(),
         random: RefCell::new(fastrand::Rng::with_seed(setup.seed)),
         log: RefCell::new(log),
+        verifier: setup.verifier,
         counters: setup.counters,
         node: setup.node,
         vias: ["1.0", "1.1", "2.0"].map(|version| via_value(version, &setup.pseudonym)),
@@ -240,6 +245,11 @@ pub fn log(entry: &Entry<'_>) {
 /// Whether lines are wanted.
 pub fn logs() -> bool {
     with(|local| local.log.borrow().enabled())
+}
+
+/// Tries passwords beside the workers.
+pub fn verifier() -> Arc<Verifier> {
+    with(|local| Arc::clone(&local.verifier))
 }
 
 /// Name of this node.

@@ -3,6 +3,7 @@
 pub mod admit;
 mod asked;
 pub mod attempt;
+mod auth;
 pub mod body;
 pub mod exchange;
 pub mod failure;
@@ -23,5 +24,6 @@ mod turn;
 pub mod upload;
 mod visitor;
 
+pub use auth::Verifier;
 pub use failure::Failure;
 pub use peer::Peer;

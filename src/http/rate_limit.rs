@@ -46,7 +46,7 @@ fn key<'a>(by: &HashOn, head: &'a Parts, client: Client) -> Key<'a> {
 }
 
 /// Whoever has one IPv6 address has the other 2^64 of its network, too.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()

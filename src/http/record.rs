@@ -150,6 +150,12 @@ impl Record {
         self.pool = Some(pool.index);
     }
 
+    /// A pool that was asked about the exchange has said yes: the route's own is asked now.
+    pub(super) fn let_in(&mut self) {
+        (self.member, self.attempts, self.queue) = (None, 0, Duration::ZERO);
+        self.times = self.times.again();
+    }
+
     /// Notes how long the exchange has waited for a place at a backend.
     pub fn queued(&mut self, waited: Duration) {
         self.queue = waited;

@@ -8,6 +8,7 @@ mod rate;
 mod rule;
 mod sources;
 mod table;
+mod verified;
 
 pub use action::{PlanError, RedirectPlan, RespondPlan};
 pub use condition::{Conditions, Head, allowed};
@@ -17,3 +18,4 @@ pub use rate::{Limiter, Rate};
 pub use rule::{Rule, Tie};
 pub use sources::{Access, Sources};
 pub use table::Table;
+pub use verified::{Tag, Verified};

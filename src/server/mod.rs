@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::http::Verifier;
 use crate::net::socket;
 use crate::snapshot::{Current, Snapshot};
 use crate::telemetry::access_log::AccessLog;
@@ -31,6 +32,8 @@ pub struct Setup {
     pub counters: Arc<PerWorker<WorkerCounters>>,
     /// Absent: no access log.
     pub log: Option<AccessLog>,
+    /// Tries passwords; shared by all workers.
+    pub verifier: Arc<Verifier>,
     /// Client connections in all.
     pub max_connections: usize,
     /// Name of this node.

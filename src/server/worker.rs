@@ -67,6 +67,7 @@ impl Worker {
             current: Arc::clone(&setup.current),
             counters: Arc::clone(&setup.counters),
             log: setup.log.clone(),
+            verifier: Arc::clone(&setup.verifier),
             seed: seed()?,
             node: Arc::clone(&setup.node),
             pseudonym: pseudonym(),

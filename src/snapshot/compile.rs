@@ -1,5 +1,6 @@
 //! Model and registry to snapshot: the only file that knows both sides.
 
+mod auth;
 mod members;
 mod pools;
 
@@ -223,6 +224,10 @@ impl Compiler<'_> {
             name: Arc::clone(&route.name.value),
             access: Access::new(&route.access),
             rate_limit: route.rate_limit.as_ref().map(|limit| self.rate_limit(route, limit)),
+            auth: match &route.auth {
+                None => None,
+                Some(auth) => Some(self.auth(route, auth, pools)?),
+            },
             action,
             error_pages: match self.inputs.again.and_then(|snapshot| snapshot.routes.get(index)) {
                 Some(route) => Arc::clone(&route.error_pages),

@@ -1,5 +1,6 @@
 //! The immutable whole that requests read: one per generation, swapped at once.
 
+mod auth;
 pub mod certificates;
 pub mod choice;
 pub mod compile;
@@ -28,6 +29,7 @@ use crate::route::Access;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::telemetry::counters::{PerWorker, RouteCounters};
 pub use crate::tls::client::{ClientTls, HTTP2};
+pub use auth::{Auth, Basic, ForwardAuth, PasswordHash, Users};
 pub use error_page::{ErrorPages, Page};
 pub use forward::{Forward, Share};
 pub use listener::Listener;
@@ -69,6 +71,8 @@ pub struct Route {
     pub access: Option<Access>,
     /// Present: no client may ask more often.
     pub rate_limit: Option<Arc<RateLimit>>,
+    /// Present: only who says who they are is let in.
+    pub auth: Option<Auth>,
     /// What it does.
     pub action: Action,
     /// Go before the listener's.

@@ -12,6 +12,9 @@ pub struct Explained {
     pub listener_note: Option<String>,
     /// The route that takes it; none: it is refused with `no_route`.
     pub route: Option<String>,
+    /// Who is let in, where the route asks.
+    #[serde(default)]
+    pub auth: Option<String>,
     /// What is done: a redirect, a fixed answer, or the pools it goes to.
     pub action: String,
     /// The pools that it may go to, in file order.

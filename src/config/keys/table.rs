@@ -8,8 +8,12 @@ const fn key(path: &'static str, unset: super::Unset, doc: &'static str) -> Key 
 }
 
 /// Keys whose strings nobody else may read.
-pub(crate) const SECRETS: &[&str] =
-    &["sessions.keys[]", "pools.*.sticky.keys[]", "listeners.*.tls.ticket_keys[]"];
+pub(crate) const SECRETS: &[&str] = &[
+    "sessions.keys[]",
+    "pools.*.sticky.keys[]",
+    "listeners.*.tls.ticket_keys[]",
+    "routes[].basic_auth.users[]",
+];
 
 /// Tables whose keys are the operator's own.
 pub(crate) const FREE: &[&str] = &[
@@ -32,6 +36,8 @@ pub(crate) const OPTIONAL: &[&str] = &[
     "routes[].redirect",
     "routes[].respond",
     "routes[].rate_limit",
+    "routes[].basic_auth",
+    "routes[].forward_auth",
     "pools.*.tls",
     "pools.*.health",
     "pools.*.quorum",
@@ -204,6 +210,18 @@ pub const KEYS: &[Key] = &[
         "what tells clients apart: client_ip, header:N, cookie:N or query:N"),
     key("routes[].rate_limit.rate", Note("required"), "requests in a time: 50/s, 600/m, 1000/h"),
     key("routes[].rate_limit.burst", Note("the number of `rate`"), "requests at once"),
+    key("routes[].basic_auth.users", Note("required"),
+        "a file as htpasswd -B writes it, or [\"name:hash\"]"),
+    key("routes[].basic_auth.realm", Value(r#""restricted""#), "what the browser asks for"),
+    key("routes[].basic_auth.header", Note("none"), "field that tells the backend the user"),
+    key("routes[].basic_auth.forward", Value("false"), "whether the backend sees the password"),
+    key("routes[].forward_auth.pool", Note("required"), "pool that is asked about each request"),
+    key("routes[].forward_auth.path", Note("required"), "path and query that are asked for"),
+    key("routes[].forward_auth.request_headers", Note("all"),
+        "fields of the client that it is told"),
+    key("routes[].forward_auth.response_headers", Value("[]"),
+        "fields of its answer that the backend is told, in place of the client's"),
+    key("routes[].forward_auth.timeout", Value(r#""5s""#), "how long it may take to answer"),
     key("routes[].pool", Note("one of pool, split, redirect, respond is required"),
         "forward to this pool"),
     key("routes[].split", Note("one of pool, split, redirect, respond is required"),

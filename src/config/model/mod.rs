@@ -1,11 +1,13 @@
 //! What holds: the configuration after validation, complete, with a place for every name.
 
 mod admin;
+mod auth;
 mod condition;
 mod error_page;
 mod health;
 mod listener;
 mod outage;
+mod password;
 mod pool;
 mod route;
 mod secret;
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::{Admin, AdminTls, AdminToken, Peer, Role};
+pub use auth::{Auth, BasicAuth, ForwardAuth, Users};
 pub use condition::{Access, Conditions, FieldCondition, FieldName, RateLimit, ValueTest};
 pub use error_page::{ErrorPage, PageKind, Statuses};
 pub use health::{BodyPattern, BodyTest, Health, HealthKind, Initial};
@@ -25,6 +28,7 @@ pub use listener::{
     Protocols, ProxyProtocol, TlsVersion, UnknownName,
 };
 pub use outage::{Concurrency, Ejection, Failback, Quorum, WhenAllDown};
+pub use password::{PasswordHash, WrongHash};
 pub use pool::{
     Address, AddressHost, AdminState, Backend, Discover, Found, HashOn, Leaving, PolicyKind, Pool,
     PoolConnections, PoolTls, Queue, folded,

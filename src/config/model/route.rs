@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Access, Conditions, ErrorPage, Located, RateLimit, Sticky};
+use super::{Access, Auth, Conditions, ErrorPage, Located, RateLimit, Sticky};
 
 /// A rule from a request head to an action.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Route {
     pub access: Access,
     /// How often a client may; none: as often as it wants.
     pub rate_limit: Option<RateLimit>,
+    /// Who must say who they are; none: nobody.
+    pub auth: Option<Auth>,
     /// What to do.
     pub action: Action,
     /// Present: visitors are bound in a scope of the route's own, in place of the pool's. It is

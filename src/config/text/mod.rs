@@ -1,6 +1,7 @@
 //! A mirror of the file as it is typed: every key optional, every value with its place.
 
 mod admin;
+mod auth;
 mod condition;
 mod health;
 mod listener;
@@ -18,6 +19,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
 pub use admin::*;
+pub use auth::*;
 pub use condition::*;
 pub use health::*;
 pub use listener::*;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{At, ConditionsText, List, RateLimitText};
+use super::{At, BasicAuthText, ConditionsText, ForwardAuthText, List, RateLimitText};
 use crate::config::unit::{Percent, Size, Time};
 
 /// `[[routes]]`.
@@ -40,6 +40,10 @@ pub struct RouteText {
     pub allow: Option<List<String>>,
     /// Present: no client may ask more often.
     pub rate_limit: Option<At<RateLimitText>>,
+    /// Present: only who names a user with the right password is let in.
+    pub basic_auth: Option<At<BasicAuthText>>,
+    /// Present: only what a server says yes to is let in.
+    pub forward_auth: Option<At<ForwardAuthText>>,
     /// Forward to this pool.
     pub pool: Option<At<String>>,
     /// Forward to one of these pools, by weight.

@@ -76,6 +76,18 @@ const OWNED: [&str; 17] = [
     "x-request-id",
 ];
 
+/// What else the proxy tells of a client.
+const TOLD: [&str; 8] = [
+    "client-cert",
+    "client-cert-chain",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-uri",
+];
+
 /// What `by` says; none where it cannot be read.
 pub(super) fn by(text: &StickyText, check: &mut Check<'_>) -> Option<By> {
     let Some(at) = &text.by else { return Some(By::Cookie) };
@@ -187,6 +199,41 @@ fn header(
             &at.place(),
         )
         .hint(hint);
+    None
+}
+
+/// A field that is to tell a backend who asks. What else a stranger's `X-Forwarded-*` say is not
+/// theirs to say either, and so is free.
+pub(super) fn told(at: &At<String>, check: &mut Check<'_>) -> Option<HeaderName> {
+    let Ok(name) = HeaderName::from_bytes(at.value.as_bytes()) else {
+        check
+            .error(format!("`{}` is no name of a header", at.value), &at.place())
+            .hint("letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 §5.1)");
+        return None;
+    };
+    let text = name.as_str();
+    let written = matches!(text, "cookie" | "set-cookie") || OWNED.contains(&text);
+    if written || TOLD.contains(&text) {
+        check
+            .error(format!("`{text}` cannot tell who asks: it says something else"), &at.place())
+            .hint("name one that the backend reads, as \"remote-user\"");
+        return None;
+    }
+    Some(name)
+}
+
+/// A field of the client that a server is to be told which is asked about it.
+pub(super) fn passed_on(at: &At<String>, check: &mut Check<'_>) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(at.value.as_bytes());
+    match name {
+        Ok(name) if !OWNED.contains(&name.as_str()) => return Some(name),
+        Ok(name) => check
+            .error(format!("`{name}` cannot be passed on"), &at.place())
+            .hint("Ostler writes it itself, or it ends here: leave it out"),
+        Err(_) => check
+            .error(format!("`{}` is no name of a header", at.value), &at.place())
+            .hint("letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 §5.1)"),
+    };
     None
 }
 

@@ -1,6 +1,7 @@
 //! From what was typed to what holds, collecting every mistake.
 
 mod admin;
+mod auth;
 mod by;
 mod check;
 mod condition;

@@ -8,7 +8,7 @@ use regex::RegexBuilder;
 use super::check::{Check, Names, located, whole_regex};
 use super::error_page::error_pages;
 use super::template;
-use super::{Object, Pieces, condition, host, scope, split, tie};
+use super::{Object, Pieces, auth, condition, host, scope, split, tie};
 use crate::config::defaults as d;
 use crate::config::model::{
     Action, HostPattern, Located, PathPattern, Pool, Redirect, Respond, Retry, Route, RouteTimeouts,
@@ -27,8 +27,9 @@ pub(super) fn routes(pieces: &Pieces, models: &[Pool], check: &mut Check<'_>) ->
     let pools = Names::new(&pieces.pools);
     let mut routes = Vec::with_capacity(pieces.routes.len());
     let mut objects = Vec::with_capacity(pieces.routes.len());
+    let mut files = auth::Files::default();
     for object in &pieces.routes {
-        if let Some(route) = route(object, &names, &pools, check) {
+        if let Some(route) = route(object, &names, &pools, &mut files, check) {
             routes.push(route);
             objects.push(object);
         }
@@ -50,6 +51,7 @@ fn route(
     object: &Object<RouteText>,
     names: &Names<'_, ListenerText>,
     pools: &Names<'_, PoolText>,
+    files: &mut auth::Files,
     check: &mut Check<'_>,
 ) -> Option<Route> {
     let text = &object.text;
@@ -59,6 +61,7 @@ fn route(
     let conditions = condition::conditions(text, check);
     let access = condition::access(text, check);
     let rate_limit = condition::rate_limit(text, check);
+    let auth = auth::auth(object, pools, files, check);
     let timeouts = timeouts(&text.timeouts, check);
     let retry = retry(&text.retry, check);
     let error_pages = error_pages(&text.error_pages, check);
@@ -76,6 +79,7 @@ fn route(
         conditions,
         access,
         rate_limit,
+        auth,
         action,
         // Known once every route has its name.
         sticky: None,

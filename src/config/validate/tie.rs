@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Pieces;
 use super::check::Check;
 use crate::config::model::{
-    Action, Conditions, HostPattern, Listener, Metrics, PathPattern, Place, Pool, Route,
+    Action, Auth, Conditions, HostPattern, Listener, Metrics, PathPattern, Place, Pool, Route,
     WhenAllDown,
 };
 
@@ -114,6 +114,9 @@ pub(super) fn warn_of_unused(
     for (object, route) in pieces.routes.iter().zip(routes) {
         for listener in &route.listeners {
             mark(&mut routed, *listener);
+        }
+        if let Some(Auth::Forward(forward)) = &route.auth {
+            mark(&mut used, forward.pool);
         }
         match &route.action {
             Action::Pool(pool) => mark(&mut used, *pool),

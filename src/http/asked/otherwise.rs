@@ -76,6 +76,7 @@ impl<'a> Asked<'a> {
                 self.hand_over(self.snapshot.pools.get(*index)?, record);
                 Some(Fallback::Ask)
             }
+            WhenAllDown::Respond(_) if self.decides => None,
             WhenAllDown::Respond(plan) => {
                 let mut response = respond::fixed(plan);
                 let headers = response.headers_mut();

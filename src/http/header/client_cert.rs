@@ -26,7 +26,7 @@ pub fn write(headers: &mut HeaderMap, own: Option<&HeaderValue>, (believed, seen
 }
 
 /// Also with underscores, which some backends read as the same field.
-pub(super) fn tells(name: &HeaderName) -> bool {
+pub(in crate::http) fn tells(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     let is = |text: &str| name.len() == text.len() && like(text, name);
     is("client-cert") || is("client-cert-chain")

@@ -105,7 +105,7 @@ fn forget(headers: &mut HeaderMap) {
     }
 }
 
-pub(super) fn tells(name: &HeaderName) -> bool {
+pub(in crate::http) fn tells(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     let begins = |text: &str| name.get(..text.len()).is_some_and(|start| like(text, start));
     let is = |text: &str| name.len() == text.len() && like(text, name);

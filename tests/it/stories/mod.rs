@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod answers;
+mod basic_auth;
 mod blindness;
 mod bodies;
 mod causes;
@@ -21,6 +22,7 @@ mod crowds;
 mod discovery;
 mod error_pages;
 mod fallbacks;
+mod forward_auth;
 mod forwarding;
 mod framing;
 mod handshakes;
