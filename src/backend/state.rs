@@ -65,8 +65,10 @@ pub struct BackendState {
     crowded: AtomicBool,
     /// A ghost whose time is over.
     ended: AtomicBool,
-    /// Unix seconds: since when it takes visitors, and when a connect last failed.
+    /// Unix seconds: since when it takes visitors, since when it warms up, and when a connect last
+    /// failed.
     up_since: AtomicU32,
+    cold_since: AtomicU32,
     failed_at: AtomicU32,
     /// What a drain asks for.
     pub drain: Drain,
@@ -97,6 +99,7 @@ impl Default for BackendState {
             crowded: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             up_since: AtomicU32::new(0),
+            cold_since: AtomicU32::new(0),
             failed_at: AtomicU32::new(0),
             drain: Drain::default(),
             outcomes: Outcomes::default(),
@@ -220,11 +223,18 @@ impl BackendState {
         self.ended.load(Ordering::Relaxed)
     }
 
-    /// It takes visitors again, since now (Unix seconds).
+    /// It takes visitors again, since now (Unix seconds), and is cold.
     pub fn came_up(&self, now: u32) {
-        self.up_since.store(now, Ordering::Relaxed);
+        self.found_up(now);
+        self.cold_since.store(now, Ordering::Relaxed);
         // What it was like before says nothing about it now.
         self.latency.forget();
+    }
+
+    /// It takes visitors since now (Unix seconds), and nobody knows for how long it has run: it is
+    /// the process that has just begun, not the backend.
+    pub fn found_up(&self, now: u32) {
+        self.up_since.store(now, Ordering::Relaxed);
     }
 
     /// A connect to it has failed (Unix seconds).
@@ -232,9 +242,9 @@ impl BackendState {
         self.failed_at.store(now, Ordering::Relaxed);
     }
 
-    /// Since when it takes visitors, in Unix seconds; 0: since the process began.
-    pub fn up_since(&self) -> u32 {
-        self.up_since.load(Ordering::Relaxed)
+    /// Since when it warms up, in Unix seconds; 0: it was up when the process began.
+    pub fn cold_since(&self) -> u32 {
+        self.cold_since.load(Ordering::Relaxed)
     }
 
     /// For how many seconds it has been well: since it came up and since a connect last failed.

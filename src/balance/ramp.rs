@@ -23,13 +23,22 @@ fn ramps(candidates: &impl Candidates, index: usize) -> bool {
 /// The candidates, where those that ramp are no emptier than the others.
 ///
 /// By load alone whoever has just come up would be given every request until it is as busy as the
-/// others. So one that ramps counts as if it had as much in flight for its weight as those that do
-/// not have in the mean: then its weight alone decides how often it is chosen, in an idle pool as
-/// in a busy one. With more than its share of what is in flight it does not take part at all.
+/// others. So one that is colder than the warmest counts as if it had as much in flight for its
+/// weight as those have in the mean: then its weight alone decides how often it is chosen, in an
+/// idle pool as in a busy one. With more than its share of what is in flight it does not take part
+/// at all.
 pub(super) struct Guests<'a, C> {
     candidates: &'a C,
     all: Load,
+    /// The factor of the warmest, and what they have.
+    warmest: u32,
     warm: Load,
+}
+
+impl<C: Candidates> Guests<'_, C> {
+    fn is_cold(&self, index: usize) -> bool {
+        self.candidates.factor(index) < self.warmest
+    }
 }
 
 /// What several candidates have in flight, and what they weigh.
@@ -82,7 +91,7 @@ impl<C: Candidates> Candidates for Guests<'_, C> {
 
     fn load(&self, index: usize) -> u64 {
         let own = self.candidates.load(index);
-        if !ramps(self.candidates, index) {
+        if !self.is_cold(index) {
             return own;
         }
         own.max(self.warm.level(weight(self.candidates, index)))
@@ -93,7 +102,7 @@ impl<C: Candidates> Candidates for Guests<'_, C> {
             return false;
         }
         let of = self.candidates;
-        !ramps(of, index) || self.all.leaves_room(weight(of, index), of.in_flight(index))
+        !self.is_cold(index) || self.all.leaves_room(weight(of, index), of.in_flight(index))
     }
 
     fn factor(&self, index: usize) -> u32 {
@@ -109,14 +118,19 @@ impl<C: Candidates> Candidates for Guests<'_, C> {
     }
 }
 
-/// Who takes part in one pick, and how; none where nobody ramps, or everybody does.
+/// Who takes part in one pick, and how; none where nobody is colder than another.
 pub(super) fn guests<C: Candidates>(candidates: &C) -> Option<Guests<'_, C>> {
     if !(0..candidates.len()).any(|index| ramps(candidates, index)) {
         return None;
     }
-    let warm = Load::of(candidates, |index| !ramps(candidates, index));
+    let eligible = || (0..candidates.len()).filter(|index| candidates.eligible(*index));
+    let warmest = eligible().map(|index| candidates.factor(index)).max()?;
+    if eligible().all(|index| candidates.factor(index) == warmest) {
+        return None;
+    }
+    let warm = Load::of(candidates, |index| candidates.factor(index) == warmest);
     let all = Load::of(candidates, |_| true);
-    (warm.weights > 0).then_some(Guests { candidates, all, warm })
+    Some(Guests { candidates, all, warmest, warm })
 }
 
 /// The candidates without those that ramp.

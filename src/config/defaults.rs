@@ -198,6 +198,10 @@ pub const HEALTH_RISE: u32 = 2;
 pub const HEALTH_FALL: u32 = 3;
 /// The most passes or failures in a row.
 pub const MAX_HEALTH_COUNT: i64 = 1_000;
+/// Of so many checks one asks in full.
+pub const HEALTH_FULL_EVERY: u32 = 1;
+/// The most: what only answers in full is found ill no sooner.
+pub const MAX_HEALTH_FULL_EVERY: i64 = 100;
 /// Method of a check.
 pub const HEALTH_METHOD: &str = "GET";
 /// Statuses that pass.

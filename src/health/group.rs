@@ -53,6 +53,8 @@ struct Inner {
     /// What its backends are given: the count's verdict, or the one before where that is frozen.
     shown: Verdict,
     last: Option<CheckReport>,
+    /// Whether it is as old as the process: who passes its first check was up before.
+    at_start: bool,
     /// What the backend says about itself.
     word: OwnWord,
     members: Vec<Member>,
@@ -67,8 +69,9 @@ struct Member {
 
 impl Group {
     /// Of those backends whose verdict is still good. Where they differ, each keeps its own until
-    /// the first check decides for all; where there are none, `initial` is the verdict.
-    pub(super) fn new(known: &[Checked], initial: Verdict) -> Self {
+    /// the first check decides for all; where there are none, `initial` is the verdict. `at_start`:
+    /// the process has just begun, so that nobody is cold who passes the first check.
+    pub(super) fn new(known: &[Checked], initial: Verdict, at_start: bool) -> Self {
         let mut verdicts = known.iter().map(|member| member.state.verdict());
         let first = verdicts.find(|verdict| *verdict != Verdict::Unchecked);
         let first = first.unwrap_or(Verdict::Unchecked);
@@ -81,7 +84,8 @@ impl Group {
         let mut words = known.iter().map(|member| member.state.own_word.get());
         let word = words.find(|word| !word.is_empty()).unwrap_or_default();
         let count = Count::new(verdict);
-        let inner = Inner { count, shown: verdict, last: None, word, members: Vec::new() };
+        let inner =
+            Inner { count, shown: verdict, last: None, at_start, word, members: Vec::new() };
         Self { inner: Mutex::new(inner), joined: Notify::new() }
     }
 
@@ -98,7 +102,7 @@ impl Group {
                 if let Some(report) = &inner.last {
                     checked.state.set_last_check(report.clone());
                 }
-                give(&checked.state, now)
+                give(&checked.state, now, inner.at_start)
             };
             if told != now {
                 self.joined.notify_one();
@@ -149,14 +153,10 @@ impl Group {
             let Checked { name, state, .. } = &member.checked;
             state.set_last_check(report.clone());
             checks.count(name, passed, took);
-            give(state, now);
+            give(state, now, inner.at_start);
         }
         inner.last = Some(report);
-        match inner.count.verdict() {
-            _ if inner.count.is_turning() => Pace::Changing,
-            Verdict::Down => Pace::Down,
-            Verdict::Up | Verdict::Unchecked => Pace::Steady,
-        }
+        Pace::of(inner.count)
     }
 
     /// Verdicts have been frozen, or are not any more.
@@ -165,7 +165,7 @@ impl Group {
         inner.shown = checks.blindness.shown(self.id(), inner.count.verdict());
         let now = (inner.shown, inner.word);
         for member in &inner.members {
-            give(&member.checked.state, now);
+            give(&member.checked.state, now, inner.at_start);
         }
     }
 
@@ -208,14 +208,22 @@ impl Group {
 
 /// Gives a backend what its group knows, and returns what it had before. It takes visitors since
 /// now where it took nobody new before.
-fn give(state: &BackendState, (verdict, word): (Verdict, OwnWord)) -> (Verdict, OwnWord) {
+fn give(
+    state: &BackendState,
+    (verdict, word): (Verdict, OwnWord),
+    at_start: bool,
+) -> (Verdict, OwnWord) {
     let open = |verdict, word: OwnWord| verdict == Verdict::Up && word.takes_new();
     let before = (state.verdict(), state.own_word.set(word));
     if verdict == Verdict::Unchecked {
         return before;
     }
     if open(verdict, word) && !open(before.0, before.1) {
-        state.came_up(super::unix());
+        if at_start && before.0 == Verdict::Unchecked {
+            state.found_up(super::unix());
+        } else {
+            state.came_up(super::unix());
+        }
     }
     state.set_verdict(verdict);
     before
@@ -234,7 +242,7 @@ mod tests {
     }
 
     fn group(members: &[Checked]) -> Group {
-        let group = Group::new(members, Verdict::Unchecked);
+        let group = Group::new(members, Verdict::Unchecked, false);
         group.set_members(members.to_vec());
         group
     }

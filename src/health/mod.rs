@@ -8,6 +8,7 @@ mod grpc;
 mod handshake;
 mod http;
 mod http2;
+mod layers;
 mod probe;
 mod rhythm;
 mod tap;
@@ -30,8 +31,9 @@ use crate::task;
 pub use blind::Blindness;
 pub use conversation::Step;
 pub use counts::{CheckCounts, CheckedName, Checks};
+use layers::Layers;
 pub use probe::{Outcome, Probe};
-use rhythm::Pace;
+use rhythm::{Before, Pace};
 pub use threshold::{Count, Threshold};
 
 /// Probes under way at once: each holds a socket, and the start asks for all of them together.
@@ -47,6 +49,8 @@ pub struct Supervisor {
     permits: Arc<Semaphore>,
     verdicts: Arc<Notify>,
     running: HashMap<Target, Running>,
+    /// The process has just begun: nothing has been followed yet.
+    at_start: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +69,7 @@ impl Supervisor {
             permits: Arc::new(Semaphore::new(MOST_AT_ONCE)),
             verdicts: Arc::new(Notify::new()),
             running: HashMap::new(),
+            at_start: true,
         }
     }
 
@@ -75,48 +80,60 @@ impl Supervisor {
     #[expect(clippy::mutable_key_type, reason = "a pattern is hashed and compared by its text")]
     pub fn follow(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.running);
-        let known: Vec<Checked> =
-            before.values().flat_map(|running| running.group.members()).collect();
-        let known: HashSet<*const BackendState> =
-            known.iter().map(|checked| Arc::as_ptr(&checked.state)).collect();
+        let mut known: HashMap<*const BackendState, Duration> = HashMap::new();
+        for (target, running) in &before {
+            for member in running.group.members() {
+                known.insert(Arc::as_ptr(&member.state), target.health.interval);
+            }
+        }
         let mut names = HashSet::new();
         for (target, (probe, members)) in targets(snapshot) {
-            let is_known = |checked: &Checked| known.contains(&Arc::as_ptr(&checked.state));
+            let interval = |checked: &Checked| known.get(&Arc::as_ptr(&checked.state)).copied();
             let known_here: Vec<Checked> =
-                members.iter().filter(|checked| is_known(checked)).cloned().collect();
+                members.iter().filter(|checked| interval(checked).is_some()).cloned().collect();
             for checked in &members {
                 let Checked { name, state, initial } = checked;
-                if !is_known(checked) {
+                if interval(checked).is_none() {
                     // Checks were off: what was known before that is not known any more.
                     state.set_verdict(*initial);
-                    if *initial == Verdict::Up {
-                        state.came_up(unix());
+                    match initial {
+                        Verdict::Up if self.at_start => state.found_up(unix()),
+                        Verdict::Up => state.came_up(unix()),
+                        Verdict::Down | Verdict::Unchecked => {}
                     }
                     state.own_word.set(OwnWord::default());
                 }
                 names.insert(name.clone());
             }
             let running = before.remove(&target);
-            let running =
-                running.unwrap_or_else(|| self.start(&target, probe, &known_here, &members));
+            let running = running.unwrap_or_else(|| {
+                let interval = members.iter().filter_map(interval).max();
+                self.start(&target, probe, (&known_here, interval), &members)
+            });
             running.group.set_members(members);
             self.running.insert(target, running);
         }
+        self.at_start = false;
         self.checks.retain(|name| names.contains(name));
         let groups = self.running.iter().map(|(target, running)| {
             let members = running.group.members();
             let pools = members.into_iter().map(|member| member.name.0).collect();
-            (running.group.id(), pools, target.health.interval + target.health.timeout)
+            (
+                running.group.id(),
+                pools,
+                target.health.interval * target.health.full_every + target.health.timeout,
+            )
         });
         self.checks.blindness.follow(snapshot.blind_guard, groups);
     }
 
-    /// Starts the check of these `members`, some of whom are `known` already.
+    /// Starts the check of these `members`, some of whom are `known` already by checks at another
+    /// interval.
     fn start(
         &self,
         target: &Target,
         probe: Probe,
-        known: &[Checked],
+        (known, interval): (&[Checked], Option<Duration>),
         members: &[Checked],
     ) -> Running {
         let mut initials = members.iter().map(|checked| checked.initial);
@@ -124,11 +141,12 @@ impl Supervisor {
         // Where pools want different things, the first check decides for all.
         let agreed = initials.all(|other| other == initial);
         let initial = if agreed { initial } else { Verdict::Unchecked };
-        let group = Arc::new(Group::new(known, initial));
+        let group = Arc::new(Group::new(known, initial, self.at_start));
         let unknown = |checked: &Checked| checked.state.verdict() == Verdict::Unchecked;
         let down = known.is_empty() && initial == Verdict::Down;
         let task = Task {
             spread: !down && !members.iter().any(unknown),
+            before: interval,
             probe,
             health: target.health.clone(),
             group: Arc::clone(&group),
@@ -210,6 +228,8 @@ fn unix() -> u32 {
 struct Task {
     /// Whether the first check has time: all is known that keeps visitors away or lets them in.
     spread: bool,
+    /// The interval of the checks before these, where there were any.
+    before: Option<Duration>,
     probe: Probe,
     health: Health,
     group: Arc<Group>,
@@ -227,13 +247,17 @@ impl Task {
         let phase = fastrand::f64();
         let mut spread = Some(phase);
         if self.spread {
-            let since = self.group.since_last();
-            sleep(rhythm::first(self.health.interval, since, phase)).await;
+            let before = self.group.since_last().zip(self.before);
+            let before = before.map(|(since, interval)| Before { since, interval });
+            sleep(rhythm::first(self.health.interval, before, phase)).await;
             spread = None;
         }
+        let mut layers = Layers::new(self.health.full_every);
+        let mut last = None;
         loop {
             let begun = Instant::now();
-            let pace = self.check().await;
+            let pace = self.check(layers.is_full(last)).await;
+            last = Some(pace);
             let pause = rhythm::pause(&self.health, pace, fastrand::f64());
             let next = begun + spread.take().map_or(pause, |phase| pause.mul_f64(phase));
             self.until(next).await;
@@ -263,13 +287,20 @@ impl Task {
         }
     }
 
-    /// Checks once, and says how closely to look from now on.
-    async fn check(&self) -> Pace {
+    /// Checks once, in full or only by connecting, and says how closely to look from now on.
+    async fn check(&self, full: bool) -> Pace {
         // It is never closed; were it, going on without a permit would be better than no check.
         let permit = self.permits.acquire().await.ok();
         let begun = Instant::now();
         let addresses = self.group.addresses();
-        let outcome = task::catch(self.probe.check(&addresses)).await;
+        let check = async {
+            if full {
+                self.probe.check(&addresses).await
+            } else {
+                self.probe.knock(&addresses).await
+            }
+        };
+        let outcome = task::catch(check).await;
         let outcome = outcome
             .unwrap_or_else(|panicked| Outcome { result: Err(panicked.to_string()), word: None });
         drop(permit);

@@ -14,6 +14,9 @@ use super::{grpc, http, http2};
 use crate::backend::{Backend, OwnWord};
 use crate::snapshot::{HTTP2, Health, HealthKind, Pool};
 
+/// What a check has seen that only connects.
+const CONNECTED: &str = "connected";
+
 /// What came of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -58,6 +61,12 @@ impl Probe {
         self.run(addresses, &mut Notes::none()).await
     }
 
+    /// Opens a connection, with the PROXY header that the backend wants, and asks nothing.
+    pub(super) async fn knock(&self, addresses: &[SocketAddr]) -> Outcome {
+        let opened = self.open(addresses, &self.deadline(), &mut Notes::none()).await;
+        Outcome { result: opened.map(|_| CONNECTED.to_owned()), word: None }
+    }
+
     /// Checks once, and takes down all that is said. Each secret is hidden that its field's name
     /// gives away.
     pub async fn show(&self, addresses: &[SocketAddr]) -> (Outcome, Vec<Step>) {
@@ -87,21 +96,8 @@ impl Probe {
         word: &mut Option<OwnWord>,
         notes: &mut Notes,
     ) -> Result<String, String> {
-        let deadline =
-            Deadline { at: Instant::now() + self.health.timeout, of: self.health.timeout };
-        let mut tcp = match self.health.port {
-            None => connect(addresses, &deadline, notes).await?,
-            Some(port) => {
-                let elsewhere = |address: &SocketAddr| SocketAddr::new(address.ip(), port);
-                let addresses: Vec<SocketAddr> = addresses.iter().map(elsewhere).collect();
-                connect(&addresses, &deadline, notes).await?
-            }
-        };
-        if let Some(header) = &self.header {
-            let sent = deadline.within("sending the PROXY header", tcp.write_all(header)).await?;
-            sent.map_err(|error| format!("PROXY header: {}", plain(&error)))?;
-            notes.note("sent", || format!("PROXY header, {} bytes", header.len()));
-        }
+        let deadline = self.deadline();
+        let tcp = self.open(addresses, &deadline, notes).await?;
         let Some(tls) = &self.tls else { return self.talk(tcp, &deadline, word, notes).await };
         let stream = tls.handshake(tcp, &deadline, notes).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
@@ -117,6 +113,32 @@ impl Probe {
         self.talk(stream, &deadline, word, notes).await
     }
 
+    fn deadline(&self) -> Deadline {
+        Deadline { at: Instant::now() + self.health.timeout, of: self.health.timeout }
+    }
+
+    async fn open(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: &Deadline,
+        notes: &mut Notes,
+    ) -> Result<TcpStream, String> {
+        let mut tcp = match self.health.port {
+            None => connect(addresses, deadline, notes).await?,
+            Some(port) => {
+                let elsewhere = |address: &SocketAddr| SocketAddr::new(address.ip(), port);
+                let addresses: Vec<SocketAddr> = addresses.iter().map(elsewhere).collect();
+                connect(&addresses, deadline, notes).await?
+            }
+        };
+        if let Some(header) = &self.header {
+            let sent = deadline.within("sending the PROXY header", tcp.write_all(header)).await?;
+            sent.map_err(|error| format!("PROXY header: {}", plain(&error)))?;
+            notes.note("sent", || format!("PROXY header, {} bytes", header.len()));
+        }
+        Ok(tcp)
+    }
+
     async fn talk<S>(
         &self,
         stream: S,
@@ -128,7 +150,7 @@ impl Probe {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match &self.health.kind {
-            HealthKind::Tcp => Ok("connected".to_owned()),
+            HealthKind::Tcp => Ok(CONNECTED.to_owned()),
             HealthKind::Tls => Ok("TLS agreed on".to_owned()),
             HealthKind::Http { path, host, method, headers, expect, expect_body } => {
                 let host = if host.is_empty() { &self.authority } else { host };
@@ -251,6 +273,7 @@ mod tests {
             interval: long,
             interval_down: long,
             interval_changing: long,
+            full_every: 1,
             timeout: long,
             rise: 2,
             fall: 3,

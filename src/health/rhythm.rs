@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::threshold::Count;
+use crate::backend::Verdict;
 use crate::snapshot::Health;
 
 /// How the last check has left it.
@@ -13,6 +15,17 @@ pub(super) enum Pace {
     Down,
     /// It said something else than the verdict, so that the next ones may turn it.
     Changing,
+}
+
+impl Pace {
+    /// What these results ask for.
+    pub(super) fn of(count: Count) -> Self {
+        match count.verdict() {
+            _ if count.is_turning() => Self::Changing,
+            Verdict::Down => Self::Down,
+            Verdict::Up | Verdict::Unchecked => Self::Steady,
+        }
+    }
 }
 
 /// From the beginning of one check to the beginning of the next. It is never longer than what the
@@ -27,12 +40,28 @@ pub(super) fn pause(health: &Health, pace: Pace, random: f64) -> Duration {
     pause.mul_f64(1.0 - random / 10.0)
 }
 
-/// Until the first check of what is known already, `since` it was checked: anywhere in the
-/// interval, for a reload may bring many at once, but never later than the next would have been.
-pub(super) fn first(interval: Duration, since: Option<Duration>, random: f64) -> Duration {
-    let anywhere = interval.mul_f64(random);
-    let due = since.and_then(|since| interval.checked_sub(since));
-    due.map_or(anywhere, |due| anywhere.min(due))
+/// How a backend was checked before a reload changed its check.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before {
+    /// Since the last check.
+    pub(super) since: Duration,
+    /// Between two of them.
+    pub(super) interval: Duration,
+}
+
+/// Until the first check of what is known already: a reload may bring many at once. Never later
+/// than it is due, and at the same place in a longer interval as in the one before, so that what
+/// was spread stays spread. Who is overdue comes anywhere in the interval.
+pub(super) fn first(interval: Duration, before: Option<Before>, random: f64) -> Duration {
+    let due = before.and_then(|Before { since, interval: old }| {
+        let due = interval.checked_sub(since)?;
+        if old >= interval {
+            return Some(due);
+        }
+        let left = old.checked_sub(since)?;
+        Some(interval.mul_f64(left.as_secs_f64() / old.as_secs_f64()))
+    });
+    due.unwrap_or_else(|| interval.mul_f64(random))
 }
 
 #[cfg(test)]
@@ -52,6 +81,7 @@ mod tests {
             timeout: interval,
             rise: 2,
             fall: 3,
+            full_every: 1,
             initial: Initial::Checking,
         }
     }
@@ -77,13 +107,15 @@ mod tests {
         #[test]
         fn a_first_check_is_not_later_than_it_was_due(
             interval in 100_u64..600_000,
+            old in 100_u64..600_000,
             since in 0_u64..600_000,
             random in 0.0..1.0,
         ) {
-            let [interval, since] = [interval, since].map(Duration::from_millis);
-            let first = first(interval, Some(since), random);
+            let [interval, old, since] = [interval, old, since].map(Duration::from_millis);
+            let first = first(interval, Some(Before { since, interval: old }), random);
             prop_assert!(first <= interval);
-            prop_assert!(since > interval || since + first <= interval);
+            let nanosecond = Duration::from_nanos(1);
+            prop_assert!(since > interval.min(old) || since + first <= interval + nanosecond);
         }
     }
 
@@ -94,7 +126,7 @@ mod tests {
         let mut slots = vec![0; 1 + usize::try_from(new.as_millis() / 100).unwrap()];
         for _ in 0..500 {
             let since = old.mul_f64(random.f64());
-            let first = first(new, Some(since), random.f64());
+            let first = first(new, Some(Before { since, interval: old }), random.f64());
             slots[usize::try_from(first.as_millis() / 100).unwrap()] += 1;
         }
         slots.into_iter().max().unwrap()
@@ -105,7 +137,7 @@ mod tests {
         let five = Duration::from_secs(5);
         // 500 in 5 s are 10 in a tenth of a second.
         for (old, most) in
-            [(five, 45), (Duration::from_mins(10), 30), (Duration::from_millis(200), 30)]
+            [(five, 25), (Duration::from_mins(10), 25), (Duration::from_millis(200), 25)]
         {
             let fullest = fullest(old, five);
             assert!(fullest <= most, "{fullest} at once after {old:?}");

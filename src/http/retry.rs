@@ -129,6 +129,8 @@ pub struct Budget {
     credit: u64,
     /// What requests have earned since the last look.
     earned: u64,
+    /// What the floor has given and requests have not earned since: they do so first.
+    advance: u64,
     /// Hundredths of a retry a second, however little traffic there is.
     floor: u64,
     /// Milliseconds on the worker's clock.
@@ -137,7 +139,7 @@ pub struct Budget {
 
 /// Retries a second over all workers whatever the traffic: in place of the share, not beside it.
 const FLOOR_PER_SECOND: u64 = 10;
-/// Retries that may be saved up.
+/// Retries that requests may save up; the floor saves those of one second.
 const MOST: u64 = 100;
 
 impl Budget {
@@ -145,14 +147,16 @@ impl Budget {
     pub fn new(workers: usize) -> Self {
         let workers = u64::try_from(workers).unwrap_or(u64::MAX).max(1);
         let floor = (FLOOR_PER_SECOND * 100).div_ceil(workers);
-        Self { credit: floor, earned: 0, floor, refilled: 0 }
+        Self { credit: floor, earned: 0, advance: floor, floor, refilled: 0 }
     }
 
     /// A request has come: it earns its share.
     pub fn earn(&mut self, percent: u32) {
         let percent = u64::from(percent);
         self.earned = self.earned.saturating_add(percent);
-        self.credit = (self.credit + percent).min(MOST * 100);
+        let owed = percent.min(self.advance);
+        self.advance -= owed;
+        self.credit = (self.credit + percent - owed).min(MOST * 100);
     }
 
     /// Takes a retry out, if there is one. `now`: milliseconds.
@@ -163,7 +167,9 @@ impl Budget {
             self.refilled = now;
             let floor = since.min(60_000) * self.floor / 1000;
             let refill = floor.saturating_sub(std::mem::take(&mut self.earned));
-            self.credit = (self.credit + refill).min(MOST * 100);
+            let given = refill.min(self.floor.saturating_sub(self.credit));
+            self.credit += given;
+            self.advance = (self.advance + given).min(self.floor);
         }
         let paid = self.credit.checked_sub(100);
         self.credit = paid.unwrap_or(self.credit);
@@ -246,7 +252,7 @@ mod tests {
             budget.earn(20);
             retries += u32::from(budget.spend(0));
         }
-        assert_eq!(retries, 10 + 200);
+        assert_eq!(retries, 200);
         assert!(!budget.spend(1_000), "that second had its share");
         assert!(budget.spend(2_000), "a quiet one brings ten more");
     }
@@ -263,7 +269,16 @@ mod tests {
             let now = request * 2 / 100 * 100;
             retries += u32::from(budget.spend(now));
         }
-        assert!(retries <= 2_000 + 10, "{retries}");
+        assert!(retries <= 2_000, "{retries}");
+        // The same after a quiet minute.
+        let mut rested = Budget::new(2);
+        rested.spend(0);
+        let mut retries = 0;
+        for request in 0..10_000 {
+            rested.earn(20);
+            retries += u32::from(rested.spend(60_000 + request * 4 / 100 * 100));
+        }
+        assert!(retries <= 2_000, "{retries}");
         // Five in ten seconds: the floor, and it is there for each of them.
         let mut quiet = Budget::new(2);
         for request in 0..5_u64 {

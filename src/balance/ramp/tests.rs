@@ -123,6 +123,22 @@ fn several_that_ramp_have_their_shares_and_no_more() {
 }
 
 #[test]
+fn while_the_whole_pool_warms_up_the_coldest_has_its_share_and_no_more() {
+    for policy in BY_LOAD {
+        for others in [2, 4] {
+            let mut seats = recovered(others, COLD);
+            let last = seats.0.len() - 1;
+            for seat in &mut seats.0[..last] {
+                seat.factor = 128;
+            }
+            let count = f64::from(shares(policy, &seats, 20_000)[last]);
+            let share = share_of(&seats, last, 20_000);
+            assert!((count - share).abs() < 5.0 * share.sqrt(), "{policy:?} {count} {share}");
+        }
+    }
+}
+
+#[test]
 fn where_nobody_else_is_left_those_that_ramp_take_all() {
     for policy in BY_LOAD {
         for others in [3, 20] {

@@ -340,6 +340,8 @@ pub const KEYS: &[Key] = &[
     key("pools.*.health.timeout", Value(r#""1s""#), "an answer must be complete by then"),
     key("pools.*.health.rise", Value("2"), "passes in a row until up"),
     key("pools.*.health.fall", Value("3"), "failures in a row until down"),
+    key("pools.*.health.full_every", Value("1"),
+        "of so many checks of one that is up, one asks in full and the others only connect"),
     key("pools.*.health.initial", Value(r#""checking""#),
         "checking: no traffic before the first pass; up: until it falls; down: until it rises"),
     key("pools.*.sticky.by", Value(r#""cookie""#),

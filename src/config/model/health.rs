@@ -26,6 +26,8 @@ pub struct Health {
     pub rise: u32,
     /// Failures in a row until down.
     pub fall: u32,
+    /// Of so many checks of a backend that is up one asks in full, the others only connect.
+    pub full_every: u32,
     /// What a backend is until its checks have said something.
     pub initial: Initial,
 }

@@ -64,6 +64,19 @@ fn a_check_by_tls_wants_the_pools_tls_and_nothing_of_http() {
 }
 
 #[test]
+fn a_check_may_ask_in_full_now_and_then_where_there_is_more_to_ask_than_a_connection() {
+    assert_eq!(health("http = \"/\"").full_every, 1);
+    assert_eq!(health("http = \"/\", full_every = 5").full_every, 5);
+    for (text, what) in [
+        ("tcp = true, full_every = 5", "`full_every` means nothing to a check by tcp"),
+        ("http = \"/\", full_every = 0", "full_every = 0 is out of range"),
+    ] {
+        let wrong = errors(&format!("{START}[pools.p]\nhealth = {{ {text} }}\n"));
+        assert!(wrong[0].contains(what), "{wrong:?}");
+    }
+}
+
+#[test]
 fn other_intervals_come_from_the_interval_where_they_are_not_given() {
     let found = health("tcp = true, interval = \"4s\"");
     let seconds = std::time::Duration::from_secs;

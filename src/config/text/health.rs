@@ -44,6 +44,8 @@ pub struct HealthText {
     pub rise: Option<At<i64>>,
     /// Failures in a row until down.
     pub fall: Option<At<i64>>,
+    /// Of so many checks one asks in full.
+    pub full_every: Option<At<i64>>,
     /// What a backend is until its checks have said something.
     pub initial: Option<At<InitialWord>>,
 }

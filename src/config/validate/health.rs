@@ -38,6 +38,7 @@ pub(super) fn health(
         (Some(path), ..) => http(path, text, check),
         (_, Some(at), ..) => {
             bare("tcp", at, text, check);
+            meaningless("tcp", "full_every", text.full_every.as_ref().map(At::place), check);
             HealthKind::Tcp
         }
         (_, _, Some(at), _) => {
@@ -90,6 +91,12 @@ pub(super) fn health(
         ),
         rise: check.number("rise", text.rise.as_ref(), count.clone(), d::HEALTH_RISE),
         fall: check.number("fall", text.fall.as_ref(), count, d::HEALTH_FALL),
+        full_every: check.number(
+            "full_every",
+            text.full_every.as_ref(),
+            1..=d::MAX_HEALTH_FULL_EVERY,
+            d::HEALTH_FULL_EVERY,
+        ),
         initial: match text.initial.as_ref().map(|at| at.value) {
             Some(InitialWord::Up) => Initial::Up,
             Some(InitialWord::Down) => Initial::Down,

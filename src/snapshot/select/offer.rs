@@ -36,11 +36,11 @@ impl Candidates for Offer<'_> {
 
     fn factor(&self, index: usize) -> u32 {
         let Some(ramp) = self.view.pool.slow_start else { return FULL };
-        let up = self.view.pool.members.get(index).map_or(0, |it| it.backend.state.up_since());
-        if up == 0 {
+        let cold = self.view.pool.members.get(index).map_or(0, |it| it.backend.state.cold_since());
+        if cold == 0 {
             return FULL;
         }
-        ramp.factor(u64::from(self.view.visitor.now.saturating_sub(up)) * 1000)
+        ramp.factor(u64::from(self.view.visitor.now.saturating_sub(cold)) * 1000)
     }
 
     fn fitness(&self, index: usize) -> u32 {

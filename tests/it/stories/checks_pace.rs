@@ -68,6 +68,26 @@ async fn a_backend_that_is_down_may_be_checked_more_seldom() {
 }
 
 #[tokio::test]
+async fn a_backend_that_is_well_is_asked_in_full_now_and_then_and_one_that_is_ill_each_time() {
+    let origin = Origin::start("a");
+    let health = "interval = \"100ms\", interval_changing = \"100ms\", full_every = 5, fall = 2";
+    let proxy = Proxy::start(farm(&[(&origin, health)])).await;
+    let knocks = || origin.connections() - origin.checks();
+    within(SOON, "twenty checks that only connect", async || (knocks() >= 20).then_some(())).await;
+    let (full, knocked) = (origin.checks(), knocks());
+    // One may be under way that has not asked yet.
+    assert!(full + 1 >= knocked / 4 && full <= knocked / 4 + 2, "{full} full, {knocked} not");
+    origin.healthy(false);
+    proxy.verdict("a", false).await;
+    let knocked = knocks();
+    let full = origin.checks();
+    within(SOON, "five more in full", async || (origin.checks() >= full + 5).then_some(())).await;
+    assert!(knocks() <= knocked + 1, "who is down is not up because its port is open");
+    origin.healthy(true);
+    proxy.verdict("a", true).await;
+}
+
+#[tokio::test]
 async fn no_more_than_256_checks_are_under_way_at_once() {
     const ALL: usize = 300;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Config, Door, Fault, Jar, Origin, PLAIN, Proxy, SOON, default_route, distinct, spawn,
+    Config, Door, Fault, Jar, Origin, PLAIN, Proxy, SOON, default_route, distinct, pool, spawn,
     unchecked, within,
 };
 
@@ -122,4 +122,41 @@ async fn who_comes_up_is_given_a_part_at_first_and_its_own_visitors_at_once() {
     let few = names.iter().filter(|name| *name == "b").count();
     assert!((1..=50).contains(&few), "{few} of 150");
     assert_eq!(distinct(&jar.visits(&proxy.door(), 20).await), ["b"]);
+}
+
+#[tokio::test]
+async fn two_hundred_requests_held_elsewhere_do_not_throw_everybody_at_who_has_recovered() {
+    let mut origins = Origin::three();
+    let all: Vec<&Origin> = origins.iter().collect();
+    let pool = pool("web", &all, "slow_start = \"1h\"")
+        .replace("policy = \"round-robin\"\n", "policy = \"least-request\"\n");
+    let body = format!("{PLAIN}{}{pool}", default_route("web"));
+    let proxy = Proxy::start(Config::new(body)).await;
+    origins[2].kill();
+    proxy.verdict("c", false).await;
+    let held: Vec<_> = (0..200)
+        .map(|_| {
+            let door = proxy.door();
+            spawn(async move { door.get("/gate").await.status })
+        })
+        .collect();
+    within(SOON, "200 requests that two backends hold", async || {
+        (origins[0].count() + origins[1].count() == 200).then_some(())
+    })
+    .await;
+    origins[2].revive();
+    proxy.verdict("c", true).await;
+    let before = origins[2].count();
+    for _ in 0..200 {
+        assert_eq!(proxy.door().get("/new").await.status, 200);
+    }
+    // A tenth of a third at first, which is seven of 200; by load alone it would be all of them.
+    let given = origins[2].count() - before;
+    assert!((1..=30).contains(&given), "{given} of 200");
+    for origin in &origins {
+        origin.open_gate();
+    }
+    for request in held {
+        assert_eq!(request.await.unwrap(), 200);
+    }
 }
