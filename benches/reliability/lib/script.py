@@ -21,6 +21,7 @@ CYCLE = 12.0  # seconds; one fault of each kind, each after the one before is ov
 KILL, KILL_OVER = 0.0, 1.0
 STOP, STOP_OVER = 4.0, 7.0
 RESTART, RESTART_GAP = 10.0, 0.3
+SLOWEST = 5  # requests that the figures name, to be found in the logs that --keep keeps
 HELD_UP = 200  # milliseconds that no answer takes by itself
 AFTER = {"kill": 2.5, "stop": 5.0, "restart": 1.8}  # seconds that a fault may show, from its begin
 
@@ -114,7 +115,7 @@ def verdict(seen: list[Asked], happened: list[Fault], begun: Counter[str], finis
         "usual": {"p50": asking.percentile(usual, 0.5), "p99": asking.percentile(usual, 0.99),
                   "worst": max(usual, default=0.0), "requests": len(usual)},
         "client_late_ms": max((asked.late * 1000 for asked in seen), default=0.0),
-        "around": {kind: _around(some) for kind, some in around.items()},
+        "around": {kind: _around(some, happened) for kind, some in around.items()},
         "quiet_failures": asking.failures(quiet),
         "GET": {"requests": len(gets), "failed": asking.failures(gets)},
         "POST": {"requests": len(posts), "failed": asking.failures(posts),
@@ -126,12 +127,16 @@ def verdict(seen: list[Asked], happened: list[Fault], begun: Counter[str], finis
     }
 
 
-def _around(some: list[Asked]) -> dict[str, object]:
+def _around(some: list[Asked], happened: list[Fault]) -> dict[str, object]:
     took = asking.milliseconds(some)
+    slowest = sorted(some, key=lambda asked: asked.took, reverse=True)[:SLOWEST]
     return {"requests": len(some), "failed": asking.failures(some),
             "p99": asking.percentile(took, 0.99), "worst": max(took, default=0.0),
             "held_up": sum(one > HELD_UP for one in took),
-            "late_ms": max((asked.late * 1000 for asked in some), default=0.0)}
+            "late_ms": max((asked.late * 1000 for asked in some), default=0.0),
+            "slowest": [{"id": asked.key, "took_ms": asked.took * 1000, "by": asked.by,
+                         "late_ms": asked.late * 1000, "after": _after(asked, happened)}
+                        for asked in slowest]}
 
 
 def _after(asked: Asked, happened: list[Fault]) -> str:
