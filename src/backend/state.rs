@@ -237,6 +237,11 @@ impl BackendState {
         self.up_since.store(now, Ordering::Relaxed);
     }
 
+    /// It is the same process as this one, in another pool.
+    pub fn as_cold_as(&self, other: &Self) {
+        self.cold_since.store(other.cold_since(), Ordering::Relaxed);
+    }
+
     /// A connect to it has failed (Unix seconds).
     pub fn connect_failed(&self, now: u32) {
         self.failed_at.store(now, Ordering::Relaxed);

@@ -24,13 +24,14 @@ fn ramps(candidates: &impl Candidates, index: usize) -> bool {
 ///
 /// By load alone whoever has just come up would be given every request until it is as busy as the
 /// others. So one that is colder than the warmest counts as if it had as much in flight for its
-/// weight as those have in the mean: then its weight alone decides how often it is chosen, in an
-/// idle pool as in a busy one. With more than its share of what is in flight it does not take part
+/// weight as the warm have in the mean (within an eighth of the warmest, so that one of them alone
+/// is no measure where several came up one after the other): then its weight alone decides how often
+/// it is chosen, in an idle pool as in a busy one. With more than its share of what is in flight it does not take part
 /// at all.
 pub(super) struct Guests<'a, C> {
     candidates: &'a C,
     all: Load,
-    /// The factor of the warmest, and what they have.
+    /// The factor of the warmest, and what those near it have.
     warmest: u32,
     warm: Load,
 }
@@ -128,7 +129,8 @@ pub(super) fn guests<C: Candidates>(candidates: &C) -> Option<Guests<'_, C>> {
     if eligible().all(|index| candidates.factor(index) == warmest) {
         return None;
     }
-    let warm = Load::of(candidates, |index| candidates.factor(index) == warmest);
+    let near = warmest - warmest / 8;
+    let warm = Load::of(candidates, |index| candidates.factor(index) >= near);
     let all = Load::of(candidates, |_| true);
     Some(Guests { candidates, all, warmest, warm })
 }
@@ -159,7 +161,8 @@ impl<C: Candidates> Candidates for Warm<'_, C> {
 }
 
 /// Two draws by weight of many; the second only where it may win. Who ramps wins by the first
-/// draw, or over another one that ramps.
+/// draw, or over another one that ramps. (Of many, nobody looks for the warmest at each pick: it
+/// would cost more than both draws.)
 pub(super) fn two(
     candidates: &impl Candidates,
     cursor: &mut Cursor,

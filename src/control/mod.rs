@@ -291,6 +291,7 @@ impl<S: ListenerSockets> Control<S> {
         }
         *lock(&self.facts.bound) = bound;
         self.facts.phase.set(Phase::Serving);
+        self.supervisor.serving();
         systemd::ready();
     }
 

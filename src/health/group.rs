@@ -53,8 +53,8 @@ struct Inner {
     /// What its backends are given: the count's verdict, or the one before where that is frozen.
     shown: Verdict,
     last: Option<CheckReport>,
-    /// Whether it is as old as the process: who passes its first check was up before.
-    at_start: bool,
+    /// The process has just begun and no check has failed: who comes up has been up before.
+    warm: bool,
     /// What the backend says about itself.
     word: OwnWord,
     members: Vec<Member>,
@@ -69,9 +69,9 @@ struct Member {
 
 impl Group {
     /// Of those backends whose verdict is still good. Where they differ, each keeps its own until
-    /// the first check decides for all; where there are none, `initial` is the verdict. `at_start`:
-    /// the process has just begun, so that nobody is cold who passes the first check.
-    pub(super) fn new(known: &[Checked], initial: Verdict, at_start: bool) -> Self {
+    /// the first check decides for all; where there are none, `initial` is the verdict. `warm`: the
+    /// process has just begun, so that nobody is cold who comes up before a check has failed.
+    pub(super) fn new(known: &[Checked], initial: Verdict, warm: bool) -> Self {
         let mut verdicts = known.iter().map(|member| member.state.verdict());
         let first = verdicts.find(|verdict| *verdict != Verdict::Unchecked);
         let first = first.unwrap_or(Verdict::Unchecked);
@@ -84,12 +84,12 @@ impl Group {
         let mut words = known.iter().map(|member| member.state.own_word.get());
         let word = words.find(|word| !word.is_empty()).unwrap_or_default();
         let count = Count::new(verdict);
-        let inner =
-            Inner { count, shown: verdict, last: None, at_start, word, members: Vec::new() };
+        let inner = Inner { count, shown: verdict, last: None, warm, word, members: Vec::new() };
         Self { inner: Mutex::new(inner), joined: Notify::new() }
     }
 
-    /// These are its backends now. Who is new here has the verdict of the others at once.
+    /// These are its backends now. Who is new here has the verdict of the others at once, and is as
+    /// cold as they are: it is one and the same process.
     pub(super) fn set_members(&self, members: Vec<Checked>) {
         let mut inner = self.lock();
         let before = std::mem::take(&mut inner.members);
@@ -102,13 +102,22 @@ impl Group {
                 if let Some(report) = &inner.last {
                     checked.state.set_last_check(report.clone());
                 }
-                give(&checked.state, now, inner.at_start)
+                let told = give(&checked.state, now, inner.warm);
+                if let Some(other) = before.first() {
+                    checked.state.as_cold_as(&other.checked.state);
+                }
+                told
             };
             if told != now {
                 self.joined.notify_one();
             }
             inner.members.push(Member { checked, told });
         }
+    }
+
+    /// Whether the backend says something about itself, which only an answer in full can take back.
+    pub(super) fn speaks(&self) -> bool {
+        !self.lock().word.is_empty()
     }
 
     /// How long ago the last check of any of its backends ended, of a group before this one too.
@@ -130,17 +139,20 @@ impl Group {
         resolved.map_or_else(Arc::default, |member| member.checked.state.addresses())
     }
 
-    /// Takes in a result for all of them, and says how closely they are to be looked at.
+    /// Takes in a result for all of them, and says how closely they are to be looked at. `full`: of
+    /// a check that has asked, not only connected. One that has connected says nothing new: what
+    /// the last one in full has seen stays to be told.
     pub(super) fn observe(
         &self,
         threshold: Threshold,
         outcome: Outcome,
-        took: Duration,
+        (took, full): (Duration, bool),
         checks: &Checks,
     ) -> Pace {
         let mut inner = self.lock();
         let passed = outcome.result.is_ok();
         let (Ok(detail) | Err(detail)) = outcome.result;
+        inner.warm &= passed;
         inner.word = outcome.word.unwrap_or(inner.word);
         let before = inner.count.verdict();
         let verdict = inner.count.observe(threshold, passed);
@@ -148,13 +160,18 @@ impl Group {
         inner.shown = checks.blindness.shown(self.id(), verdict);
         let now = (inner.shown, inner.word);
         let in_a_row = inner.count.in_a_row();
+        let (detail, took) = match &inner.last {
+            Some(last) if passed && !full => (last.detail.clone(), last.took),
+            _ => (detail, took),
+        };
         let report = CheckReport { at: SystemTime::now(), passed, detail, took, in_a_row };
         for member in &inner.members {
             let Checked { name, state, .. } = &member.checked;
             state.set_last_check(report.clone());
             checks.count(name, passed, took);
-            give(state, now, inner.at_start);
+            give(state, now, inner.warm);
         }
+        inner.warm &= verdict != Verdict::Up;
         inner.last = Some(report);
         Pace::of(inner.count)
     }
@@ -165,7 +182,7 @@ impl Group {
         inner.shown = checks.blindness.shown(self.id(), inner.count.verdict());
         let now = (inner.shown, inner.word);
         for member in &inner.members {
-            give(&member.checked.state, now, inner.at_start);
+            give(&member.checked.state, now, inner.warm);
         }
     }
 
@@ -207,11 +224,11 @@ impl Group {
 }
 
 /// Gives a backend what its group knows, and returns what it had before. It takes visitors since
-/// now where it took nobody new before.
+/// now where it took nobody new before. `warm`: it did so before this process began.
 fn give(
     state: &BackendState,
     (verdict, word): (Verdict, OwnWord),
-    at_start: bool,
+    warm: bool,
 ) -> (Verdict, OwnWord) {
     let open = |verdict, word: OwnWord| verdict == Verdict::Up && word.takes_new();
     let before = (state.verdict(), state.own_word.set(word));
@@ -219,7 +236,7 @@ fn give(
         return before;
     }
     if open(verdict, word) && !open(before.0, before.1) {
-        if at_start && before.0 == Verdict::Unchecked {
+        if warm {
             state.found_up(super::unix());
         } else {
             state.came_up(super::unix());
@@ -249,7 +266,7 @@ mod tests {
 
     fn fails(group: &Group, checks: &Checks) -> Pace {
         let outcome = Outcome { result: Err("HTTP 503".to_owned()), word: None };
-        group.observe(ONCE, outcome, Duration::ZERO, checks)
+        group.observe(ONCE, outcome, (Duration::ZERO, true), checks)
     }
 
     fn passes(group: &Group, checks: &Checks) -> Pace {
@@ -259,7 +276,7 @@ mod tests {
     fn says(group: &Group, checks: &Checks, word: &str) -> Pace {
         let word = Some(OwnWord::parse(word).unwrap_or_default());
         let outcome = Outcome { result: Ok("HTTP 200".to_owned()), word };
-        group.observe(ONCE, outcome, Duration::ZERO, checks)
+        group.observe(ONCE, outcome, (Duration::ZERO, true), checks)
     }
 
     /// The pools that were told of, each with its verdict.

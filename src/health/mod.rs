@@ -49,7 +49,7 @@ pub struct Supervisor {
     permits: Arc<Semaphore>,
     verdicts: Arc<Notify>,
     running: HashMap<Target, Running>,
-    /// The process has just begun: nothing has been followed yet.
+    /// The process has just begun and serves nobody yet.
     at_start: bool,
 }
 
@@ -113,7 +113,6 @@ impl Supervisor {
             running.group.set_members(members);
             self.running.insert(target, running);
         }
-        self.at_start = false;
         self.checks.retain(|name| names.contains(name));
         let groups = self.running.iter().map(|(target, running)| {
             let members = running.group.members();
@@ -125,6 +124,11 @@ impl Supervisor {
             )
         });
         self.checks.blindness.follow(snapshot.blind_guard, groups);
+    }
+
+    /// Who comes up from now on has just begun, for all that anybody knows.
+    pub fn serving(&mut self) {
+        self.at_start = false;
     }
 
     /// Starts the check of these `members`, some of whom are `known` already by checks at another
@@ -256,7 +260,7 @@ impl Task {
         let mut last = None;
         loop {
             let begun = Instant::now();
-            let pace = self.check(layers.is_full(last)).await;
+            let pace = self.check(layers.is_full(last, self.group.speaks())).await;
             last = Some(pace);
             let pause = rhythm::pause(&self.health, pace, fastrand::f64());
             let next = begun + spread.take().map_or(pause, |phase| pause.mul_f64(phase));
@@ -305,7 +309,8 @@ impl Task {
             .unwrap_or_else(|panicked| Outcome { result: Err(panicked.to_string()), word: None });
         drop(permit);
         let threshold = Threshold { rise: self.health.rise, fall: self.health.fall };
-        let pace = self.group.observe(threshold, outcome, begun.elapsed(), &self.checks);
+        let took = (begun.elapsed(), full);
+        let pace = self.group.observe(threshold, outcome, took, &self.checks);
         self.tell().await;
         pace
     }

@@ -127,7 +127,7 @@ fn decide(failed: Failed, method: &Method, rules: &RetryRules) -> Verdict {
 pub struct Budget {
     /// In hundredths of a retry.
     credit: u64,
-    /// What requests have earned since the last look.
+    /// What requests have earned since the last look, beyond the advance.
     earned: u64,
     /// What the floor has given and requests have not earned since: they do so first.
     advance: u64,
@@ -139,7 +139,7 @@ pub struct Budget {
 
 /// Retries a second over all workers whatever the traffic: in place of the share, not beside it.
 const FLOOR_PER_SECOND: u64 = 10;
-/// Retries that requests may save up; the floor saves those of one second.
+/// Retries that requests may save up; the floor saves those of one second, and one at the least.
 const MOST: u64 = 100;
 
 impl Budget {
@@ -153,9 +153,9 @@ impl Budget {
     /// A request has come: it earns its share.
     pub fn earn(&mut self, percent: u32) {
         let percent = u64::from(percent);
-        self.earned = self.earned.saturating_add(percent);
         let owed = percent.min(self.advance);
         self.advance -= owed;
+        self.earned = self.earned.saturating_add(percent - owed);
         self.credit = (self.credit + percent - owed).min(MOST * 100);
     }
 
@@ -167,9 +167,10 @@ impl Budget {
             self.refilled = now;
             let floor = since.min(60_000) * self.floor / 1000;
             let refill = floor.saturating_sub(std::mem::take(&mut self.earned));
-            let given = refill.min(self.floor.saturating_sub(self.credit));
+            let most = self.floor.max(100);
+            let given = refill.min(most.saturating_sub(self.credit));
             self.credit += given;
-            self.advance = (self.advance + given).min(self.floor);
+            self.advance = (self.advance + given).min(most);
         }
         let paid = self.credit.checked_sub(100);
         self.credit = paid.unwrap_or(self.credit);
@@ -279,6 +280,27 @@ mod tests {
             retries += u32::from(rested.spend(60_000 + request * 4 / 100 * 100));
         }
         assert!(retries <= 2_000, "{retries}");
+        // Two and a half times what earns as much as the floor gives, and a part of it: it is in
+        // place of the share, and there in full.
+        for (rate, least, most) in [(10, 100, 110), (25, 100, 110), (125, 245, 255)] {
+            let mut budget = Budget::new(1);
+            let mut retries = 0;
+            for request in 0..10 * rate {
+                budget.earn(20);
+                while budget.spend(request * 1_000 / rate / 100 * 100) {
+                    retries += 1;
+                }
+            }
+            assert!((least..=most).contains(&retries), "{rate} a second: {retries}");
+        }
+        // Many workers have a part of it each, which must come to a whole retry some time.
+        let mut sixteenth = Budget::new(16);
+        let mut retries = 0;
+        for second in 0..32 {
+            sixteenth.earn(20);
+            retries += u32::from(sixteenth.spend(second * 1_000));
+        }
+        assert!((15..=25).contains(&retries), "{retries}");
         // Five in ten seconds: the floor, and it is there for each of them.
         let mut quiet = Budget::new(2);
         for request in 0..5_u64 {

@@ -14,6 +14,8 @@ use crate::net::clock::Patience;
 use crate::net::wire::Handle;
 use crate::telemetry::reason::Reason;
 
+use super::header::trailers;
+
 /// What the exchange knows about its request's body while a connection has it.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -120,7 +122,7 @@ impl Upload {
                 if frame.is_trailers() || incoming.is_end_stream() {
                     self.progress.ended.store(true, Ordering::Relaxed);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(without_claims(frame))))
             }
             Poll::Ready(Some(Err(error))) => {
                 let refused = self.wire.refusal().is_some();
@@ -198,5 +200,16 @@ impl Body for RequestBody {
                 upload.incoming.as_ref().map_or_else(SizeHint::default, Body::size_hint)
             }
         }
+    }
+}
+
+/// A frame of a body, where trailers say nothing about who the client is.
+fn without_claims(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut fields) => {
+            trailers::strip(&mut fields);
+            Frame::trailers(fields)
+        }
+        Err(frame) => frame,
     }
 }

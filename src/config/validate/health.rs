@@ -38,7 +38,8 @@ pub(super) fn health(
         (Some(path), ..) => http(path, text, check),
         (_, Some(at), ..) => {
             bare("tcp", at, text, check);
-            meaningless("tcp", "full_every", text.full_every.as_ref().map(At::place), check);
+            let layers = text.full_every.as_ref().filter(|at| at.value != 1);
+            meaningless("tcp", "full_every", layers.map(At::place), check);
             HealthKind::Tcp
         }
         (_, _, Some(at), _) => {

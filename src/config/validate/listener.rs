@@ -148,6 +148,7 @@ fn tls(at: &At<ListenerTlsText>, broken: bool, check: &mut Check<'_>) -> Listene
             certificates.push(CertificateFiles { cert, key });
         }
     }
+    no_tickets(text, check);
     ListenerTls {
         certificates,
         unknown_name: match text.unknown_name.as_ref().map(|at| at.value) {
@@ -164,6 +165,16 @@ fn tls(at: &At<ListenerTlsText>, broken: bool, check: &mut Check<'_>) -> Listene
             .map(|list| check.ticket_keys(list))
             .unwrap_or_default(),
         client_auth: client_auth(text, broken, check),
+    }
+}
+
+/// A resumed session shows no certificate, so there is none where clients are asked for one.
+fn no_tickets(text: &ListenerTlsText, check: &mut Check<'_>) {
+    let asks = |at: &&At<ClientAuthWord>| at.value != ClientAuthWord::None;
+    if let (Some(keys), Some(_)) = (&text.ticket_keys, text.client_auth.as_ref().filter(asks)) {
+        check
+            .warning("ticket_keys, and this listener gives no tickets", &keys.place())
+            .hint("with client_auth each connection shows its certificate; leave them out");
     }
 }
 

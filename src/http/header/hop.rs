@@ -5,6 +5,7 @@ use http::header::{
     UPGRADE,
 };
 
+use super::client_cert;
 use super::seen::Seen;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -30,6 +31,7 @@ fn protected(name: &HeaderName) -> bool {
     .contains(name)
         || name.as_str().starts_with("x-forwarded-")
         || matches!(name.as_str(), "x-real-ip" | "x-request-id" | "traceparent")
+        || client_cert::tells(name)
 }
 
 /// Whether a list field has this token.

@@ -5,3 +5,4 @@ pub mod forwarded;
 pub mod hop;
 pub mod http2;
 pub mod seen;
+pub mod trailers;

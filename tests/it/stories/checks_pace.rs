@@ -70,7 +70,8 @@ async fn a_backend_that_is_down_may_be_checked_more_seldom() {
 #[tokio::test]
 async fn a_backend_that_is_well_is_asked_in_full_now_and_then_and_one_that_is_ill_each_time() {
     let origin = Origin::start("a");
-    let health = "interval = \"100ms\", interval_changing = \"100ms\", full_every = 5, fall = 2";
+    let health = "interval = \"100ms\", interval_changing = \"100ms\", timeout = \"10s\", \
+                  full_every = 5, fall = 2";
     let proxy = Proxy::start(farm(&[(&origin, health)])).await;
     let knocks = || origin.connections() - origin.checks();
     within(SOON, "twenty checks that only connect", async || (knocks() >= 20).then_some(())).await;
