@@ -120,6 +120,7 @@ pub async fn send(
             reuse.0 = Some(counters);
         }
         times.connected(took.unwrap_or_default(), took.is_none());
+        loan.read_at_most(outbound.wire.share());
         let request = outbound.take_for(pool, member);
         let sent = request.and_then(|request| loan.send(request, outbound.repeatable));
         let Some(answer) = sent else { return Err(Missed::internal()) };

@@ -208,10 +208,11 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Kind::Backend(download) => {
-                if let Some(record) = &this.record
-                    && record.poll_unblocked(cx).is_pending()
-                {
-                    return Poll::Pending;
+                if let Some(record) = &this.record {
+                    if record.poll_unblocked(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    download.loan.read_at_most(record.share());
                 }
                 download.poll(cx)
             }

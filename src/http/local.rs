@@ -11,8 +11,8 @@ use bytes::BytesMut;
 use http::{HeaderValue, Version};
 
 use crate::balance::Cursor;
-use crate::net::clock;
 use crate::net::proxy_header::Ends;
+use crate::net::{clock, heap};
 use crate::snapshot::{Current, Pool, Snapshot};
 use crate::telemetry::access_log::{AccessLog, Entry, LineBuffer};
 use crate::telemetry::counters::{PerWorker, WorkerCounters};
@@ -322,6 +322,7 @@ pub fn flush() {
 }
 
 fn sweep() {
+    heap::give_back();
     let snapshot = snapshot();
     with(|local| {
         local.snapshot.borrow_mut().forget(&snapshot);

@@ -1,6 +1,7 @@
 //! Sockets and bytes: what stands between the kernel and HTTP.
 
 pub mod clock;
+pub mod heap;
 pub mod hello;
 pub mod peek;
 pub mod proxy_header;

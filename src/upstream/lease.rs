@@ -56,6 +56,14 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
         })
     }
 
+    /// So many bytes of the answer are read at once from now on, where that is for us to say: a
+    /// stream has its window.
+    pub fn read_at_most(&self, piece: usize) {
+        if let Self::Connection(Lease { connection: Some(connection), .. }) = self {
+            connection.handle().read_at_most(piece);
+        }
+    }
+
     /// Waits for the answer's head, see [`Connection::poll_answer`].
     pub fn poll_answer(
         &mut self,

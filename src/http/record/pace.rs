@@ -17,6 +17,11 @@ impl Record {
         }
     }
 
+    /// How much of the answer may be taken from its backend at once (bytes).
+    pub(in crate::http) fn share(&self) -> usize {
+        self.peer.handle.share()
+    }
+
     /// The backend is waited for, not the client.
     pub(in crate::http) fn waits(&self) {
         self.peer.handle.turns().ours();

@@ -25,8 +25,10 @@ const STREAMS: u32 = 128;
 /// others, and many small frames are no attack (`h2` counts them against the connection's).
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// What is buffered of one stream's answer: a client that does not read holds this much.
-const SEND_BUFFER: usize = 16 * 1024;
+/// What is buffered of one stream's answer before the next piece of it waits: a client that does
+/// not read holds this much and two pieces (`net::wire::Handle::share`). One who reads loses
+/// nothing by it: on one thread nobody adds to a buffer while it is written.
+const SEND_BUFFER: usize = 4 * 1024;
 /// Streams that the client reset before we looked at them.
 const PENDING_RESETS: usize = 64;
 /// Streams that we were provoked to reset.

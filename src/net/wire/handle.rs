@@ -1,6 +1,6 @@
 //! What an exchange and the wire below it tell each other, without a lock.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -16,6 +16,12 @@ const TUNNEL: u8 = 2;
 
 /// The buffer for heads that may have to be repeated is kept if it is no larger than this (bytes).
 const KEPT: usize = 4 * 1024;
+
+/// What the answers on one HTTP/2 connection may have taken from their backends and not yet given
+/// to their client, together and at once (bytes): each takes its share at a time…
+const SHARED: usize = 512 * 1024;
+/// …and this much in any case: a page of memory, and more than most heads.
+const LEAST: usize = 4 * 1024;
 
 /// Shared by the wire and those who serve its messages. All on one thread; atomics because
 /// futures are `Send`.
@@ -50,6 +56,8 @@ pub struct Handle {
     blocked: AtomicBool,
     /// An HTTP/2 client was in the middle of a frame for too long.
     late: AtomicBool,
+    /// Bytes of a backend that hyper is given at once.
+    piece: AtomicUsize,
     turns: Turns,
 }
 
@@ -75,6 +83,7 @@ impl Default for Handle {
             between: AtomicBool::new(true),
             blocked: AtomicBool::new(false),
             late: AtomicBool::new(false),
+            piece: AtomicUsize::new(usize::MAX),
             turns: Turns::default(),
         }
     }
@@ -115,6 +124,28 @@ impl Handle {
         if self.heads() == self.done.load(Ordering::Relaxed) {
             self.decide(false);
         }
+    }
+
+    /// How much one exchange of this client's may have of its answer at once (bytes). What a stream
+    /// has and its client does not take is held until the client does, and on one connection of
+    /// HTTP/2 there may be many such.
+    pub fn share(&self) -> usize {
+        if !self.is_framed() {
+            return usize::MAX;
+        }
+        let open = self.heads().saturating_sub(self.done.load(Ordering::Relaxed)).max(1);
+        let share = SHARED / usize::try_from(open).unwrap_or(usize::MAX);
+        // In whole pages, which is what memory is given in.
+        (share / LEAST * LEAST).max(LEAST)
+    }
+
+    /// Of this backend, so many bytes are read at once.
+    pub fn read_at_most(&self, piece: usize) {
+        self.piece.store(piece, Ordering::Relaxed);
+    }
+
+    pub(super) fn piece(&self) -> usize {
+        self.piece.load(Ordering::Relaxed)
     }
 
     /// How long nothing has been going on; none while something is.
@@ -302,6 +333,24 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_more_streams_a_connection_has_the_less_each_may_hold() {
+        let handle = Handle::default();
+        assert_eq!(handle.share(), usize::MAX, "one exchange at a time holds what it needs");
+        handle.framed();
+        let mut last = usize::MAX;
+        for open in 1..=256 {
+            handle.begun();
+            let share = handle.share();
+            assert!(share <= last && share >= LEAST && share % LEAST == 0);
+            assert!(share == LEAST || share * open <= SHARED, "{open} streams: {share}");
+            last = share;
+        }
+        assert_eq!(last, LEAST);
+        (0..255).for_each(|_| handle.done(0));
+        assert_eq!(handle.share(), SHARED);
+    }
 
     #[test]
     fn an_earlier_pipelined_exchange_does_not_decide_about_a_later_handshake() {

@@ -9,28 +9,28 @@ mod frames;
 mod handle;
 mod head;
 mod linger;
+mod read;
 mod scan;
 mod tracker;
 mod turns;
 mod write;
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use hyper::rt::ReadBufCursor;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::clock::{Deadline, Patience, now};
-use super::sys;
 use frames::Frames;
 pub use handle::Handle;
 use head::Kind;
 pub use head::{HeadLimits, Refusal};
 use linger::Linger;
+use read::Read;
 use tracker::Tracker;
 pub use turns::{Turn, Turns};
 
@@ -277,121 +277,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.reading.arm(Some(idled.map_or(idle, |idled| idle.saturating_sub(idled))));
         let _ = self.reading.poll(cx);
         None
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut cursor: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        loop {
-            this.obey();
-            if this.give(&mut cursor) > 0 {
-                return Poll::Ready(Ok(()));
-            }
-            if this.handle.refused_in_stream() {
-                let error = io::Error::new(io::ErrorKind::InvalidData, "refused framing");
-                return Poll::Ready(Err(error));
-            }
-            match &mut this.tracker {
-                // hyper has had the stand-in; it answers and closes.
-                Some(tracker) if tracker.refused() => return Poll::Pending,
-                Some(tracker) if tracker.held() => {
-                    this.handle.register(cx.waker());
-                    if !this.handle.releasing() {
-                        return Poll::Pending;
-                    }
-                    continue;
-                }
-                _ => {}
-            }
-            if this.handle.take_doubt() && this.glance.is_some_and(|it| it(&this.stream)) {
-                // Nothing that comes between two exchanges is of use to anybody.
-                return Poll::Ready(Ok(()));
-            }
-            let poll = if this.held_back.is_empty() {
-                this.read_directly(cx, &mut cursor)
-            } else {
-                this.read_behind(cx)
-            };
-            match poll {
-                Poll::Ready(Ok(Read::Given | Read::End)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(Read::HeldBack)) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if this.frame_is_late(cx) => {
-                    let error = io::Error::new(io::ErrorKind::TimedOut, "a frame is not whole");
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Pending => match this.waited_too_long(cx) {
-                    None => return Poll::Pending,
-                    Some(false) => return Poll::Ready(Ok(())),
-                    Some(true) => this.give_up_on_head(),
-                },
-            }
-        }
-    }
-}
-
-enum Read {
-    Given,
-    HeldBack,
-    End,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// The common case: straight into hyper's buffer, all of it cleared.
-    fn read_directly(
-        &mut self,
-        cx: &mut Context<'_>,
-        cursor: &mut ReadBufCursor<'_>,
-    ) -> Poll<io::Result<Read>> {
-        let (tracker, held_back) = (&mut self.tracker, &mut self.held_back);
-        let frames = &mut self.frames;
-        let mut step = tracker::Step::default();
-        let mut between = false;
-        let read = ready!(sys::read_into(&mut self.stream, cx, cursor, |bytes| {
-            match tracker {
-                Some(tracker) if !tracker.open() => {
-                    step = tracker.advance(bytes);
-                    held_back.extend_from_slice(bytes.get(step.cleared..).unwrap_or_default());
-                    between = tracker.at_head();
-                }
-                _ => {
-                    step.cleared = bytes.len();
-                    if let Some(frames) = frames {
-                        frames.advance(bytes);
-                    }
-                }
-            }
-            step.cleared
-        }))?;
-        self.handle.note(step.heads);
-        self.handle.set_between(between);
-        self.after_step(step.heads > 0, step.refused.map(|refusal| (refusal, step.in_body)));
-        Poll::Ready(Ok(match (read, step.cleared) {
-            (0, _) => Read::End,
-            (_, 0) => Read::HeldBack,
-            _ => Read::Given,
-        }))
-    }
-
-    /// Behind what is held back: a head that came in pieces.
-    fn read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        let mut piece = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut buffer = ReadBuf::uninit(&mut piece);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-        if buffer.filled().is_empty() {
-            if !self.handle.serves_clients() {
-                self.refuse(Refusal::Truncated, false);
-            }
-            return Poll::Ready(Ok(Read::End));
-        }
-        self.held_back.extend_from_slice(buffer.filled());
-        self.inspect_held_back();
-        Poll::Ready(Ok(Read::HeldBack))
     }
 }
 

@@ -35,6 +35,7 @@ mod http2_frames;
 mod http2_patience;
 mod logs;
 mod maintenance;
+mod memory;
 mod metrics;
 mod nodes;
 mod outliers;
