@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::config::model::AdminState;
 
 use super::facts::{Discovered, Mark};
-use super::view::{Backend, Pool, Problem, RevocationList, Severity, Status, mark_line};
+use super::view::{Backend, Memory, Pool, Problem, RevocationList, Severity, Status, mark_line};
 
 /// Certificates that end sooner are a warning (days).
 const SOON: i64 = 30;
@@ -23,6 +23,7 @@ pub(super) fn find(status: &Status, last_problem: Option<&str>) -> Vec<Problem> 
                     verdicts before hold, and /readyz is red (runtime.blind_guard)";
         found.push(Problem { severity: Severity::Critical, text: text.to_owned() });
     }
+    found.extend(status.memory.as_ref().and_then(short_of_memory));
     if status.phase == "stopping" {
         found.push(warning("stopping: nothing new is accepted".to_owned()));
     }
@@ -67,6 +68,21 @@ fn left(mark: &Mark, status: &Status) -> String {
     let (tunnels, exchanges) = (backend.tunnels, backend.in_flight.saturating_sub(backend.tunnels));
     let sessions = backend.sessions.map(|count| format!("{count} sessions, ")).unwrap_or_default();
     format!("; left: {sessions}{exchanges} exchanges, {tunnels} tunnels")
+}
+
+/// That load is shed for memory's sake, and whose.
+fn short_of_memory(memory: &Memory) -> Option<Problem> {
+    let (severity, who) = match memory.level.as_str() {
+        "idle" => (Severity::Warning, "idle connections are closed"),
+        "handshakes" => (Severity::Warning, "new TLS connections are refused"),
+        "sessions" => (Severity::Critical, "whoever has no session is refused"),
+        "everybody" => (Severity::Critical, "everybody is refused"),
+        _ => return None,
+    };
+    let mib = |bytes: u64| bytes >> 20;
+    let (used, budget) = (mib(memory.used), mib(memory.budget));
+    let text = format!("memory is short, {used} of {budget} MiB are used: {who} (runtime.memory)");
+    Some(Problem { severity, text })
 }
 
 /// What ails a name that stands for backends.
@@ -289,6 +305,22 @@ mod tests {
         status.blind = true;
         let found = find(&status, None);
         assert!(found.len() == 2 && found[0].text.starts_with("all checks fail at once"));
+    }
+
+    #[test]
+    fn whoever_is_shed_for_memory_is_named() {
+        let mut status = healthy();
+        let memory = |level: &str| {
+            Some(Memory { budget: 256 << 20, used: 230 << 20, level: level.to_owned() })
+        };
+        status.memory = memory("calm");
+        assert_eq!(find(&status, None), []);
+        status.memory = memory("idle");
+        assert_eq!(only(&status).severity, Severity::Warning);
+        status.memory = memory("sessions");
+        let problem = only(&status);
+        assert_eq!(problem.severity, Severity::Critical);
+        assert!(problem.text.contains("230 of 256 MiB"), "{}", problem.text);
     }
 
     #[test]

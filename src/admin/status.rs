@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use super::facts::{Facts, Phase};
 use super::problems;
 use super::view::{
-    AdminAddress, Backend, Certificate, Check, Listener, Metrics, Pool, Quorum, RevocationList,
-    Route, Status,
+    AdminAddress, Backend, Certificate, Check, Listener, Memory, Metrics, Pool, Quorum,
+    RevocationList, Route, Status,
 };
 use crate::backend::{CheckReport, Standing, Verdict};
 use crate::balance::Policy;
+use crate::net::pressure;
 use crate::snapshot::{self, Member, Snapshot};
 use crate::sticky::count::Seat;
 use crate::telemetry::counters::Class;
@@ -37,6 +38,11 @@ pub(super) fn gather(facts: &Facts) -> Status {
         file_differs: facts.file_differs().unwrap_or(false),
         last_reload_ok: reloads.last_success,
         blind: facts.checks.blindness.is_blind(),
+        memory: pressure::reading().map(|it| Memory {
+            budget: it.budget,
+            used: it.used,
+            level: it.level.as_str().to_owned(),
+        }),
         problems: Vec::new(),
         marks: facts.marks(),
         listeners: listeners(facts),

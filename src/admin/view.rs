@@ -15,9 +15,11 @@ use super::facts::{Discovered, DrainTerms, Mark, MarkWord};
 use crate::event::{Then, Tunnels, Until};
 
 pub mod explain;
+mod memory;
 pub mod probe;
 mod sessions;
 
+pub use memory::Memory;
 pub use sessions::{BackendSessions, Drain, Nodes, PoolSessions, Sessions};
 
 /// Everything `ostler status` shows, problems first.
@@ -48,6 +50,9 @@ pub struct Status {
     /// Whether all checks have failed at once, so that the verdicts before hold.
     #[serde(default)]
     pub blind: bool,
+    /// Memory against its budget, where the file has one.
+    #[serde(default)]
+    pub memory: Option<Memory>,
     /// The worst first.
     pub problems: Vec<Problem>,
     /// In force, those of backends not in the file too.

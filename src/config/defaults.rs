@@ -47,6 +47,8 @@ pub const MIN_TOKEN: usize = 16;
 pub const SOCKET_MODE: u32 = 0o600;
 /// Worker threads at most: more than any machine has cores.
 pub const MAX_WORKERS: i64 = 1_024;
+/// Bytes of `runtime.memory` at least: the program itself takes more.
+pub const LEAST_MEMORY: u64 = 8 << 20;
 /// Name servers of `runtime.resolvers`: each is waited for when those before it are silent.
 pub const MAX_RESOLVERS: usize = 8;
 /// At stop, not ready but still accepting: nothing, as not everybody has a balancer in front.

@@ -158,6 +158,7 @@ impl<S: ListenerSockets> Control<S> {
     /// What goes with every configuration that has come into force.
     pub(super) fn settled(&mut self) {
         let loaded = self.facts.loaded();
+        self.memory.follow(loaded.model.runtime.memory);
         self.certificates.in_force(&loaded.model);
         self.follow_files();
         if self.loader.origin.file().is_some() {

@@ -9,6 +9,7 @@ mod discover;
 mod lookup;
 mod maintenance;
 mod marks;
+mod memory;
 mod outliers;
 mod quorums;
 mod rediscover;
@@ -45,6 +46,7 @@ pub use discover::{Unanswered, addresses, expanded};
 use lookup::Lookup;
 use maintenance::Maintenance;
 use marks::Marks;
+use memory::Memory;
 use outliers::Outliers;
 pub use reload::{Candidate, ListenerSockets, Loader, Origin};
 use resolve::Resolver;
@@ -100,6 +102,7 @@ pub struct Control<S: ListenerSockets> {
     certificates: Certificates,
     marks: Marks,
     maintenance: Maintenance,
+    memory: Memory,
     sessions: Keeper,
     outliers: Outliers,
     tiers: Tiers,
@@ -149,6 +152,7 @@ impl<S: ListenerSockets> Control<S> {
             certificates: Certificates::default(),
             marks,
             maintenance: Maintenance::default(),
+            memory: Memory::default(),
             sessions,
             outliers: Outliers::new(),
             tiers: Tiers::new(),

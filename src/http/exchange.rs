@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use crate::net::clock;
+use crate::net::pressure::{self, Level};
 use crate::route;
 use crate::snapshot::{Action, Listener, Page, Snapshot};
 use crate::task;
@@ -73,13 +74,17 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     }
     let mut response = result.unwrap_or_else(|failure| {
         record.fail(&failure);
+        if failure.reason == Reason::OverloadedMemory {
+            peer.handle.shed();
+        }
         if grpc {
             return grpc::answer(&failure);
         }
         let id = record.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         let page = page(listener, &record, failure.status());
         let mut response = failure.response(accept.as_ref(), trusted(), page, id);
-        if failure.closes() && peer.protocol == ClientProtocol::Http1 {
+        let closes = failure.closes() || peer.handle.has_shed();
+        if closes && peer.protocol == ClientProtocol::Http1 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -153,6 +158,10 @@ async fn run(
         return Err(allowed.map_or_else(|| Reason::NoRoute.into(), Failure::method_not_allowed));
     };
     record.routed(route);
+    let level = pressure::level();
+    if level == Level::Everybody {
+        return Err(Reason::OverloadedMemory.into());
+    }
     if route.access.as_ref().is_some_and(|access| !access.permits(client.address)) {
         return Err(Reason::Denied.into());
     }
@@ -189,6 +198,9 @@ async fn run(
         visitor.key = visitor::key(&head.headers, &head.uri, on, client);
     }
     record.forwarded(pool);
+    if level >= Level::Sessions && !pool.knows(&visitor) {
+        return Err(Reason::OverloadedMemory.into());
+    }
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
     let mut outbound = forward::prepare(head, body, way, record);
     if let Some((granted, request)) = granted.zip(outbound.request.as_mut()) {

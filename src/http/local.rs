@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use http::{HeaderValue, Version};
 
 use crate::balance::Cursor;
+use crate::net::pressure::{self, Level};
 use crate::net::proxy_header::Ends;
 use crate::net::{clock, heap};
 use crate::snapshot::{Current, Pool, Snapshot};
@@ -27,6 +28,8 @@ use super::upload::RequestBody;
 
 /// Idle connections are looked through once in so many ticks of the worker's clock: a second.
 const TICKS_PER_SWEEP: u32 = 10;
+/// While it is short, memory goes back to the system once in so many.
+const TICKS_PER_RELIEF: u32 = 5;
 
 /// Small field values are cut from buffers of this size (bytes): twenty exchanges to an allocation,
 /// and not much more than its own values is kept by an exchange that lasts.
@@ -298,6 +301,7 @@ pub fn housekeeping() -> impl FnMut() {
     let mut ticks = 0;
     move || {
         flush();
+        relieve(ticks % TICKS_PER_RELIEF == 0);
         ticks += 1;
         if ticks == TICKS_PER_SWEEP {
             ticks = 0;
@@ -319,6 +323,22 @@ pub fn is_ending() -> bool {
 /// Hands the last lines to the writer.
 pub fn flush() {
     with(|local| local.log.borrow_mut().flush());
+}
+
+/// Idle connections to backends are the first that go when memory is short.
+fn relieve(give_back: bool) {
+    let level = pressure::level();
+    if level == Level::Calm {
+        return;
+    }
+    let longest = if level >= Level::Sessions { Duration::ZERO } else { pressure::IDLE };
+    with(|local| {
+        local.idle.borrow_mut().shrink(longest, clock::now());
+        local.streams.borrow_mut().shrink(longest, clock::now());
+    });
+    if give_back {
+        heap::give_back();
+    }
 }
 
 fn sweep() {

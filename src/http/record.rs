@@ -359,9 +359,13 @@ impl Drop for Record {
         if !self.answered {
             // hyper has dropped the exchange: nobody waits for its answer any more, or we are at
             // the end of our patience ourselves.
-            let cut = local::is_ending();
-            self.reason = if cut { Reason::Stopping } else { Reason::ClientGone };
-            self.status = if cut { 0 } else { 499 };
+            (self.reason, self.status) = if local::is_ending() {
+                (Reason::Stopping, 0)
+            } else if self.peer.handle.was_pressed() {
+                (Reason::OverloadedMemory, 0)
+            } else {
+                (Reason::ClientGone, 499)
+            };
         } else if let Some(reason) = self.broken_off() {
             self.reason = reason;
         }

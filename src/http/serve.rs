@@ -2,6 +2,7 @@
 
 mod http1;
 mod http2;
+mod press;
 mod stream;
 
 use std::convert::Infallible;
@@ -50,18 +51,17 @@ where
     };
     let timeouts = &listener.timeouts;
     let waits = Waits { header: timeouts.header, idle: timeouts.idle, write: timeouts.write };
-    let slot = listener.slot;
+    let (slot, counters) = (listener.slot, Arc::clone(&listener.counters));
     match protocol {
         ClientProtocol::Http2 => {
             let wire = Wire::framed(stream, waits);
             let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
-            let counters = Arc::clone(&listener.counters);
             http2::serve(wire, Arc::new(peer), limits, waits, counters, ending)
         }
         ClientProtocol::Http1 | ClientProtocol::WebSocket => {
             let wire = Wire::client(stream, limits, waits);
             let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
-            http1::serve(wire, Arc::new(peer), limits, ending)
+            http1::serve(wire, Arc::new(peer), limits, counters, ending)
         }
     }
 }

@@ -12,16 +12,23 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use super::pressure::{self, Level};
+
 /// How often a worker looks for deadlines that have passed: they are late by up to this much.
 pub const TICK: Duration = Duration::from_millis(100);
 
 const NEVER: u64 = u64::MAX;
+
+/// While memory is short, all who wait look again after so many ticks: half a second.
+const TICKS_PER_LOOK: u8 = 5;
 
 struct Table {
     start: Instant,
     now: u64,
     /// How often things had been stirred up at the last tick.
     stirred: u64,
+    /// How short memory was then, and ticks since all have looked.
+    pressed: (Level, u8),
     /// The last tick, and the wall clock then: microseconds since 1970.
     ticked: Instant,
     wall: u64,
@@ -48,6 +55,7 @@ thread_local! {
         start: Instant::now(),
         now: 0,
         stirred: 0,
+        pressed: (Level::Calm, 0),
         ticked: Instant::now(),
         wall: wall(),
         entries: Vec::new(),
@@ -107,10 +115,24 @@ pub fn tick() {
             entry.passed = true;
             woken.extend(entry.waker.take());
         }
+        if table.presses() {
+            woken.extend(table.entries.iter().filter_map(|entry| entry.waker.clone()));
+        }
         woken
     });
     // Outside the borrow: a waker may drop a task, and with it deadlines.
     woken.into_iter().for_each(Waker::wake);
+}
+
+impl Table {
+    /// Whether everybody who waits is to look whether it has to go, for memory's sake.
+    fn presses(&mut self) -> bool {
+        let level = pressure::level();
+        let (before, ticks) = self.pressed;
+        let presses = level > before || (level > Level::Calm && ticks + 1 >= TICKS_PER_LOOK);
+        self.pressed = (level, if presses || level == Level::Calm { 0 } else { ticks + 1 });
+        presses
+    }
 }
 
 /// Runs the clock of this thread for as long as its runtime runs, and what else is to be done at
@@ -253,6 +275,17 @@ impl Patience {
             self.deadline.disarm();
         }
         waited
+    }
+
+    /// How long nothing has moved that is waited for.
+    pub fn waited(&self) -> Option<Duration> {
+        self.waiting.then(|| Duration::from_millis(now().saturating_sub(self.since)))
+    }
+
+    /// Whether it has waited for longer than there is memory for.
+    pub fn is_pressed(&self) -> bool {
+        let patience = pressure::level().patience();
+        patience.is_some_and(|patience| self.waited().is_some_and(|waited| waited >= patience))
     }
 
     /// Nothing moves: ready when that has lasted too long.

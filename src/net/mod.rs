@@ -4,6 +4,7 @@ pub mod clock;
 pub mod heap;
 pub mod hello;
 pub mod peek;
+pub mod pressure;
 pub mod proxy_header;
 pub mod socket;
 mod sys;

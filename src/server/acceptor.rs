@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::http::local;
+use crate::net::pressure::{self, Level};
+use crate::snapshot::Listener;
 use crate::task;
 use crate::telemetry::counters::RefuseCause;
 
@@ -95,10 +97,21 @@ async fn run(socket: &TcpListener, owner: &Mutex<Owner>, ended: &Ending, place: 
     }
 }
 
+/// Whether memory is too short for another connection: one of TLS needs much of it, one without may
+/// be a visitor who is known.
+pub(super) fn is_too_much(listener: &Listener) -> bool {
+    let most = if listener.tls.is_some() { Level::Handshakes } else { Level::Everybody };
+    pressure::level() >= most
+}
+
 fn take(stream: TcpStream, address: SocketAddr, owner: &Mutex<Owner>, place: &Place) {
     let Owner { slot, ending } = owner.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let Some((snapshot, index)) = local::snapshot_for(slot) else { return };
     let Some(listener) = snapshot.listeners.get(index) else { return };
+    if is_too_much(listener) {
+        listener.counters.get(place.number).connection_refused(RefuseCause::Memory);
+        return;
+    }
     let client = address.ip().to_canonical();
     let exempt = listener.trusted.contains(client);
     let most = (!exempt).then_some(listener.limits.connections_per_client);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
@@ -15,7 +16,7 @@ use crate::http::local;
 use crate::http::peer::{Place, TlsFacts};
 use crate::http::serve::{self, Serving};
 use crate::net::proxy_header::Ends;
-use crate::net::{clock, hello, peek};
+use crate::net::{clock, hello, peek, pressure};
 use crate::snapshot::Listener;
 use crate::task;
 use crate::telemetry::chain;
@@ -24,6 +25,7 @@ use crate::telemetry::counters::{
 };
 use crate::tls::client_auth;
 
+use super::acceptor::is_too_much;
 use super::drain::Ending;
 use super::introduced;
 use super::limit::Permit;
@@ -85,6 +87,11 @@ impl Arrival {
                 None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),
                 // Boxed: a handshake is large, and over before the first request.
                 Some(tls) => match hello(&stream, &arrived.listener).await {
+                    Ok(_) if is_too_much(&arrived.listener) => {
+                        // It has become so while it was silent.
+                        refused(&arrived.listener, RefuseCause::Memory);
+                        None
+                    }
                     Ok(left) => {
                         let acceptor = TlsAcceptor::from(Arc::clone(&tls.server.terms().config));
                         Box::pin(encrypted(stream, acceptor, arrived, left)).await
@@ -165,7 +172,27 @@ async fn hello(stream: &TcpStream, listener: &Listener) -> Result<Option<Duratio
 fn too_late(listener: &Listener) {
     let counters: &ListenerCounters = listener.counters.get(local::worker());
     counters.handshake(HandshakeVersion::Unknown, HandshakeResult::Timeout, false);
-    counters.connection_refused(RefuseCause::TlsTimeout);
+    refused(listener, RefuseCause::TlsTimeout);
+}
+
+fn refused(listener: &Listener, cause: RefuseCause) {
+    listener.counters.get(local::worker()).connection_refused(cause);
+}
+
+/// Ends a handshake that lasts, with nothing, when memory is short.
+fn unless_pressed<F: Future>(
+    handshake: F,
+    listener: &Listener,
+) -> impl Future<Output = Option<F::Output>> {
+    let mut handshake = Box::pin(handshake);
+    let began = clock::now();
+    std::future::poll_fn(move |cx| {
+        if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        let lasts = Duration::from_millis(clock::now().saturating_sub(began)) >= pressure::IDLE;
+        if lasts && is_too_much(listener) { Poll::Ready(None) } else { Poll::Pending }
+    })
 }
 
 async fn encrypted(
@@ -177,9 +204,13 @@ async fn encrypted(
     let listener = &arrived.listener;
     let counters: &ListenerCounters = listener.counters.get(local::worker());
     let handshake = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(TLS_BUFFER)));
-    let stream = match clock::within(limit, handshake).await {
-        Some(Ok(stream)) => stream,
-        Some(Err(error)) => {
+    let stream = match clock::within(limit, unless_pressed(handshake, listener)).await {
+        Some(Some(Ok(stream))) => stream,
+        Some(None) => {
+            refused(listener, RefuseCause::Memory);
+            return None;
+        }
+        Some(Some(Err(error))) => {
             let result = client_auth::result(&error);
             counters.handshake(HandshakeVersion::Unknown, result, false);
             counters.connection_refused(match result {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::choice::Visitor;
 use super::pool_state::PoolState;
 use crate::backend::outlier::{Tally, Terms};
 use crate::backend::slow_start::Ramp;
@@ -15,8 +16,8 @@ use crate::config::model::{
 };
 use crate::net::proxy_header::{self, Version};
 use crate::route::action::RespondPlan;
-use crate::sticky::Stickiness;
 use crate::sticky::count::Seat;
+use crate::sticky::{Presented, Stickiness};
 use crate::telemetry::counters::{BackendCounters, PerWorker, PoolCounters};
 use crate::telemetry::reason::Reason;
 use crate::tls::client::ClientTls;
@@ -161,6 +162,17 @@ impl Pool {
             Some(seat) => self.state.sessions.is_empty(seat, now),
             // One of more backends than can be counted.
             None => self.sticky.is_none(),
+        }
+    }
+
+    /// Whether this visitor has a session here, or is about to have one.
+    pub fn knows(&self, visitor: &Visitor) -> bool {
+        let seen = |session| self.state.sessions.find(session, visitor.now).is_some();
+        match visitor.presented {
+            Presented::Valid(_) | Presented::Look(_) => true,
+            Presented::Expired(token) => seen(token.session),
+            Presented::Value(value) => seen(value),
+            Presented::None | Presented::Invalid => visitor.join.is_some(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What the kernel knows about this process, for the `process_*` families.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
@@ -38,6 +40,38 @@ pub fn collect(families: &mut Families) {
     }
 }
 
+/// Resident memory of this process, to be read often.
+#[derive(Debug)]
+pub struct Resident(File);
+
+impl Resident {
+    /// Bytes of `/proc/self/status` (proc(5)) that are read: the line is in its first half.
+    const MOST: usize = 2048;
+
+    /// Opens what it is read from.
+    ///
+    /// # Errors
+    /// Where that is not there, or tells nothing.
+    pub fn open() -> io::Result<Self> {
+        let resident = Self(File::open("/proc/self/status")?);
+        resident.read()?;
+        Ok(resident)
+    }
+
+    /// Bytes, the program's own code included.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn read(&self) -> io::Result<u64> {
+        let mut text = [0; Self::MOST];
+        let length = self.0.read_at(&mut text, 0)?;
+        let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+        let kibibytes = number_after(&text, "VmRSS:");
+        let told = kibibytes.ok_or_else(|| io::Error::other("no VmRSS in /proc/self/status"))?;
+        Ok(told.saturating_mul(1024))
+    }
+}
+
 /// Seconds since 1970: when the machine began, and how long after that we did.
 fn start_time() -> Option<f64> {
     let machine = fs::read_to_string("/proc/stat").ok()?;
@@ -72,6 +106,15 @@ mod tests {
     fn a_number_is_found_by_its_key_at_the_start_of_a_line() {
         assert_eq!(number_after("NoVmRSS: 1 kB\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));
         assert_eq!(number_after("VmRSS: many", "VmRSS:"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_read_as_often_as_it_is_asked_for() {
+        let resident = Resident::open().unwrap();
+        for _ in 0..3 {
+            let bytes = resident.read().unwrap();
+            assert!((1 << 20..1 << 40).contains(&bytes), "{bytes}");
+        }
     }
 
     #[test]

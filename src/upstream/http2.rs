@@ -77,9 +77,9 @@ impl<B: Outgoing> Shared<B> {
     }
 
     /// Whether nobody uses it and it has been so for too long.
-    fn idled(&self, keep: Keep, now: u64) -> bool {
+    fn idled(&self, longest: Duration, now: u64) -> bool {
         let since = now.saturating_sub(self.state.idle_since.load(Ordering::Relaxed));
-        self.streams() == 0 && Duration::from_millis(since) >= keep.idle
+        self.streams() == 0 && Duration::from_millis(since) >= longest
     }
 }
 
@@ -218,8 +218,15 @@ impl<B: Outgoing> Streams<B> {
     pub fn sweep(&mut self, now: u64) {
         for line in &mut self.slots {
             line.open.retain(|(shared, keep)| {
-                shared.alive() && !shared.old(*keep, now) && !shared.idled(*keep, now)
+                shared.alive() && !shared.old(*keep, now) && !shared.idled(keep.idle, now)
             });
+        }
+    }
+
+    /// Lets go of what has been idle for so long, whatever its pool says.
+    pub fn shrink(&mut self, longest: Duration, now: u64) {
+        for line in &mut self.slots {
+            line.open.retain(|(shared, _)| !shared.idled(longest, now));
         }
     }
 

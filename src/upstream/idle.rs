@@ -118,6 +118,15 @@ impl<B: Outgoing> Idle<B> {
         }
     }
 
+    /// Closes what has been idle for so long, whatever its pool says.
+    pub fn shrink(&mut self, longest: Duration, now: u64) {
+        let idled = |one: &Resting<B>| now.saturating_sub(one.connection.idle_since);
+        for resting in &mut self.slots {
+            resting.retain(|one| Duration::from_millis(idled(one)) < longest);
+            resting.shrink_to_fit();
+        }
+    }
+
     /// Idle connections to this backend.
     pub fn count(&self, slot: usize) -> usize {
         self.slots.get(slot).map_or(0, Vec::len)

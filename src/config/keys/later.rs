@@ -22,7 +22,6 @@ const EDIT: &str = "it comes later; let the backends do it";
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("include", "it comes later; put everything into one file"),
     ("admin.hosts", "it comes later; a token is wanted for every host"),
-    ("runtime.memory", "it comes later; bound memory by `runtime.max_connections`"),
     ("runtime.user", "it comes later; let the service manager choose the user"),
     ("routes[].path_template", "it comes later; use `path` or `path_regex`"),
     ("routes[].rewrite", EDIT),

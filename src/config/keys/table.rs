@@ -143,6 +143,8 @@ pub const KEYS: &[Key] = &[
     key("runtime.stop_delay", Value(r#""0s""#), "at stop: not ready, still accepting"),
     key("runtime.drain_timeout", Value(r#""30s""#), "then: exchanges and tunnels may finish"),
     key("runtime.max_connections", Note("from RLIMIT_NOFILE"), "client connections in all"),
+    key("runtime.memory", Value(r#""none""#),
+        "budget of the process: near it, load is shed in order"),
     key("runtime.blind_guard", Value("false"), "verdicts are frozen where all checks fail at once"),
     key("runtime.resolvers", Note("those of /etc/resolv.conf"),
         "name servers that are asked: IP or IP:PORT"),

@@ -30,7 +30,7 @@ pub use sticky::*;
 pub use word_or::{WordOr, Words};
 
 use super::model::Place;
-use super::unit::Time;
+use super::unit::{Size, Time};
 
 /// A value and its byte range in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,8 @@ pub struct RuntimeText {
     pub drain_timeout: Option<At<Time>>,
     /// Client connections in all.
     pub max_connections: Option<At<i64>>,
+    /// What the process may have of it, before it sheds load in order.
+    pub memory: Option<At<Size>>,
     /// Verdicts are frozen where all checks fail at once.
     pub blind_guard: Option<At<bool>>,
     /// Name servers that are asked, `IP` or `IP:PORT`.

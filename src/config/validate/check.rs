@@ -142,6 +142,16 @@ impl Check<'_> {
         }
     }
 
+    /// A size that is not below this, or none.
+    pub(super) fn at_least(&mut self, key: &str, at: &At<Size>, least: u64) -> Option<u64> {
+        let bytes = at.value.0?;
+        if bytes < least {
+            self.error(format!("{key} = \"{}\" is too little", at.value), &at.place())
+                .hint(format!("at least \"{}\"", Size(Some(least))));
+        }
+        Some(bytes)
+    }
+
     /// An absolute path.
     pub(super) fn path(&mut self, key: &str, at: &At<String>) -> Located<PathBuf> {
         if at.value.is_empty() {

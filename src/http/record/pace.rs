@@ -36,13 +36,20 @@ impl Record {
         let handle = &self.peer.handle;
         if handle.turns().gives_up() {
             // It may be whole as far as its backend goes.
-            return Some(Reason::ClientReadTimeout);
+            let pressed = handle.was_pressed();
+            return Some(if pressed {
+                Reason::OverloadedMemory
+            } else {
+                Reason::ClientReadTimeout
+            });
         }
         if self.complete {
             return None;
         }
         Some(if local::is_ending() {
             Reason::Stopping
+        } else if handle.was_pressed() {
+            Reason::OverloadedMemory
         } else if handle.was_stalled() {
             Reason::ClientReadTimeout
         } else {

@@ -13,11 +13,15 @@ use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::press::Press;
 use super::{Serving, exchanges};
 use crate::http::body::Body;
+use crate::http::local;
 use crate::http::peer::Peer;
 use crate::net::clock::{self, Deadline};
+use crate::net::pressure;
 use crate::net::wire::{Handle, HeadLimits, Wire};
+use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 
 /// What hyper buffers for one connection, each way.
 const BUFFER: usize = 64 * 1024;
@@ -35,6 +39,7 @@ pub(super) fn serve<S>(
     wire: Wire<S>,
     peer: Arc<Peer>,
     limits: HeadLimits,
+    counters: Arc<PerWorker<ListenerCounters>>,
     ending: impl Future<Output = ()> + Send + Unpin + 'static,
 ) -> Serving
 where
@@ -45,6 +50,8 @@ where
         state: State::Asleep(wire, exchanges(peer)),
         limits,
         handle,
+        counters,
+        press: Press::new(clock::now()),
         ending,
         told: false,
         grace: Deadline::new(),
@@ -61,6 +68,8 @@ where
     state: State<S, V>,
     limits: HeadLimits,
     handle: Arc<Handle>,
+    counters: Arc<PerWorker<ListenerCounters>>,
+    press: Press,
     ending: E,
     /// Whether hyper knows of the end.
     told: bool,
@@ -135,7 +144,7 @@ where
                 State::Asleep(wire, _) => match wire.poll_something(cx) {
                     Poll::Ready(Ok(true)) => self.wake_up(),
                     Poll::Ready(Ok(false) | Err(_)) => self.close(),
-                    Poll::Pending if self.must_go(cx) => self.close(),
+                    Poll::Pending if self.must_go(cx) || self.is_pressed() => self.close(),
                     Poll::Pending => return Poll::Pending,
                 },
                 State::Closing(wire) => return Pin::new(wire).poll_shutdown(cx).map(drop),
@@ -183,6 +192,15 @@ where
             self.grace.arm(Some(GRACE));
         }
         self.handle.heads() > 0 || self.grace.poll(cx).is_ready()
+    }
+
+    /// Whether it has to go because memory is short; counted.
+    fn is_pressed(&mut self) -> bool {
+        let asked = self.press.asks(pressure::level(), &self.handle, clock::now());
+        if asked.is_some() {
+            self.counters.get(local::worker()).connection_refused(RefuseCause::Memory);
+        }
+        asked.is_some()
     }
 
     /// Whether nothing has been going on for a while.

@@ -11,11 +11,13 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::TokioTimer;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::press::{Go, Press};
 use super::stream::{Answering, Streams};
 use super::{Serving, exchanges};
 use crate::http::local;
 use crate::http::peer::Peer;
 use crate::net::clock::{self, Deadline};
+use crate::net::pressure;
 use crate::net::wire::{Handle, HeadLimits, Waits, Wire};
 use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 
@@ -36,6 +38,8 @@ const LOCAL_RESETS: usize = 256;
 /// A silent HTTP/2 connection is asked whether it lives.
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(10);
+/// An idle time without an end.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// Serves a connection until it ends.
 pub(super) fn serve<S>(
@@ -75,8 +79,9 @@ where
     let mut told = false;
     let mut idle = Deadline::new();
     let mut idle_polls = move |cx: &mut Context<'_>| -> bool {
-        // hyper knows no idle time for HTTP/2. One deadline looks now and then.
-        let Some(limit) = waits.idle else { return false };
+        // hyper knows no idle time for HTTP/2. One deadline looks now and then; one who may idle
+        // for ever has to hear of it all the same when memory is short.
+        let limit = waits.idle.unwrap_or(FOREVER);
         if !idle.armed() {
             idle.arm(Some(limit));
         }
@@ -89,11 +94,23 @@ where
         false
     };
     let mut patience = Deadline::new();
+    let mut press = Press::new(clock::now());
     Box::pin(std::future::poll_fn(move |cx| {
         if !told && (Pin::new(&mut ending).poll(cx).is_ready() || idle_polls(cx)) {
             told = true;
             serving.as_mut().graceful_shutdown();
             patience.arm(waits.header);
+        }
+        if let Some(go) = press.asks(pressure::level(), &handle, clock::now()) {
+            if !std::mem::replace(&mut told, true) {
+                counters.get(local::worker()).connection_refused(RefuseCause::Memory);
+                serving.as_mut().graceful_shutdown();
+                patience.arm(Some(pressure::IDLE));
+            }
+            if go == Go::Cut {
+                handle.press(true);
+                return Poll::Ready(());
+            }
         }
         while told && patience.poll(cx).is_ready() {
             // Before its preface hyper tells a client nothing and waits for ever; so does a client
@@ -104,7 +121,9 @@ where
             patience.arm(waits.header);
         }
         let ended = ready!(serving.as_mut().poll(cx));
-        if let Some(cause) = ended.err().and_then(|error| given_up(&error, &handle)) {
+        let cause = ended.err().and_then(|error| given_up(&error, &handle));
+        // One that was told to go was counted then.
+        if let Some(cause) = cause.filter(|cause| !(told && *cause == RefuseCause::Memory)) {
             counters.get(local::worker()).connection_refused(cause);
         }
         Poll::Ready(())
@@ -117,7 +136,8 @@ fn given_up(error: &hyper::Error, handle: &Handle) -> Option<RefuseCause> {
         return Some(RefuseCause::HeaderTimeout);
     }
     if handle.was_stalled() {
-        return Some(RefuseCause::Stalled);
+        let pressed = handle.was_pressed();
+        return Some(if pressed { RefuseCause::Memory } else { RefuseCause::Stalled });
     }
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     match error.reason()? {

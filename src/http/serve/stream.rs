@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -62,7 +62,16 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             }
             Turn::Clients => {}
         }
-        ready!(this.patience.poll_lost(cx));
+        let pressed = this.patience.is_pressed();
+        if this.patience.poll_lost(cx).is_pending() && !pressed {
+            return Poll::Pending;
+        }
+        if pressed {
+            this.handle.press(true);
+            turns.give_up(|| this.future.set(None));
+            this.handle.press(false);
+            return Poll::Ready(());
+        }
         if this.limit.is_some_and(|limit| turns.blocked_within(limit, clock::now())) {
             this.patience.moved();
             return this.patience.poll_lost(cx);

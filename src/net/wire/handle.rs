@@ -58,6 +58,10 @@ pub struct Handle {
     late: AtomicBool,
     /// Bytes of a backend that hyper is given at once.
     piece: AtomicUsize,
+    /// What ends now ends because memory is short.
+    pressed: AtomicBool,
+    /// A request was refused for that.
+    shed: AtomicBool,
     turns: Turns,
 }
 
@@ -84,6 +88,8 @@ impl Default for Handle {
             blocked: AtomicBool::new(false),
             late: AtomicBool::new(false),
             piece: AtomicUsize::new(usize::MAX),
+            pressed: AtomicBool::new(false),
+            shed: AtomicBool::new(false),
             turns: Turns::default(),
         }
     }
@@ -124,6 +130,11 @@ impl Handle {
         if self.heads() == self.done.load(Ordering::Relaxed) {
             self.decide(false);
         }
+    }
+
+    /// Exchanges that are over.
+    pub fn exchanges_done(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
     }
 
     /// How much one exchange of this client's may have of its answer at once (bytes). What a stream
@@ -318,6 +329,26 @@ impl Handle {
 
     pub(super) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
+    }
+
+    /// What ends on this connection from now on ends because memory is short, or does not.
+    pub fn press(&self, pressed: bool) {
+        self.pressed.store(pressed, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub fn was_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
+    }
+
+    /// A request was refused because memory is short: its client is to come back another time.
+    pub fn shed(&self) {
+        self.shed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has happened.
+    pub fn has_shed(&self) -> bool {
+        self.shed.load(Ordering::Relaxed)
     }
 
     pub(super) fn stalled(&self) {

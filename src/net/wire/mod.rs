@@ -37,6 +37,9 @@ pub use turns::{Turn, Turns};
 /// Stands in for a refused head. The exchange never reads it: it knows by number.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: invalid\r\nconnection: close\r\n\r\n";
 
+/// A wait for ever.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
+
 /// Waits of one connection; `None` waits for ever.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Waits {
@@ -260,7 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.reading.arm(self.waits.header);
         } else if !self.reading.armed() && !self.head_begun {
             let first = self.handle.heads() == 0;
-            self.reading.arm(if first { self.waits.header } else { self.waits.idle });
+            let wait = if first { self.waits.header } else { self.waits.idle };
+            // One who may wait for ever has to hear of it all the same when memory is short.
+            self.reading.arm(Some(wait.unwrap_or(FOREVER)));
         }
         if self.reading.poll(cx).is_pending() {
             return None;

@@ -13,6 +13,8 @@ use std::time::Duration;
 pub struct Turns {
     ours: AtomicBool,
     moved: AtomicBool,
+    /// How often anybody's client was given something.
+    moves: AtomicU64,
     given_up: AtomicBool,
     /// Milliseconds on the worker's clock: when the socket last took nothing; 0 is never.
     blocked_at: AtomicU64,
@@ -57,6 +59,12 @@ impl Turns {
     /// The client was given something.
     pub fn moved(&self) {
         self.moved.store(true, Ordering::Relaxed);
+        self.moves.store(self.moves() + 1, Ordering::Relaxed);
+    }
+
+    /// How often a client of the connection was given something.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
     }
 
     /// Around the drop of a stream that its client does not read.

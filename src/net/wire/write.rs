@@ -42,8 +42,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return poll;
         }
         self.handle.set_blocked(now());
-        if self.writing.poll_lost(cx).is_ready() {
+        let lost = self.writing.poll_lost(cx).is_ready();
+        let pressed = self.handle.serves_clients() && self.writing.is_pressed();
+        if lost || pressed {
             self.handle.stalled();
+            self.handle.press(pressed);
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the peer takes no bytes",

@@ -34,6 +34,8 @@ words! {
         TlsError = "tls_error",
         /// The client has shown no certificate, or one that does not hold.
         ClientCertificate = "client_certificate",
+        /// Memory is short: it was not let in, was idle, or held what it did not take.
+        Memory = "memory",
         /// The process is stopping.
         Stopping = "stopping",
         /// An HTTP/2 client was in the middle of a preface, a frame or a header block for too long.
