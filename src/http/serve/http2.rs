@@ -139,6 +139,9 @@ fn given_up(error: &hyper::Error, handle: &Handle) -> Option<RefuseCause> {
         let pressed = handle.was_pressed();
         return Some(if pressed { RefuseCause::Memory } else { RefuseCause::Stalled });
     }
+    if handle.was_flooded() {
+        return Some(RefuseCause::Http2Flood);
+    }
     let error = error.source()?.downcast_ref::<h2::Error>()?;
     match error.reason()? {
         _ if error.is_remote() => None,

@@ -1,10 +1,13 @@
 //! Where an HTTP/2 client stands in its frames (pure), and how long it may be in the middle of one.
 
+use std::io;
 use std::task::Context;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::super::clock::now;
 use super::Wire;
+use super::chatter::Chatter;
 
 /// RFC 9113 §3.4.
 const PREFACE: usize = 24;
@@ -30,9 +33,15 @@ pub(super) struct Frames {
     /// Between the first frame of a header block and its last.
     block: bool,
     whole: u64,
+    pub(super) chatter: Chatter,
 }
 
 impl Frames {
+    /// Of a connection that begins now (ms).
+    pub(super) fn new(now: u64) -> Self {
+        Self { chatter: Chatter::new(now), ..Self::default() }
+    }
+
     pub(super) fn advance(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let missing = if self.preface < PREFACE {
@@ -69,6 +78,7 @@ impl Frames {
         let [long, middle, short, kind, flags, ..] = self.head;
         self.left = usize::from(long) << 16 | usize::from(middle) << 8 | usize::from(short);
         self.body = kind == DATA;
+        self.chatter.heard(kind, flags);
         if kind == HEADERS || kind == CONTINUATION {
             self.block = flags & END_HEADERS == 0;
         }
@@ -91,6 +101,15 @@ impl Frames {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Ends an HTTP/2 connection whose client says far more than its requests need.
+    pub(super) fn unless_flooded(&mut self) -> io::Result<()> {
+        if self.frames.as_mut().is_some_and(|frames| frames.chatter.is_flood(now)) {
+            self.handle.frames_were_flood();
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a flood of frames"));
+        }
+        Ok(())
+    }
+
     /// Whether something that an HTTP/2 client has begun is not whole in time. Asked when nothing
     /// more has come.
     pub(super) fn frame_is_late(&mut self, cx: &Context<'_>) -> bool {

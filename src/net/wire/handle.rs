@@ -62,6 +62,8 @@ pub struct Handle {
     pressed: AtomicBool,
     /// A request was refused for that.
     shed: AtomicBool,
+    /// It said far more than its requests need.
+    flooded: AtomicBool,
     turns: Turns,
 }
 
@@ -90,6 +92,7 @@ impl Default for Handle {
             piece: AtomicUsize::new(usize::MAX),
             pressed: AtomicBool::new(false),
             shed: AtomicBool::new(false),
+            flooded: AtomicBool::new(false),
             turns: Turns::default(),
         }
     }
@@ -211,6 +214,16 @@ impl Handle {
     /// or a header block for too long.
     pub fn was_late(&self) -> bool {
         self.late.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn frames_were_flood(&self) {
+        self.flooded.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection was ended because an HTTP/2 client said far more than its requests
+    /// need.
+    pub fn was_flooded(&self) -> bool {
+        self.flooded.load(Ordering::Relaxed)
     }
 
     /// Why the head of this number (from 0) was refused.

@@ -5,6 +5,7 @@
 // every other failure, through log and counters. Towards a backend heads are checked where one
 // is expected, and bodies pass untouched.
 
+mod chatter;
 mod frames;
 mod handle;
 mod head;
@@ -106,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A client's HTTP/2 connection, whose frames are followed, not read.
     pub fn framed(stream: S, waits: Waits) -> Self {
         let mut wire = Self::new(stream, None, waits);
-        wire.frames = Some(Frames::default());
+        wire.frames = Some(Frames::new(now()));
         wire.handle.framed();
         wire
     }

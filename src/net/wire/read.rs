@@ -101,6 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             step.cleared
         }))?;
+        self.unless_flooded()?;
         self.handle.note(step.heads);
         self.handle.set_between(between);
         self.after_step(step.heads > 0, step.refused.map(|refusal| (refusal, step.in_body)));

@@ -30,6 +30,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
+    /// What a client has taken of ours lets it say more itself.
+    fn count_written(&mut self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some(frames), Poll::Ready(Ok(bytes))) = (&mut self.frames, &poll) {
+            frames.chatter.wrote(*bytes);
+        }
+        poll
+    }
+
     fn write_progress<T>(
         &mut self,
         cx: &Context<'_>,
@@ -68,6 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         let poll = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let poll = this.count_written(poll);
         let poll = this.unless_deaf(poll, bytes.len());
         this.write_progress(cx, poll)
     }
@@ -115,6 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
             return Poll::Ready(Ok(length));
         }
         let poll = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let poll = this.count_written(poll);
         let poll = this.unless_deaf(poll, length);
         this.write_progress(cx, poll)
     }

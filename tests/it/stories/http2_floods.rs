@@ -1,11 +1,12 @@
-//! Floods of HTTP/2 frames: each ends its own connection or costs nothing, and others are served.
+//! Floods of HTTP/2 frames: each ends its own connection, and others are served.
 
 use crate::harness::frames::{END, Frames, GET, WHOLE, frame, headers, kind};
-use crate::harness::{Config, Origin, Proxy, SECURE, default_route, pool};
+use crate::harness::{Config, Origin, Proxy, SECURE, SOON, default_route, pool, within};
 
 /// RFC 9113 §7.
 const ENHANCE_YOUR_CALM: u32 = 11;
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
+const REFUSED: &str = "ostler_connections_refused_total";
 
 async fn front(origin: &Origin) -> Proxy {
     let body = format!("{SECURE}{}{}", default_route("web"), pool("web", &[origin], ""));
@@ -65,10 +66,11 @@ async fn floods_that_cost_end_their_connection_and_no_other() {
 }
 
 #[tokio::test]
-async fn floods_that_cost_nothing_leave_the_connection_as_it_was() {
+async fn what_is_said_beside_requests_is_let_be_until_it_is_a_flood() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
     let mut honest = proxy.secure("h2").connect().await;
+    let mut ended = 0.0;
     for (what, bytes) in [
         ("PING", frame(kind::PING, 0, 0, b"12345678")),
         ("SETTINGS", frame(kind::SETTINGS, 0, 0, b"")),
@@ -76,10 +78,18 @@ async fn floods_that_cost_nothing_leave_the_connection_as_it_was() {
         ("WINDOW_UPDATE by 1", frame(8, 0, 0, &[0, 0, 0, 1])),
         ("a kind nobody knows", frame(0x77, 0, 0, b"x")),
     ] {
-        let mut frames = flood(&proxy, 10_000, |_| bytes.clone()).await;
-        frames.send(&headers(1, END, &GET)).await;
-        let outcome = frames.outcome(1).await;
-        assert!(outcome.is_some(), "{what}: it was cut without a word");
+        let mut few = flood(&proxy, 5_000, |_| bytes.clone()).await;
+        few.send(&headers(1, END, &GET)).await;
+        assert!(few.outcome(1).await.is_some(), "{what}: it was cut for a little");
+        let mut many = flood(&proxy, 40_000, |_| bytes.clone()).await;
+        many.send(&headers(1, END, &GET)).await;
+        assert!(many.outcome(1).await.is_none(), "{what}: it may say what it wants");
+        ended += 1.0;
+        within(SOON, &format!("{what}: it is counted"), async || {
+            let counted = proxy.metric(REFUSED, &["cause=\"http2_flood\""]).await;
+            (counted >= ended).then_some(())
+        })
+        .await;
         assert_eq!(honest.get("/honest").await.name(), "a", "{what}");
     }
 }
