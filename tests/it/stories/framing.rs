@@ -122,6 +122,19 @@ async fn a_body_cut_short_never_becomes_a_complete_request() {
 }
 
 #[tokio::test]
+async fn a_flood_of_chunk_extensions_is_refused_and_told_for_what_it_is() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let chunks = "1;x=0123456789\r\nz\r\n".repeat(1000);
+    let head = "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let text = proxy.raw().await.exchange(format!("{head}{chunks}")).await;
+    assert!(statuses(&text).iter().all(|status| *status == 400), "{text:?}");
+    let line = proxy.logged("/sink").await;
+    assert_eq!(line["reason"], "bad_request", "{line}");
+    assert_eq!(line["cause"], "chunk_size", "{line}");
+}
+
+#[tokio::test]
 async fn a_chunked_body_arrives_whole_and_framed_anew() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;

@@ -104,6 +104,21 @@ fn bad_chunks_are_refused_in_the_body() {
 }
 
 #[test]
+fn extensions_of_chunks_have_a_limit_in_all() {
+    let mut tracker = requests();
+    for _ in 0..2 {
+        tracker.advance(b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let chunks = "1;x=0123456\r\nz\r\n".repeat(800);
+        let step = tracker.advance(chunks.as_bytes());
+        assert_eq!((step.cleared, step.refused), (chunks.len(), None));
+        tracker.advance(b"0\r\n\r\n");
+    }
+    tracker.advance(b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let step = tracker.advance("1;x=0123456\r\nz\r\n".repeat(1000).as_bytes());
+    assert_eq!((step.refused, step.in_body), (Some(Refusal::ChunkSize), true));
+}
+
+#[test]
 fn after_a_websocket_head_nothing_passes_until_it_is_decided() {
     let head = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let bytes = [&head[..], b"GET /smuggled HTTP/1.1\r\n\r\n"].concat();
