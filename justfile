@@ -53,6 +53,10 @@ compare *ARGS:
 growth *ARGS:
     ./benches/load/growth {{ARGS}}
 
+# What attacks cost, beside HAProxy and nginx: `just attacks floods`.
+attacks *ARGS:
+    ./benches/attacks/attack {{ARGS}}
+
 # The graphs of docs/performance.md, from the figures that `compare --json` has written.
 graphs *ARGS:
     ./benches/load/graphs {{ARGS}}

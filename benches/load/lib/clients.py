@@ -12,23 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-# One request of HTTP/2: preface, empty SETTINGS, and HEADERS of stream 1 that end it.
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_SETTINGS, _HEADERS, _DATA = 4, 1, 0
-_END_STREAM, _ACK = 1, 1
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return (len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
-            + payload)
+from http2 import ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, block, frame
 
 
 def _ask_h2(wire: socket.socket, host: str, path: str) -> bool:
     """Sends the request, reads its answer, and tells whether there was one of 200."""
-    # HPACK: GET, https, and path and authority as literals that are not indexed.
-    block = (b"\x82\x87\x04" + bytes([len(path)]) + path.encode()
-             + b"\x01" + bytes([len(host)]) + host.encode())
-    wire.sendall(_PREFACE + _frame(_SETTINGS, 0, 0) + _frame(_HEADERS, 5, 1, block))
+    wire.sendall(PREFACE + frame(SETTINGS, 0, 0)
+                 + frame(HEADERS, END_STREAM | END_HEADERS, 1, block(path, host)))
     buffer, good = b"", False
     while True:
         got = wire.recv(65536)
@@ -39,12 +29,12 @@ def _ask_h2(wire: socket.socket, host: str, path: str) -> bool:
             size = int.from_bytes(buffer[:3], "big")
             kind, flags, payload = buffer[3], buffer[4], buffer[9:9 + size]
             buffer = buffer[9 + size:]
-            if kind == _SETTINGS and not flags & _ACK:
-                wire.sendall(_frame(_SETTINGS, _ACK, 0))
-            if kind == _HEADERS:
+            if kind == SETTINGS and not flags & ACK:
+                wire.sendall(frame(SETTINGS, ACK, 0))
+            if kind == HEADERS:
                 # 0x88 is :status 200 from the table; before it, the table's size may change.
                 good = b"\x88" in payload[:3]
-            if kind in (_HEADERS, _DATA) and flags & _END_STREAM:
+            if kind in (HEADERS, DATA) and flags & END_STREAM:
                 return good
 
 

@@ -1,4 +1,4 @@
-"""The little language of the templates in benches/load/peers: `{{name}}` is a value, and the lines
+"""The little language of the templates in benches/*/peers: `{{name}}` is a value, and the lines
 `%for x in list`, `%if name`, `%else` and `%end` do what they say. A dotted name looks inside."""
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from pathlib import Path
 
 from machine import Trouble
 
-PEERS = Path(__file__).resolve().parent.parent / "peers"
+# Where templates are looked for, one folder after the other; whoever has others puts theirs first.
+PEERS = [Path(__file__).resolve().parent.parent / "peers"]
 _VALUE = re.compile(r"\{\{([a-z_.]+)\}\}")
 _LOOP = re.compile(r"%for (\w+) in ([\w.]+)")
 
 
 def fill(name: str, values: dict[str, object]) -> str:
     """The text of peers/NAME.template with these values."""
-    lines = (PEERS / f"{name}.template").read_text().splitlines()
+    files = (folder / f"{name}.template" for folder in PEERS)
+    lines = next(file for file in files if file.exists()).read_text().splitlines()
     out: list[str] = []
     _block(lines, 0, values, out, name)
     return "\n".join(out) + "\n"

@@ -16,7 +16,7 @@ import template
 from machine import Process, Trouble, free_port, need, run, within
 
 KINDS = ("ostler", "nginx", "haproxy")
-template.PEERS = Path(__file__).resolve().parent.parent / "peers"
+template.PEERS.insert(0, Path(__file__).resolve().parent.parent / "peers")
 
 
 @dataclass(frozen=True)

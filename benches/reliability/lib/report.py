@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    every = [head, *rows]
-    widths = [max(len(row[at]) for row in every) for at in range(len(head))]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-             + " |" for row in every]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
-
-
-def kinds(failed: dict[str, int]) -> str:
-    """`7 (5 × 502, 2 × closed)`, or `0`."""
-    if not failed:
-        return "0"
-    parts = ", ".join(f"{count} × {why}" for why, count in
-                      sorted(failed.items(), key=lambda pair: -pair[1]))
-    return f"{sum(failed.values())} ({parts})"
+import page
+from page import kinds, table
 
 
 def text(name: str, results: dict[str, dict]) -> str:
@@ -126,20 +110,7 @@ def checks(results: dict[str, dict]) -> str:
     return "\n\n".join(out)
 
 
-def facts(results: dict[str, dict]) -> str:
-    """The machine and the versions, in a line."""
-    machine, versions = results["facts"], results["versions"]
-    names = ", ".join(f"{kind} {version}" for kind, version in versions.items())
-    return (f"{machine['date']}; {machine['cpu']}, {machine['cores']} cores, "
-            f"{machine['memory_mib']:,} MiB, Linux {machine['kernel']}; {names}.")
-
-
-def fill(page: Path, results: dict[str, dict]) -> None:
-    """Puts the tables between the marks `<!-- begin:NAME -->` and `<!-- end:NAME -->`."""
-    parts = {name: text(name, figures) for name, figures in results["scenarios"].items()}
-    parts["facts"] = facts(results) + "\n"
-    old = page.read_text()
-    for name, part in parts.items():
-        old = re.sub(rf"(<!-- begin:{name} -->\n).*?(<!-- end:{name} -->)",
-                     lambda match, part=part: match[1] + part + match[2], old, flags=re.S)
-    page.write_text(old)
+def fill(file: Path, results: dict[str, dict]) -> None:
+    """Puts the tables of what was run into a page."""
+    page.fill(file, results, {name: text(name, figures)
+                              for name, figures in results["scenarios"].items()})
