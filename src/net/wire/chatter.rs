@@ -1,5 +1,5 @@
-//! How much an HTTP/2 client says beside its requests (pure): PING, SETTINGS, PRIORITY,
-//! WINDOW_UPDATE, RST_STREAM and what nobody knows are free to send, and each costs us something.
+//! How much an HTTP/2 client says beside its requests (pure): frames that carry nothing of them are
+//! free to send, and each costs us something.
 
 /// What one such frame counts: more than the bytes of a DATA frame with one byte, which a window
 /// that grows by a byte brings.
