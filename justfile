@@ -19,6 +19,10 @@ quick:
 story NAME:
     cargo test --test it {{NAME}}
 
+# Fuzz one target, or all of them, for so many seconds each: `just fuzz gate 60`.
+fuzz TARGET="all" SECONDS="600":
+    ./fuzz/run {{TARGET}} {{SECONDS}}
+
 # What must hold before a change is taken.
 ci:
     ./.ci/run

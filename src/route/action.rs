@@ -88,14 +88,14 @@ impl RedirectPlan {
 }
 
 fn push_path(target: &mut String, path: &str) {
-    if target.is_empty() && matches!(path.as_bytes(), [b'/', b'/' | b'\\', ..]) {
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    if target.is_empty() && rest.starts_with(['/', '\\']) {
         target.push_str("/.");
     }
-    if !path.starts_with('/') {
-        // Else `{host}{path}` would let the path, such as `@evil.example`, name the host.
-        target.push('/');
-    }
-    push_visible(target, path);
+    // Also where the path has none: else `{host}{path}` would let it, such as `@evil.example`, name
+    // the host.
+    target.push('/');
+    push_visible(target, rest);
 }
 
 fn push_visible(target: &mut String, text: &str) {
@@ -180,6 +180,7 @@ mod tests {
         let bare = plan(vec![TemplatePiece::Path]).unwrap();
         assert_eq!(bare.location("http", "a", "//evil.example/x"), "/.//evil.example/x");
         assert_eq!(bare.location("http", "a", "/\\evil.example"), "/./\\evil.example");
+        assert_eq!(bare.location("http", "a", "\\evil.example"), "/./\\evil.example");
         assert_eq!(bare.location("http", "a", "/fine"), "/fine");
         let host = plan(vec![literal("https://"), TemplatePiece::Host, TemplatePiece::Path]);
         assert_eq!(host.unwrap().location("http", "a", "@evil"), "https://a/@evil");

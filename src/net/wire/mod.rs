@@ -1,12 +1,13 @@
 //! The IO wrapper under hyper: heads are seen here first, and waits and bytes are counted.
 // Towards a client it follows the framing of requests, so that each head, pipelined ones too, is
-// checked before hyper sees it. A refused head is replaced by a harmless one whose number is
-// told by the [`Handle`]: so its answer keeps its place among pipelined ones and goes the way of
-// every other failure, through log and counters. Towards a backend heads are checked where one
-// is expected, and bodies pass untouched.
+// checked before hyper sees it. A refused one is replaced by a harmless one whose number is told by
+// the [`Handle`]: its answer keeps its place, and goes the way of other failures, log and counters.
+// Towards a backend heads are checked where one is expected, and bodies pass untouched.
 
 mod chatter;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handle;
 mod head;
 mod linger;

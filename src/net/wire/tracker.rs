@@ -153,8 +153,8 @@ impl Tracker {
         if length > self.limits.size {
             return Err(self.too_large(rest));
         }
-        *heads += 1;
         self.state = self.after(&head)?;
+        *heads += 1;
         Ok(Some(length))
     }
 
