@@ -261,13 +261,14 @@ fn chunks(bytes: &[u8], mut at: usize) -> Read<(Vec<u8>, usize)> {
             _ => return Err(Unread::Wrong("chunk end")),
         }
     }
+    let trailer = |why| if why == Unread::Short { why } else { Unread::Wrong("trailer") };
     loop {
-        let (line, next) = line(bytes, at)?;
+        let (line, next) = line(bytes, at).map_err(trailer)?;
         at = next;
         if line.is_empty() {
             return Ok((whole, at));
         }
-        field(line)?;
+        field(line).map_err(trailer)?;
     }
 }
 
