@@ -3,15 +3,14 @@
 
 #![no_main]
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use ostler::config::model::{Located, OnCacheable, OnRemove, SecretKey, Sticky};
-use ostler::sticky::{
-    By, KeyRing, Memo, OnDown, OnFull, OpenError, Presented, SEALED_LENGTH, Stickiness, Token,
-};
+use ostler::config::model::SecretKey;
+use ostler::config::{FixedEnvironment, parse};
+use ostler::sticky::{KeyRing, Memo, OpenError, Presented, SEALED_LENGTH, Stickiness, Token};
 
 const NOW: u32 = 1_800_000_000;
 
@@ -26,31 +25,19 @@ fn ring(keys: &[u8]) -> Arc<KeyRing> {
 }
 
 fn sticky() -> Stickiness {
-    let sticky = Sticky {
-        by: By::Cookie,
-        scope: Located::nowhere(Arc::from("shop")),
-        cookie_https: Arc::from("__Host-ostler-shop"),
-        cookie_http: Arc::from("ostler-shop"),
-        path: "/".to_owned(),
-        domain: None,
-        same_site: None,
-        secure: None,
-        http_only: true,
-        partitioned: false,
-        max_age: None,
-        idle: Duration::from_secs(1800),
-        lifetime: Some(Duration::from_secs(7200)),
-        on_cacheable: OnCacheable::Skip,
-        pass: false,
-        keys: None,
-        on_down: OnDown::Rebind,
-        home_stable: Duration::from_secs(60),
-        on_full: OnFull::Wait,
-        on_remove: OnRemove::Move,
-        max_sessions: 0,
-        rebalance: None,
-    };
-    Stickiness::new(&sticky, Arc::clone(&RING), true)
+    let text = r#"
+        [listeners.web]
+        bind = ["127.0.0.1:1"]
+        [[routes]]
+        pool = "shop"
+        [pools.shop]
+        backends = [{ address = "127.0.0.1:2" }]
+        sticky = { by = "cookie", idle = "30m", lifetime = "2h" }
+    "#;
+    let loaded = parse(text, Path::new("fuzz.toml"), &FixedEnvironment::default());
+    let model = loaded.expect("a configuration").model;
+    let sticky = model.pools[0].sticky.as_ref().expect("sessions");
+    Stickiness::new(sticky, Arc::clone(&RING), true)
 }
 
 fuzz_target!(|input: &[u8]| {
