@@ -348,7 +348,7 @@ mod tests {
         let paces = [true, false, false, false, true, true].map(|passes| {
             let result = if passes { Ok(String::new()) } else { Err(String::new()) };
             let outcome = Outcome { result, word: None };
-            group.observe(twice, outcome, Duration::ZERO, &checks)
+            group.observe(twice, outcome, (Duration::ZERO, true), &checks)
         });
         let [steady, down, changing] = [Pace::Steady, Pace::Down, Pace::Changing];
         assert_eq!(paces, [steady, changing, down, down, changing, steady]);
