@@ -24,14 +24,13 @@ fn ramps(candidates: &impl Candidates, index: usize) -> bool {
 ///
 /// By load alone whoever has just come up would be given every request until it is as busy as the
 /// others. So one that is colder than the warmest counts as if it had as much in flight for its
-/// weight as the warm have in the mean (within an eighth of the warmest, so that one of them alone
-/// is no measure where several came up one after the other): then its weight alone decides how often
-/// it is chosen, in an idle pool as in a busy one. With more than its share of what is in flight it does not take part
+/// weight as those have in the mean: then its weight alone decides how often it is chosen, in an
+/// idle pool as in a busy one. With more than its share of what is in flight it does not take part
 /// at all.
 pub(super) struct Guests<'a, C> {
     candidates: &'a C,
     all: Load,
-    /// The factor of the warmest, and what those near it have.
+    /// The factor of the warmest, and what they have.
     warmest: u32,
     warm: Load,
 }
@@ -129,8 +128,7 @@ pub(super) fn guests<C: Candidates>(candidates: &C) -> Option<Guests<'_, C>> {
     if eligible().all(|index| candidates.factor(index) == warmest) {
         return None;
     }
-    let near = warmest - warmest / 8;
-    let warm = Load::of(candidates, |index| candidates.factor(index) >= near);
+    let warm = Load::of(candidates, |index| candidates.factor(index) == warmest);
     let all = Load::of(candidates, |_| true);
     Some(Guests { candidates, all, warmest, warm })
 }

@@ -36,8 +36,8 @@ enum Last {
 }
 
 /// Decides whether we are blind. Blind are we where every check fails, those of two pools or more
-/// that were up began to within one interval (of checks in full), and one of them has turned its verdict; no more when
-/// any passes. What was down before stays down.
+/// that were up began to within one interval (of checks in full), and one of them has turned its
+/// verdict; no more when any passes. What was down before stays down.
 #[derive(Debug, Clone, Default)]
 struct Guard {
     runs: HashMap<usize, Run>,

@@ -27,7 +27,7 @@ mod tests {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
         strip(&mut trailers);
-        let left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["grpc-status", "x-checksum"]);
+        assert!(trailers.contains_key("grpc-status") && trailers.contains_key("x-checksum"));
+        assert_eq!(trailers.len(), 2);
     }
 }

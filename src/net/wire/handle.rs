@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::task::AtomicWaker;
 
 use super::head::Refusal;
+use super::share;
 use super::turns::Turns;
 
 const KEEP: u8 = 0;
@@ -16,12 +17,6 @@ const TUNNEL: u8 = 2;
 
 /// The buffer for heads that may have to be repeated is kept if it is no larger than this (bytes).
 const KEPT: usize = 4 * 1024;
-
-/// What the answers on one HTTP/2 connection may have taken from their backends and not yet given
-/// to their client, together and at once (bytes): each takes its share at a time…
-const SHARED: usize = 512 * 1024;
-/// …and this much in any case: a page of memory, and more than most heads.
-const LEAST: usize = 4 * 1024;
 
 /// Shared by the wire and those who serve its messages. All on one thread; atomics because
 /// futures are `Send`.
@@ -147,10 +142,7 @@ impl Handle {
         if !self.is_framed() {
             return usize::MAX;
         }
-        let open = self.heads().saturating_sub(self.done.load(Ordering::Relaxed)).max(1);
-        let share = SHARED / usize::try_from(open).unwrap_or(usize::MAX);
-        // In whole pages, which is what memory is given in.
-        (share / LEAST * LEAST).max(LEAST)
+        share::of(self.heads().saturating_sub(self.done.load(Ordering::Relaxed)))
     }
 
     /// Of this backend, so many bytes are read at once.
@@ -377,24 +369,6 @@ impl Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_more_streams_a_connection_has_the_less_each_may_hold() {
-        let handle = Handle::default();
-        assert_eq!(handle.share(), usize::MAX, "one exchange at a time holds what it needs");
-        handle.framed();
-        let mut last = usize::MAX;
-        for open in 1..=256 {
-            handle.begun();
-            let share = handle.share();
-            assert!(share <= last && share >= LEAST && share % LEAST == 0);
-            assert!(share == LEAST || share * open <= SHARED, "{open} streams: {share}");
-            last = share;
-        }
-        assert_eq!(last, LEAST);
-        (0..255).for_each(|_| handle.done(0));
-        assert_eq!(handle.share(), SHARED);
-    }
 
     #[test]
     fn an_earlier_pipelined_exchange_does_not_decide_about_a_later_handshake() {

@@ -13,6 +13,7 @@ mod head;
 mod linger;
 mod read;
 mod scan;
+mod share;
 mod tracker;
 mod turns;
 mod write;
