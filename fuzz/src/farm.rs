@@ -238,8 +238,8 @@ fn text(log: &std::path::Path, backend: SocketAddr) -> String {
         limits.headers = 40
         [[routes]]
         pool = "web"
-        timeouts.response_header = "400ms"
-        timeouts.body = "400ms"
+        timeouts.response_header = "3s"
+        timeouts.body = "3s"
         [pools.web]
         backends = [{{ id = "a", address = "{backend}" }}]
         sticky.by = "cookie"

@@ -269,6 +269,7 @@ fn arrived(line: &Line, seen: &Seen) -> Result<(), String> {
         let name = name.replace('_', "-");
         let told = matches!(&*name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host");
         let like = name.starts_with("x-forwarded-") && !told;
+        let like = like || matches!(&*name, "client-cert" | "client-cert-chain");
         let websocket = line.protocol == "websocket" || seen.one("upgrade").is_some();
         let hop = match &*name {
             "connection" => !(websocket && value == b"upgrade"),
@@ -365,6 +366,8 @@ fn kept(fields: impl Iterator<Item = (String, Vec<u8>)>) -> Vec<(String, Vec<u8>
                     | "tracestate"
                     | "forwarded"
                     | "x-real-ip"
+                    | "client-cert"
+                    | "client-cert-chain"
                     | "cookie"
             )
     };
@@ -385,7 +388,18 @@ fn answers(
     while at < received.len() {
         let request = requests.get(found.len());
         let head = request.is_some_and(|request| request.method == b"HEAD");
-        let answer = match reader::final_response(received, at, head, ended) {
+        let mut answer = reader::final_response(received, at, head, ended);
+        // A HEAD that is refused before anybody knows it for one is answered as a GET would be.
+        if head && answer.as_ref().is_ok_and(|answer| answer.status >= 400) {
+            let with_content = reader::final_response(received, at, false, ended);
+            let whole = |body: &reader::Read<(Vec<u8>, usize)>| {
+                body.as_ref().is_ok_and(|(_, end)| *end == received.len())
+            };
+            if with_content.as_ref().is_ok_and(|answer| whole(&answer.body)) {
+                answer = with_content;
+            }
+        }
+        let answer = match answer {
             Ok(answer) => answer,
             Err(Unread::Short) if !ended => return (found, Ok(())),
             Err(why) => return (found, Err(format!("{why:?}"))),
