@@ -39,27 +39,12 @@ quietly openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -da
 chmod 600 site.key
 revocation_list clients.crl
 
-mkdir -p tells/temp
-cat >tells/nginx.conf <<CONF
-daemon off;
-master_process off;
-pid $work/tells/nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $work/tells/temp/body;
-    proxy_temp_path $work/tells/temp/proxy;
-    fastcgi_temp_path $work/tells/temp/fastcgi;
-    uwsgi_temp_path $work/tells/temp/uwsgi;
-    scgi_temp_path $work/tells/temp/scgi;
-    server {
-        listen 127.0.0.1:$backend;
-        location / { return 200 "\$http_client_cert"; }
-    }
+nginx_server tells <<CONF
+server {
+    listen 127.0.0.1:$backend;
+    location / { return 200 "\$http_client_cert"; }
 }
 CONF
-start tells nginx -p "$work/tells" -c "$work/tells/nginx.conf" -e stderr
 within 10 "nginx" fetch "http://127.0.0.1:$backend/"
 cat >ostler.toml <<CONF
 $(preamble)

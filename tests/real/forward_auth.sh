@@ -8,32 +8,11 @@ done
 backend=$(free_port)
 guard=$(free_port)
 front=$(free_port)
-mkdir -p guard/temp web/temp
-# conf FOLDER SERVER…: one process of nginx with this server.
-conf() {
-    cat >"$1/nginx.conf" <<CONF
-daemon off;
-master_process off;
-pid $work/$1/nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $work/$1/temp/body;
-    proxy_temp_path $work/$1/temp/proxy;
-    fastcgi_temp_path $work/$1/temp/fastcgi;
-    uwsgi_temp_path $work/$1/temp/uwsgi;
-    scgi_temp_path $work/$1/temp/scgi;
-    server { $2 }
-}
-CONF
-    start "nginx-$1" nginx -p "$work/$1" -c "$work/$1/nginx.conf" -e stderr
-}
 # What nginx sees is what it says back.
-conf web "listen 127.0.0.1:$backend;
+nginx_server nginx-web <<<"server { listen 127.0.0.1:$backend;
     location = /healthz { return 200 well; }
-    location / { default_type text/plain; return 200 'user=\$http_remote_user seen=\$http_x_seen'; }"
-conf guard "listen 127.0.0.1:$guard;
+    location / { default_type text/plain; return 200 'user=\$http_remote_user seen=\$http_x_seen'; } }"
+nginx_server nginx-guard <<<"server { listen 127.0.0.1:$guard;
     location = /healthz { return 200 well; }
     location = /verify {
         if (\$cookie_sso = anna) {
@@ -42,7 +21,7 @@ conf guard "listen 127.0.0.1:$guard;
             return 204;
         }
         return 302 http://login.test/?to=\$http_x_forwarded_host\$http_x_forwarded_uri;
-    }"
+    } }"
 nginx_guard=$started
 for port in "$backend" "$guard"; do within 10 nginx fetch "http://127.0.0.1:$port/healthz"; done
 

@@ -85,16 +85,11 @@ free_port() {
 # fetch URL [CURL OPTIONS…]: body to standard output, an error for anything but 2xx and 3xx.
 fetch() { curl --silent --show-error --fail --max-time 10 "${@:2}" "$1"; }
 
-# nginx_backend NAME PORT [SHOP]: Debian's nginx as one process that serves files which say NAME,
-# and asks the shop on that port for /cart.
-nginx_backend() {
-    local folder=$work/nginx-$1 cart=
-    [ -z "${3-}" ] || cart="location /cart { proxy_pass http://127.0.0.1:$3; }"
-    mkdir -p "$folder/site" "$folder/temp"
-    echo "$1" >"$folder/site/name.txt"
-    echo "<!doctype html><title>$1</title><p>Served by $1." >"$folder/site/index.html"
-    [ -f "$work/large.bin" ] || head -c 2097152 /dev/urandom >"$work/large.bin"
-    cp "$work/large.bin" "$folder/site/large.bin"
+# nginx_server NAME: nginx as one process in a folder of that name; what stands in `http {}` comes
+# from standard input.
+nginx_server() {
+    local folder=$work/$1
+    mkdir -p "$folder/temp"
     cat >"$folder/nginx.conf" <<CONF
 daemon off;
 master_process off;
@@ -108,16 +103,31 @@ http {
     fastcgi_temp_path $folder/temp/fastcgi;
     uwsgi_temp_path $folder/temp/uwsgi;
     scgi_temp_path $folder/temp/scgi;
-    types { text/html html; text/plain txt; application/octet-stream bin; }
-    server {
-        listen 127.0.0.1:$2;
-        root $folder/site;
-        location = /healthz { return 200 "well"; }
-        $cart
-    }
+$(cat)
 }
 CONF
-    start "nginx-$1" nginx -p "$folder" -c "$folder/nginx.conf" -e stderr
+    start "$1" nginx -p "$folder" -c "$folder/nginx.conf" -e stderr
+}
+
+# nginx_backend NAME PORT [SHOP]: Debian's nginx as one process that serves files which say NAME,
+# and asks the shop on that port for /cart.
+nginx_backend() {
+    local folder=$work/nginx-$1 cart=
+    [ -z "${3-}" ] || cart="location /cart { proxy_pass http://127.0.0.1:$3; }"
+    mkdir -p "$folder/site"
+    echo "$1" >"$folder/site/name.txt"
+    echo "<!doctype html><title>$1</title><p>Served by $1." >"$folder/site/index.html"
+    [ -f "$work/large.bin" ] || head -c 2097152 /dev/urandom >"$work/large.bin"
+    cp "$work/large.bin" "$folder/site/large.bin"
+    nginx_server "nginx-$1" <<CONF
+types { text/html html; text/plain txt; application/octet-stream bin; }
+server {
+    listen 127.0.0.1:$2;
+    root $folder/site;
+    location = /healthz { return 200 "well"; }
+    $cart
+}
+CONF
     within 10 "nginx $1 on $2" fetch "http://127.0.0.1:$2/healthz"
 }
 

@@ -8,28 +8,13 @@ nginx_backend a "$backend"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -keyout site.key -out site.crt 2>/dev/null
 chmod 600 site.key
-mkdir -p wants/temp
-cat >wants/nginx.conf <<CONF
-daemon off;
-master_process off;
-pid $work/wants/nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path $work/wants/temp/body;
-    proxy_temp_path $work/wants/temp/proxy;
-    fastcgi_temp_path $work/wants/temp/fastcgi;
-    uwsgi_temp_path $work/wants/temp/uwsgi;
-    scgi_temp_path $work/wants/temp/scgi;
-    server {
-        listen 127.0.0.1:$wants proxy_protocol;
-        location = /healthz { return 200 "well"; }
-        location / { return 200 "\$proxy_protocol_addr to \$proxy_protocol_server_port"; }
-    }
+nginx_server wants <<CONF
+server {
+    listen 127.0.0.1:$wants proxy_protocol;
+    location = /healthz { return 200 "well"; }
+    location / { return 200 "\$proxy_protocol_addr to \$proxy_protocol_server_port"; }
 }
 CONF
-start wants nginx -p "$work/wants" -c "$work/wants/nginx.conf" -e stderr
 cat >ostler.toml <<CONF
 $(preamble)
 [log]

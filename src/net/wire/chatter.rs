@@ -1,6 +1,8 @@
 //! How much an HTTP/2 client says beside its requests (pure): frames that carry nothing of them are
 //! free to send, and each costs us something.
 
+use super::frames::{CONTINUATION, DATA, HEADERS};
+
 /// What one such frame counts: more than the bytes of a DATA frame with one byte, which a window
 /// that grows by a byte brings.
 const FRAME: u64 = 12;
@@ -14,11 +16,8 @@ const MOST: u64 = 10_000 * FRAME;
 /// Forgotten in a millisecond: 1,000 frames in a second, which cost less than ten requests.
 const FORGOTTEN: u64 = FRAME;
 
-const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
-const CONTINUATION: u8 = 0x9;
 const ACK: u8 = 0x1;
 
 /// A bucket that frames fill, and that time, requests and answers empty: whoever reads an answer

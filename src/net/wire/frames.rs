@@ -14,9 +14,9 @@ const PREFACE: usize = 24;
 /// RFC 9113 §4.1: length, type, flags and stream of every frame.
 const HEAD: usize = 9;
 
-const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
-const CONTINUATION: u8 = 0x9;
+pub(super) const DATA: u8 = 0x0;
+pub(super) const HEADERS: u8 = 0x1;
+pub(super) const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 
 /// Follows the frames of a client by their heads alone: whether they are right is for `h2` to say.
