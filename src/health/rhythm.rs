@@ -28,16 +28,17 @@ impl Pace {
     }
 }
 
-/// From the beginning of one check to the beginning of the next. It is never longer than what the
-/// file says: `interval` times `fall` is how long a dead backend may be taken for a living one.
-/// `random` is in `0.0..1.0`: checks that began together drift apart.
+/// From the beginning of one check to the beginning of the next. It is always a little less than
+/// what the file says: `interval` times `fall` and a `timeout` is how long a backend that hangs may
+/// be taken for a living one, and a hundredth of it is for beginning checks and for freeing those
+/// who wait. `random` is in `0.0..1.0`: checks that began together drift apart.
 pub(super) fn pause(health: &Health, pace: Pace, random: f64) -> Duration {
     let pause = match pace {
         Pace::Steady => health.interval,
         Pace::Down => health.interval_down,
         Pace::Changing => health.interval_changing,
     };
-    pause.mul_f64(1.0 - random / 10.0)
+    pause.mul_f64(0.99 - 0.09 * random)
 }
 
 /// How a backend was checked before a reload changed its check.
@@ -88,7 +89,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pause_is_never_longer_than_the_interval_nor_much_shorter(
+        fn a_pause_is_a_little_shorter_than_the_interval(
             millis in 100_u64..600_000,
             random in 0.0..1.0,
         ) {
@@ -100,7 +101,7 @@ mod tests {
                 (Pace::Changing, interval / 4),
             ] {
                 let pause = pause(&health, pace, random);
-                prop_assert!(pause <= most && pause >= most.mul_f64(0.9));
+                prop_assert!(pause < most && pause >= most.mul_f64(0.899));
             }
         }
 

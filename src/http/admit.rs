@@ -17,6 +17,7 @@ use super::header::hop;
 use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
+use super::websocket;
 
 /// What an admitted head asks for.
 #[derive(Debug)]
@@ -87,6 +88,10 @@ pub fn check(
 
 /// CONNECT is for forward proxies; TRACE would show fields that only we and the backend know.
 fn method(head: &Parts) -> Result<(), Failure> {
+    if head.method == Method::CONNECT && websocket::is_extended(head) {
+        // RFC 8441 §3: a protocol that we do not speak.
+        return Err(Failure::not_supported(StatusCode::NOT_IMPLEMENTED, "protocol"));
+    }
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Failure::not_supported(StatusCode::METHOD_NOT_ALLOWED, "method"));
     }

@@ -169,7 +169,8 @@ impl Asked<'_> {
                     let shape = self.shape(&choice, record);
                     let upgrade = upgrade.take();
                     let idle = self.route.timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
-                    return tunnel::begin(reply, upgrade, &shape, idle, record);
+                    let waits = tunnel::Waits { idle, write: waits.write };
+                    return tunnel::begin(reply, upgrade, &shape, waits, record);
                 }
                 Ok(mut reply) => {
                     self.answered(member, entry, reply.response.status(), record);

@@ -34,6 +34,7 @@ use super::record::Record;
 use super::respond;
 use super::tunnel;
 use super::visitor;
+use super::websocket;
 
 /// Serves one request. Whatever happens, there is an answer, and a record of it.
 pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
@@ -45,6 +46,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         return Failure::from(Reason::Stopping).response(accept, false, None, b"");
     };
     let (mut head, body) = request.into_parts();
+    let extended = websocket::translate(&mut head, local::random);
     let accept = head.headers.get(ACCEPT).cloned();
     let head_only = head.method == Method::HEAD;
     let grpc = peer.protocol == ClientProtocol::Http2 && http2::is_grpc(&head.headers);
@@ -62,7 +64,13 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             let here = (&**snapshot, listener);
             let timeout = if grpc { grpc::timeout(&head.headers) } else { None };
             let story = run(&mut head, body, (&peer, timeout), here, &mut record);
-            task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()))
+            let result = task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()));
+            match result {
+                Ok(response) if extended && !record.is_tunnel() => {
+                    websocket::checked(response, record.attempts > 0)
+                }
+                other => other,
+            }
         }
     };
     let trusted = || listener.is_some_and(|l| l.trusted.contains(peer.address.ip()));

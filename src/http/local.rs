@@ -390,4 +390,14 @@ impl Home<RequestBody> for Place {
             }
         });
     }
+
+    fn lost(&self, idled: u64) {
+        let _ = LOCAL.try_with(|local| {
+            if let Some(local) = local.get()
+                && let Ok(mut idle) = local.idle.try_borrow_mut()
+            {
+                idle.lost(self.slot, idled);
+            }
+        });
+    }
 }

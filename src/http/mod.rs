@@ -23,6 +23,7 @@ mod tunnel_line;
 mod turn;
 pub mod upload;
 mod visitor;
+mod websocket;
 
 pub use auth::Verifier;
 pub use failure::Failure;

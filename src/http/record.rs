@@ -230,6 +230,11 @@ impl Record {
         self.host = None;
     }
 
+    /// Whether a tunnel has begun.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel
+    }
+
     /// A tunnel begins, whose own line tells the rest: its duration is no latency.
     pub(super) fn tunnel(&mut self) -> Option<TunnelLine> {
         self.tunnel = true;

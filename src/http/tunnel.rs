@@ -1,23 +1,27 @@
-//! After a 101: bytes both ways at once, each way with an end of its own.
+//! After a 101 (HTTP/2: a 200): bytes both ways at once, each way with an end of its own.
+
+mod half;
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 use crate::backend::{self, TunnelOrder};
 use crate::net::clock::{self, Deadline};
+use crate::net::wire::Handle;
 use crate::task;
 use crate::telemetry::chain;
+use crate::telemetry::counters::ClientProtocol;
 use crate::telemetry::reason::Reason;
 use crate::upstream::connection::Stream;
 
@@ -31,9 +35,9 @@ use super::peer::Peer;
 use super::record::Record;
 use super::respond::{self, Shape};
 use super::tunnel_line::TunnelLine;
+use super::websocket::Accept;
+use half::{Half, Unread};
 
-/// One direction's buffer.
-const BUFFER: usize = 16 * 1024;
 /// A client that has seen the backend's end and says nothing more is gone after so long. (One that
 /// has ended its own half may wait for the backend as long as any.)
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -46,25 +50,67 @@ const HAND_OVER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Upgrade {
     client: Option<OnUpgrade>,
+    /// What a backend has to say, where the client cannot see to it.
+    accept: Option<Accept>,
     peer: Arc<Peer>,
 }
 
 impl Upgrade {
     /// Takes the client's side out of a request.
     pub fn take(head: &mut Parts, peer: &Arc<Peer>) -> Self {
-        Self { client: head.extensions.remove::<OnUpgrade>(), peer: Arc::clone(peer) }
+        let client = head.extensions.remove::<OnUpgrade>();
+        Self { client, accept: head.extensions.remove::<Accept>(), peer: Arc::clone(peer) }
     }
 }
 
-/// Answers 101 and leaves a tunnel behind. It keeps its backend's state, never the snapshot.
+/// How long a tunnel waits; none is for ever.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// For a byte, whichever way.
+    pub idle: Option<Duration>,
+    /// For its client to take any.
+    pub write: Option<Duration>,
+}
+
+/// A stream that is a tunnel: its connection is not idle while it lasts, and it is reset where it
+/// does not end well.
+#[derive(Debug)]
+struct Busy {
+    handle: Arc<Handle>,
+    cut: Option<oneshot::Sender<()>>,
+}
+
+impl Busy {
+    fn new(handle: &Arc<Handle>) -> Self {
+        handle.begun();
+        Self { handle: Arc::clone(handle), cut: Some(handle.turns().begin_tunnel()) }
+    }
+
+    fn ended_well(mut self) {
+        self.cut = None;
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(cut) = self.cut.take() {
+            // Where nobody hears it the stream has ended.
+            let _ = cut.send(());
+        }
+        self.handle.done(clock::now());
+    }
+}
+
+/// Answers 101, or 200 over HTTP/2, and leaves a tunnel behind. It keeps its backend's state, never
+/// the snapshot.
 ///
 /// # Errors
-/// Where nobody asked for the change.
+/// Where nobody asked for the change, or a backend has not understood what it agrees to.
 pub fn begin(
     reply: Reply,
     upgrade: Option<Upgrade>,
     shape: &Shape<'_>,
-    idle: Option<Duration>,
+    waits: Waits,
     record: &mut Record,
 ) -> Result<Response<Body>, Failure> {
     let unsolicited = || Failure::because(Reason::BadResponse, "unsolicited_101");
@@ -73,26 +119,39 @@ pub fn begin(
     if !accepted.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket")) {
         return Err(unsolicited());
     }
+    if upgrade.accept.is_some_and(|accept| !accept.is_said(&reply.response)) {
+        return Err(Failure::because(Reason::BadResponse, "websocket_accept"));
+    }
     let client = upgrade.client.take().ok_or_else(unsolicited)?;
     // What hyper has read ahead of the 101 is part of the tunnel.
     let mut connection = reply.loan.keep().ok_or_else(unsolicited)?;
     connection.drive(&Context::from_waker(Waker::noop()));
     let (stream, early) = connection.into_tunnel().ok_or_else(unsolicited)?;
     let peer = Arc::clone(&upgrade.peer);
-    peer.handle.begin_tunnel();
+    let busy = if peer.protocol == ClientProtocol::Http2 {
+        Some(Busy::new(&peer.handle))
+    } else {
+        peer.handle.begin_tunnel();
+        None
+    };
 
     let (mut head, _) = reply.response.into_parts();
     let seen = Seen::of(&head.headers);
     hop::strip(&mut head.headers, seen);
-    head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if busy.is_some() {
+        head.status = StatusCode::OK;
+        head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+    } else {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
     respond::session(&mut head.headers, head.status, shape, record);
     record.answer(StatusCode::SWITCHING_PROTOCOLS);
     let line = record.tunnel().ok_or(Reason::Internal)?;
     let place = reply.in_flight.into_tunnel();
     task::spawn("tunnel", async move {
         let streams = (client, stream);
-        run(streams, early, idle, (line, place), &peer).await;
+        run(streams, early, waits, (line, place), (&peer, busy)).await;
     });
     Ok(Response::from_parts(head, Body::empty()))
 }
@@ -100,9 +159,9 @@ pub fn begin(
 async fn run(
     (client, backend): (OnUpgrade, Stream),
     early: Bytes,
-    idle: Option<Duration>,
+    waits: Waits,
     (mut line, place): (TunnelLine, backend::Tunnel),
-    peer: &Peer,
+    (peer, busy): (&Peer, Option<Busy>),
 ) {
     line.open();
     let handed_over = clock::within(Some(HAND_OVER), client).await;
@@ -114,16 +173,18 @@ async fn run(
             return line.end(Reason::ClientGone, cause.into());
         }
     };
-    let down = Half { early, ..Half::default() };
+    let down = Half::after(early);
     let mut tunnel = Tunnel {
         client: TokioIo::new(client),
         backend,
         up: Half::default(),
         down,
-        idle,
+        idle: waits.idle,
         deadline: Deadline::new(),
         moved: true,
         said_goodbye: false,
+        // Over HTTP/1.1 the wire sees to it.
+        unread: busy.as_ref().and(waits.write).map(Unread::new),
     };
     let mut watch = Watch::new(place);
     let ended = std::future::poll_fn(|cx| match watch.poll(cx, &line) {
@@ -133,9 +194,14 @@ async fn run(
     .await;
     line.moved(tunnel.up.total, tunnel.down.total);
     match ended {
-        Ok(()) => line.end(Reason::None, String::new()),
+        Ok(()) => {
+            if let Some(busy) = busy {
+                busy.ended_well();
+            }
+            line.end(Reason::None, String::new());
+        }
         Err(_) if watch.over => line.end(Reason::None, "drain".into()),
-        Err(error) if peer.handle.was_stalled() => {
+        Err(error) if peer.handle.was_stalled() || tunnel.is_unread() => {
             line.end(Reason::ClientReadTimeout, chain(&error));
         }
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
@@ -198,6 +264,7 @@ struct Tunnel<C> {
     moved: bool,
     /// The backend has ended its half.
     said_goodbye: bool,
+    unread: Option<Unread>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Tunnel<C> {
@@ -213,6 +280,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Tunnel<C> {
             self.moved = false;
             self.deadline.arm(self.idle);
         }
+        if let Some(unread) = &mut self.unread
+            && unread.poll(cx, &self.down).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         if !self.deadline.armed() {
             self.deadline.arm(self.idle);
         }
@@ -225,70 +297,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Tunnel<C> {
         }
         Poll::Pending
     }
-}
 
-/// One direction.
-#[derive(Default)]
-struct Half {
-    early: Bytes,
-    buffer: Option<Box<[u8]>>,
-    /// The part of the buffer that is to be written.
-    filled: std::ops::Range<usize>,
-    ended: bool,
-    shut: bool,
-    total: u64,
-}
-
-impl Half {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut (impl AsyncRead + Unpin),
-        to: &mut (impl AsyncWrite + Unpin),
-        moved: &mut bool,
-    ) -> Poll<io::Result<()>> {
-        while !self.early.is_empty() {
-            let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.early))?;
-            self.wrote(written, moved)?;
-            self.early.advance(written);
-        }
-        loop {
-            if !self.filled.is_empty() {
-                let buffer = self.buffer.as_deref().unwrap_or_default();
-                let bytes = buffer.get(self.filled.clone()).unwrap_or_default();
-                let written = ready!(Pin::new(&mut *to).poll_write(cx, bytes))?;
-                self.wrote(written, moved)?;
-                self.filled.start += written;
-                continue;
-            }
-            if self.ended {
-                if !self.shut {
-                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
-                    self.shut = true;
-                }
-                return Poll::Ready(Ok(()));
-            }
-            let buffer = self.buffer.get_or_insert_with(|| vec![0; BUFFER].into());
-            let mut space = ReadBuf::new(buffer);
-            match Pin::new(&mut *from).poll_read(cx, &mut space)? {
-                Poll::Ready(()) if space.filled().is_empty() => self.ended = true,
-                Poll::Ready(()) => self.filled = 0..space.filled().len(),
-                Poll::Pending => {
-                    // A quiet tunnel holds no buffer, and what was written must not wait for more.
-                    self.buffer = None;
-                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-
-    fn wrote(&mut self, bytes: usize, moved: &mut bool) -> io::Result<()> {
-        if bytes == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        *moved = true;
-        self.total += u64::try_from(bytes).unwrap_or(u64::MAX);
-        Ok(())
+    fn is_unread(&self) -> bool {
+        self.unread.as_ref().is_some_and(|unread| unread.is_over())
     }
 }

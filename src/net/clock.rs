@@ -80,6 +80,11 @@ pub fn now() -> u64 {
     TABLE.with_borrow(|table| table.now)
 }
 
+/// The same where a thread may be ending, whose clock is gone then.
+pub fn try_now() -> Option<u64> {
+    TABLE.try_with(|table| table.try_borrow().map(|table| table.now).ok()).ok().flatten()
+}
+
 /// Microseconds since 1970 at a moment not long ago. The wall clock is read at every tick only.
 pub fn since_epoch(moment: Instant) -> u64 {
     TABLE.with_borrow(|table| {

@@ -55,6 +55,8 @@ pub struct Connection<B: Outgoing> {
     /// The gate's.
     waker: Waker,
     ended: bool,
+    /// A request was sent, and no head of an answer has come.
+    awaited: bool,
     /// Whom the backend believes to talk with on it, where it was told.
     pub(super) told: Option<Ends>,
     /// Exchanges before the present one.
@@ -62,6 +64,8 @@ pub struct Connection<B: Outgoing> {
     /// On the worker's clock, milliseconds.
     pub(super) opened: u64,
     pub(super) idle_since: u64,
+    /// How long it had been idle when it was last taken (ms).
+    pub(super) idled: u64,
     /// The backend's own idle time, where it has said it.
     pub(super) keep_for: Option<Duration>,
 }
@@ -91,10 +95,12 @@ impl<B: Outgoing> Connection<B> {
             waker: Waker::from(Arc::clone(&gate)),
             gate,
             ended: false,
+            awaited: false,
             told,
             uses: 0,
             opened: now,
             idle_since: now,
+            idled: 0,
             keep_for: None,
         }
     }
@@ -121,6 +127,7 @@ impl<B: Outgoing> Connection<B> {
         request: Request<B>,
         remember: bool,
     ) -> impl Future<Output = Answer<B>> + use<B> {
+        self.awaited = true;
         self.handle.expect_head();
         self.handle.remember_head(remember);
         self.sender.try_send_request(request)
@@ -137,6 +144,7 @@ impl<B: Outgoing> Connection<B> {
         // else: woken for it, too, the task would be polled once more for nothing.
         let mut unheard = Context::from_waker(Waker::noop());
         let answered = answer.as_mut().poll(&mut unheard);
+        self.awaited = !matches!(answered, Poll::Ready(Ok(_)));
         if answered.is_ready() || !self.ended {
             return answered;
         }
@@ -204,7 +212,7 @@ impl<B: Outgoing> Connection<B> {
     pub(super) fn settles(&mut self) -> bool {
         let ready = (!self.ended && self.sender.is_ready()) || self.is_ready();
         // What has happened so far was our own doing.
-        self.gate.take_stirred();
+        self.gate.settle();
         ready
     }
 
@@ -228,6 +236,18 @@ impl<B: Outgoing> Connection<B> {
     pub(super) fn used(&mut self, now: u64) {
         self.uses = self.uses.saturating_add(1);
         self.idle_since = now;
+    }
+
+    /// How long it had been idle when its backend closed it (ms), which had not said when it would.
+    pub(super) fn closed_after(&self, now: u64) -> Option<u64> {
+        let when = self.gate.stirred_at().unwrap_or(now);
+        (self.ended && self.keep_for.is_none()).then(|| when.saturating_sub(self.idle_since))
+    }
+
+    /// The same where that was found out by a request: nothing came for it but the end.
+    pub(super) fn lost_after(&self) -> Option<u64> {
+        let lost = self.ended && self.awaited && self.reused() && self.keep_for.is_none();
+        lost.then_some(self.idled)
     }
 
     /// After a 101: the stream, and what the backend has said on it already.

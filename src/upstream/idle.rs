@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::net::proxy_header::Ends;
 
 use super::connection::{Connection, Outgoing};
+use super::habit::Habit;
 
 /// What a pool says about its idle connections.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +22,28 @@ pub struct Keep {
 /// is on its way.
 const MARGIN: Duration = Duration::from_secs(1);
 
+fn undercut(own: Duration) -> Duration {
+    own.saturating_sub(MARGIN).max(own / 2)
+}
+
 /// Idle connections of one worker. The last one in is the first one out.
 #[derive(Debug)]
 pub struct Idle<B: Outgoing> {
-    slots: Vec<Vec<Resting<B>>>,
+    slots: Vec<Slot<B>>,
+}
+
+/// One backend's.
+#[derive(Debug)]
+struct Slot<B: Outgoing> {
+    resting: Vec<Resting<B>>,
+    /// When it closes them, if it does not say so.
+    habit: Habit,
+}
+
+impl<B: Outgoing> Default for Slot<B> {
+    fn default() -> Self {
+        Self { resting: Vec::new(), habit: Habit::default() }
+    }
 }
 
 #[derive(Debug)]
@@ -43,13 +62,31 @@ impl<B: Outgoing> Resting<B> {
     /// `now`: the worker's clock, milliseconds.
     fn fresh(&self, now: u64) -> bool {
         let connection = &self.connection;
-        let idle = match connection.keep_for {
-            Some(own) => own.saturating_sub(MARGIN).max(own / 2),
-            None => self.keep.idle,
-        };
-        let since = |start: u64| Duration::from_millis(now.saturating_sub(start));
-        since(connection.idle_since) < idle
-            && self.keep.age.is_none_or(|age| since(connection.opened) < age)
+        let idle = connection.keep_for.map_or(self.keep.idle, undercut);
+        let age = Duration::from_millis(now.saturating_sub(connection.opened));
+        Duration::from_millis(self.idled(now)) < idle && self.keep.age.is_none_or(|most| age < most)
+    }
+
+    /// Milliseconds.
+    fn idled(&self, now: u64) -> u64 {
+        now.saturating_sub(self.connection.idle_since)
+    }
+
+    /// Whether its backend is about to close it, going by its habit. It is left where it is: how
+    /// long it lasts says whether that is still so.
+    fn doubtful(&self, habit: Habit, now: u64) -> bool {
+        let idled = Duration::from_millis(self.idled(now));
+        self.connection.keep_for.is_none()
+            && habit.keeps().is_some_and(|own| idled >= undercut(own))
+    }
+
+    /// Whether it is open, which its backend's habit is learned from. `ready`: by a look.
+    fn tells(&self, ready: bool, habit: &mut Habit, now: u64) {
+        if ready {
+            habit.left_open(self.idled(now));
+        } else if let Some(age) = self.connection.closed_after(now) {
+            habit.closed(age);
+        }
     }
 }
 
@@ -64,18 +101,35 @@ impl<B: Outgoing> Idle<B> {
         sure: bool,
         now: u64,
     ) -> Option<Box<Connection<B>>> {
-        let resting = self.slots.get_mut(slot)?;
+        let Slot { resting, habit } = self.slots.get_mut(slot)?;
         loop {
-            let mut last = if told.is_none() {
-                resting.pop()?
+            let place = if told.is_none() {
+                resting.len().checked_sub(1)?
             } else {
-                let place = resting.iter().rposition(|one| one.connection.told == told)?;
-                resting.remove(place)
+                resting.iter().rposition(|one| one.connection.told == told)?
             };
-            let good = last.connection.told == told && last.fresh(now);
-            if good && last.connection.is_still_ready(sure) {
+            let last = resting.get_mut(place)?;
+            let mut good = last.connection.told == told && last.fresh(now);
+            if good {
+                good = last.connection.is_still_ready(sure);
+                last.tells(good, habit, now);
+            }
+            if good && last.doubtful(*habit, now) {
+                // Those below it have been idle for longer.
+                return None;
+            }
+            let mut last = resting.remove(place);
+            if good {
+                last.connection.idled = last.idled(now);
                 return Some(last.connection);
             }
+        }
+    }
+
+    /// One that was taken was closed under its request, after it had been idle for so long (ms).
+    pub fn lost(&mut self, slot: usize, idled: u64) {
+        if let Some(slot) = self.slots.get_mut(slot) {
+            slot.habit.closed(idled);
         }
     }
 
@@ -92,19 +146,20 @@ impl<B: Outgoing> Idle<B> {
             return false;
         }
         if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, Vec::new);
+            self.slots.resize_with(slot + 1, Slot::default);
         }
-        let Some(resting) = self.slots.get_mut(slot) else { return false };
+        let Some(Slot { resting, habit }) = self.slots.get_mut(slot) else { return false };
         connection.used(now);
         let candidate = Resting { connection, keep };
         if !candidate.fresh(now) {
             return false;
         }
         if resting.len() >= keep.most {
-            if candidate.connection.told.is_none() || resting.is_empty() {
+            let Some(oldest) = resting.first() else { return false };
+            if candidate.connection.told.is_none() && !oldest.doubtful(*habit, now) {
                 return false;
             }
-            // The oldest is of a client that has not come back for longest.
+            // It is about to be closed, or of a client that has not come back for longest.
             resting.remove(0);
         }
         resting.push(candidate);
@@ -113,23 +168,26 @@ impl<B: Outgoing> Idle<B> {
 
     /// Closes what is too old or was closed by its backend.
     pub fn sweep(&mut self, now: u64) {
-        for resting in &mut self.slots {
-            resting.retain_mut(|one| one.fresh(now) && one.connection.is_ready());
+        for Slot { resting, habit } in &mut self.slots {
+            resting.retain_mut(|one| {
+                let ready = one.connection.is_ready();
+                one.tells(ready, habit, now);
+                ready && one.fresh(now)
+            });
         }
     }
 
     /// Closes what has been idle for so long, whatever its pool says.
     pub fn shrink(&mut self, longest: Duration, now: u64) {
-        let idled = |one: &Resting<B>| now.saturating_sub(one.connection.idle_since);
-        for resting in &mut self.slots {
-            resting.retain(|one| Duration::from_millis(idled(one)) < longest);
+        for Slot { resting, .. } in &mut self.slots {
+            resting.retain(|one| Duration::from_millis(one.idled(now)) < longest);
             resting.shrink_to_fit();
         }
     }
 
     /// Idle connections to this backend.
     pub fn count(&self, slot: usize) -> usize {
-        self.slots.get(slot).map_or(0, Vec::len)
+        self.slots.get(slot).map_or(0, |slot| slot.resting.len())
     }
 }
 

@@ -17,6 +17,9 @@ use crate::net::wire::Refusal;
 pub trait Home<B: Outgoing>: Send {
     /// Keeps the connection or closes it.
     fn give_back(&self, connection: Box<Connection<B>>);
+
+    /// Hears that a connection was closed under a request, after it had been idle for so long (ms).
+    fn lost(&self, idled: u64);
 }
 
 /// What carries one exchange.
@@ -161,10 +164,11 @@ impl<B: Outgoing, H: Home<B>> Lease<B, H> {
 
 impl<B: Outgoing, H: Home<B>> Drop for Lease<B, H> {
     fn drop(&mut self) {
-        if self.clean
-            && let Some(connection) = self.connection.take()
-        {
+        let Some(connection) = self.connection.take() else { return };
+        if self.clean {
             self.home.give_back(connection);
+        } else if let Some(idled) = connection.lost_after() {
+            self.home.lost(idled);
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod dial;
 mod gate;
+mod habit;
 pub mod http2;
 pub mod idle;
 pub mod lease;

@@ -124,7 +124,13 @@ fi
 if command -v chromium >/dev/null; then
     said=$(node "$here/clients_page.js" "$https/" "$(command -v chromium)" 2>chromium.log) || fail "Chromium"
     [ "$said" = "one two three | over a socket | true | h2" ] || fail "Chromium: $said"
-    ok "Chromium: a page over HTTP/2 that uploads, listens to events and talks over a WebSocket"
+    socket_on_its_connection() {
+        local peer
+        peer=$(sed -n 's/.*"peer":"\([^"]*\)","protocol":"websocket".*/\1/p' access.json | tail -1)
+        grep -q "\"peer\":\"$peer\",\"protocol\":\"h2\"" access.json
+    }
+    within 20 "a WebSocket on the page's own connection" socket_on_its_connection
+    ok "Chromium: a page over HTTP/2 that uploads, listens to events and talks over a WebSocket on the same connection"
 else
     echo "skip $name: chromium is not installed"
 fi

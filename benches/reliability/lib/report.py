@@ -29,14 +29,15 @@ def script(results: dict[str, dict]) -> str:
             f"{one['others']:.0f}"])
     out.append(table(head, rows))
     head = ["GET, ms", "usual p50", "usual p99", "usual worst", "worst at kill -9",
-            "worst at STOP", "worst at restart", "p99 at kill -9", "over 200 ms at STOP",
+            "worst at STOP", "worst at restart", "kills unnoticed", "p99 at kill -9", "over 200 ms at STOP",
             "client late by at most"]
     rows = []
     for kind, one in results.items():
         around, usual = one["around"], one["usual"]
-        rows.append([kind, *(f"{usual[key]:.1f}" for key in ("p50", "p99", "worst")),
-                     *(f"{around[fault]['worst']:,.0f}" for fault in ("kill", "stop", "restart")),
-                     f"{around['kill']['p99']:,.1f}", f"{around['stop']['held_up']:,}",
+        rows.append([kind, *(f"{usual[key]:.1f}" for key in ("p50", "p99")),
+                     *(f"{part['worst']:,.0f} ({part['clear']:,.0f})" for part in
+                       (usual, around["kill"], around["stop"], around["restart"])),
+                     "{} of {}".format(*one["unnoticed"]["kill"]), f"{around['kill']['p99']:,.1f}", f"{around['stop']['held_up']:,}",
                      f"{one['client_late_ms']:.0f}"])
     out.append(table(head, rows))
     head = ["POSTs that failed", "executing when killed", "executing when stopped",

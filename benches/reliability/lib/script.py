@@ -22,6 +22,7 @@ KILL, KILL_OVER = 0.0, 1.0
 STOP, STOP_OVER = 4.0, 7.0
 RESTART, RESTART_GAP = 10.0, 0.3
 SLOWEST = 5  # requests that the figures name, to be found in the logs that --keep keeps
+BEARABLE = 10  # milliseconds more than the usual 99th percentile
 HELD_UP = 200  # milliseconds that no answer takes by itself
 AFTER = {"kill": 2.5, "stop": 5.0, "restart": 1.8}  # seconds that a fault may show, from its begin
 
@@ -102,6 +103,7 @@ def outage(kind: str, binary: str, folder: Path, seconds: float, rates: dict[str
 def verdict(seen: list[Asked], happened: list[Fault], begun: Counter[str], finished: set[str],
             setting: Setting) -> dict[str, object]:
     """What a run shows."""
+    asking.mark_standstill(seen)
     gets, posts = list(asking.of(seen, "GET")), list(asking.of(seen, "POST"))
     around = {kind: [asked for asked in gets
                      if any(fault.kind == kind and fault.covers(asked) for fault in happened)]
@@ -109,13 +111,16 @@ def verdict(seen: list[Asked], happened: list[Fault], begun: Counter[str], finis
     felt = {asked.key for some in around.values() for asked in some}
     quiet = [asked for asked in gets if asked.key not in felt]
     usual = asking.milliseconds(quiet)
+    bearable = asking.percentile(usual, 0.99) + BEARABLE
     return {
         "faults": dict(Counter(fault.kind for fault in happened)),
         "bound_ms": setting.bound,
         "usual": {"p50": asking.percentile(usual, 0.5), "p99": asking.percentile(usual, 0.99),
-                  "worst": max(usual, default=0.0), "requests": len(usual)},
+                  "worst": max(usual, default=0.0), "clear": asking.worst_clear(quiet),
+                  "requests": len(usual)},
         "client_late_ms": max((asked.late * 1000 for asked in seen), default=0.0),
         "around": {kind: _around(some, happened) for kind, some in around.items()},
+        "unnoticed": _unnoticed(gets, happened, bearable),
         "quiet_failures": asking.failures(quiet),
         "GET": {"requests": len(gets), "failed": asking.failures(gets)},
         "POST": {"requests": len(posts), "failed": asking.failures(posts),
@@ -132,11 +137,24 @@ def _around(some: list[Asked], happened: list[Fault]) -> dict[str, object]:
     slowest = sorted(some, key=lambda asked: asked.took, reverse=True)[:SLOWEST]
     return {"requests": len(some), "failed": asking.failures(some),
             "p99": asking.percentile(took, 0.99), "worst": max(took, default=0.0),
+            "clear": asking.worst_clear(some),
             "held_up": sum(one > HELD_UP for one in took),
             "late_ms": max((asked.late * 1000 for asked in some), default=0.0),
             "slowest": [{"id": asked.key, "took_ms": asked.took * 1000, "by": asked.by,
-                         "late_ms": asked.late * 1000, "after": _after(asked, happened)}
+                         "late_ms": asked.late * 1000, "still_ms": asked.still * 1000, "after": _after(asked, happened)}
                         for asked in slowest]}
+
+
+def _unnoticed(gets: list[Asked], happened: list[Fault], bearable: float) -> dict[str, list[int]]:
+    """How many faults of each kind there were, and around how many of them nobody waited for longer
+    than is bearable."""
+    out: dict[str, list[int]] = {}
+    for fault in happened:
+        worst = asking.worst_clear([asked for asked in gets if fault.covers(asked)])
+        counts = out.setdefault(fault.kind, [0, 0])
+        counts[0] += worst <= bearable
+        counts[1] += 1
+    return out
 
 
 def _after(asked: Asked, happened: list[Fault]) -> str:

@@ -65,6 +65,7 @@ where
         .max_header_list_size(u32::try_from(limits.size).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(LOCAL_RESETS)
+        .enable_connect_protocol()
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     let looked_at = Arc::clone(&handle);

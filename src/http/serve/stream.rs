@@ -1,10 +1,11 @@
 //! A stream of an HTTP/2 connection, which ends when its client does not take what it asked for.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use pin_project_lite::pin_project;
 
 use crate::net::clock::{self, Patience};
@@ -24,6 +25,15 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, future: F) {
+        if let Some(cut) = self.handle.turns().take_tunnel() {
+            drop(task::spawn("http2 tunnel", async move {
+                // `h2` resets a stream that is dropped; one that ends well has more to write.
+                if let Either::Right((Err(_), rest)) = select(pin!(future), cut).await {
+                    rest.await;
+                }
+            }));
+            return;
+        }
         let (handle, limit) = (Arc::clone(&self.handle), self.patience);
         let patience = Patience::new(limit);
         drop(task::spawn("http2", Stream { future: Some(future), handle, limit, patience }));

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 /// What is noted. All on one thread; atomics because futures are `Send`.
 #[derive(Debug, Default)]
 pub struct Turns {
@@ -16,6 +18,8 @@ pub struct Turns {
     /// How often anybody's client was given something.
     moves: AtomicU64,
     given_up: AtomicBool,
+    tunnel: AtomicBool,
+    cut: Mutex<Option<oneshot::Receiver<()>>>,
     /// Milliseconds on the worker's clock: when the socket last took nothing; 0 is never.
     blocked_at: AtomicU64,
     /// Bodies that wait for the socket.
@@ -38,6 +42,7 @@ impl Turns {
     pub fn begin(&self) {
         self.ours.store(false, Ordering::Relaxed);
         self.moved.store(false, Ordering::Relaxed);
+        self.tunnel.store(false, Ordering::Relaxed);
     }
 
     /// It was polled, and is not done.
@@ -54,6 +59,22 @@ impl Turns {
     /// The stream waits for us, or for a backend.
     pub fn ours(&self) {
         self.ours.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream that is polled becomes a tunnel, which has waits of its own. What is sent cuts it.
+    pub fn begin_tunnel(&self) -> oneshot::Sender<()> {
+        let (cut, told) = oneshot::channel();
+        *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+        self.tunnel.store(true, Ordering::Relaxed);
+        cut
+    }
+
+    /// Whether what is started now, within a poll of a stream, carries its tunnel, and what cuts it.
+    pub fn take_tunnel(&self) -> Option<oneshot::Receiver<()>> {
+        if !self.tunnel.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        self.cut.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The client was given something.

@@ -36,6 +36,11 @@ pub(crate) fn pattern_hash(length: u64) -> u64 {
     hash.digest()
 }
 
+/// What says that a handshake was understood.
+fn accept(seen: &Seen) -> String {
+    derive_accept_key(seen.one("sec-websocket-key").unwrap_or_default().as_bytes())
+}
+
 /// Serves one connection until either side ends it.
 pub(super) async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     let mut wire = Wire { stream, buffer: Vec::new(), shared };
@@ -157,7 +162,8 @@ impl Wire {
                 return Ok(false);
             }
             ("websocket", _) => return self.websocket(seen).await,
-            ("tunnel", _) => return self.tunnel().await,
+            ("tunnel", _) => return self.tunnel(&accept(seen)).await,
+            ("misheard", _) => return self.tunnel(&derive_accept_key(b"another")).await,
             _ => self.echo(seen).await?,
         }
         Ok(true)
@@ -346,13 +352,7 @@ impl Wire {
     }
 
     async fn websocket(&mut self, seen: &Seen) -> Result<bool> {
-        let key = seen.one("sec-websocket-key").unwrap_or_default();
-        let head = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-             sec-websocket-accept: {}\r\n\r\n",
-            derive_accept_key(key.as_bytes())
-        );
-        self.stream.write_all(head.as_bytes()).await?;
+        self.switch(&accept(seen)).await?;
         let mut socket =
             WebSocketStream::from_raw_socket(&mut self.stream, Role::Server, None).await;
         while let Some(Ok(message)) = socket.next().await {
@@ -364,10 +364,8 @@ impl Wire {
     }
 
     /// After its 101: echoes to the client's end, and only then says its last word.
-    async fn tunnel(&mut self) -> Result<bool> {
-        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
-                    upgrade: websocket\r\n\r\n";
-        self.stream.write_all(head.as_bytes()).await?;
+    async fn tunnel(&mut self, accept: &str) -> Result<bool> {
+        self.switch(accept).await?;
         loop {
             let bytes = std::mem::take(&mut self.buffer);
             self.stream.write_all(&bytes).await?;
@@ -378,6 +376,14 @@ impl Wire {
         self.stream.write_all(b"and goodbye").await?;
         self.stream.shutdown().await?;
         Ok(false)
+    }
+
+    async fn switch(&mut self, accept: &str) -> Result<()> {
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: {accept}\r\n\r\n"
+        );
+        self.stream.write_all(head.as_bytes()).await
     }
 }
 

@@ -260,6 +260,32 @@ impl Connection {
         }
     }
 
+    /// A WebSocket as HTTP/2 begins one (RFC 8441), up to the head of its answer.
+    pub(crate) async fn websocket(&mut self, path: &str) -> http::Response<Incoming> {
+        // Whether it may be asked for comes with the other end's first words.
+        assert!(self.get("/status/204").await.status < 500);
+        let request = Request::connect(format!("https://{}{path}", self.door.host))
+            .extension(hyper::ext::Protocol::from_static("websocket"))
+            .header("sec-websocket-version", "13");
+        self.head(request).await
+    }
+
+    /// Any request without a body, up to the head of its answer.
+    pub(crate) async fn head(
+        &mut self,
+        request: http::request::Builder,
+    ) -> http::Response<Incoming> {
+        let head = self.open(request.body(Sent::Whole(None)).unwrap()).await;
+        head.unwrap_or_else(|error| panic!("no answer: {error:?}"))
+    }
+
+    /// The tunnel that it became.
+    pub(crate) async fn tunnel(&mut self, path: &str) -> TokioIo<hyper::upgrade::Upgraded> {
+        let response = self.websocket(path).await;
+        assert_eq!(response.status(), 200);
+        TokioIo::new(soon("a tunnel", hyper::upgrade::on(response)).await.unwrap())
+    }
+
     /// Another handle on the same HTTP/2 connection.
     pub(crate) fn share(&self) -> Self {
         let Sender::Two(sender) = &self.sender else { panic!("only HTTP/2 is shared") };

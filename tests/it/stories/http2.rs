@@ -151,22 +151,21 @@ async fn http2_without_tls_is_spoken_where_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn extended_connect_is_not_offered_and_connect_is_refused() {
+async fn connect_is_refused_whether_for_a_port_or_for_a_protocol_that_is_no_websocket() {
     let origin = Origin::start("a");
     let proxy = front(&[&origin]).await;
     let door = proxy.secure("h2");
-    for extended in [false, true] {
-        let mut request = http::Request::connect("https://localhost:443/tunnel");
-        if extended {
-            request = request.extension(hyper::ext::Protocol::from_static("websocket"));
-        } else {
-            request = request.uri("localhost:443");
-        }
-        let outcome = door.connect().await.try_send(request, "").await;
-        assert!(outcome.is_err() || outcome.is_ok_and(|it| [400, 405, 501].contains(&it.status)));
-        assert_eq!(origin.count(), 0);
-    }
-    assert_eq!(door.get("/").await.status, 200);
+    let mut connection = door.connect().await;
+    assert_eq!(connection.get("/first").await.status, 200);
+    let before = origin.count();
+    let port = http::Request::connect("localhost:443");
+    let outcome = connection.try_send(port, "").await;
+    assert!(outcome.is_err() || outcome.is_ok_and(|it| [400, 405].contains(&it.status)));
+    let other = http::Request::connect("https://localhost/tunnel")
+        .extension(hyper::ext::Protocol::from_static("connect-udp"));
+    assert_eq!(connection.send(other, "").await.status, 501);
+    assert_eq!(origin.count(), before);
+    assert_eq!(connection.get("/").await.status, 200);
 }
 
 #[tokio::test]
