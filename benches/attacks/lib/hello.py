@@ -27,13 +27,14 @@ def _client_hello() -> bytes:
     return out.read()
 
 
+CLIENT_HELLO = _client_hello()
 HEAD = b"GET / HTTP/1.1\r\nhost: localhost\r\nx-a: "
 BLOCK = PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, END_STREAM, 1, block("/body"))
 KINDS = [
     Kind("silent, plain port", False, b""),
     Kind("silent, TLS port", True, b""),
-    Kind("half a ClientHello", True, _client_hello()[:200]),
-    Kind("ClientHello, then nothing", True, _client_hello()),
+    Kind("half a ClientHello", True, CLIENT_HELLO[:200]),
+    Kind("ClientHello, then nothing", True, CLIENT_HELLO),
     Kind("unfinished head", False, HEAD),
     Kind("unfinished head in TLS", True, HEAD, context=client("http/1.1")),
     Kind("unfinished block of HTTP/2", True, BLOCK, context=client("h2")),

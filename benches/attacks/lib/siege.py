@@ -23,13 +23,17 @@ SETTLE = 1.5  # seconds until what follows the last byte is done: logs, timers, 
 @dataclass(frozen=True)
 class Siege(Plan):
     """How long a proxy waits for a client's head or handshake (seconds), and for how many clients
-    there is room in all."""
+    there is room in all; the port of a backend that does not read, which is asked for /deaf; and
+    the memory that Ostler has, whose clients have sessions then."""
 
     wait: int = 10
     clients: int = 8_000
+    deaf: int = 0
+    memory: str = ""
 
     def values(self, version: int = 1) -> dict[str, object]:
-        return {**super().values(version), "wait": self.wait, "clients": self.clients}
+        return {**super().values(version), "wait": self.wait, "clients": self.clients,
+                "deaf": self.deaf, "memory": self.memory}
 
 
 def client(*protocols: str) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import page
@@ -15,7 +16,7 @@ def text(name: str, results: dict[str, Rows]) -> str:
     if not results:
         return f"{name}: nothing was run"
     return {"crowd": crowd, "hello": hello, "floods": floods,
-            "never-read": never_read}[name](results) + "\n"
+            "never-read": never_read, "memory": at_once}[name](results) + "\n"
 
 
 def fill(file: Path, results: dict[str, dict]) -> None:
@@ -105,6 +106,39 @@ def never_read(results: dict[str, Rows]) -> str:
              f"{part['honest_failed']} of {part['honest']}"]
             for peer, one in results.items() for name, part in one.items()]
     return table(head, rows)
+
+
+def at_once(results: dict[str, Rows]) -> str:
+    head = ["", "MB before", "peak, PSS", "peak, resident", "5 s after", "well after s",
+            "memory back after s", "known visitor failed", "new failed", "new, TLS failed",
+            "told 503", "told GOAWAY", "closed or refused"]
+    rows = []
+    for peer, one in results.items():
+        told = sum((Counter(troop["told"]) for troop in one["troops"].values()), Counter())
+        rows.append([
+            peer, *(f"{one[when]:.0f}" for when in ("base", "peak_pss", "peak_rss", "soon")),
+            *(late(one[what]) for what in ("normal", "back")),
+            *(failed(one["honest"][kind]) for kind in ("known", "new", "new, TLS")),
+            *(f"{told[what]:,}" for what in ("503", "GOAWAY")),
+            f"{told['closed'] + told['refused']:,}"])
+    out = [table(head, rows)]
+    peers = list(results)
+    head = ["most at once, and came in all", *peers]
+    rows = [[name, *(f"{troop['most']:,} of {troop['came']:,}" for troop in
+                     (results[peer]["troops"][name] for peer in peers))]
+            for name in next(iter(results.values()))["troops"]]
+    out.append(table(head, rows))
+    return "\n\n".join(out)
+
+
+def late(seconds: float | None) -> str:
+    return "not within 30" if seconds is None else f"{seconds:.1f}"
+
+
+def failed(asked: dict[str, int]) -> str:
+    """`7 of 100 (5 × 503, 2 × none)`."""
+    bad = {status: count for status, count in asked.items() if status != "200"}
+    return f"{page.kinds(bad)} of {sum(asked.values())}"
 
 
 def memory(part: dict[str, object]) -> str:

@@ -8,11 +8,13 @@ import ssl
 import time
 from collections import Counter
 
-from http2 import ACK, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, frame
+from http2 import (ACK, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+                   frame)
 from peers import Running
 from siege import client
 
 PIECE = 16_384  # of one record of TLS
+INITIAL_WINDOW_SIZE = b"\0\4"
 PATIENCE = 15.0  # seconds without a byte taken
 
 
@@ -37,7 +39,7 @@ class Wire:
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 if time.monotonic() - last > PATIENCE:
                     self.over = "takes no more"
-                select.select([self.wire] if reads else [], [self.wire], [], 0.5)
+                self._wait(select.POLLOUT | (select.POLLIN if reads else 0), 0.5)
             except OSError:
                 # What was told before the end may still be there to read.
                 self.read()
@@ -49,7 +51,7 @@ class Wire:
     def read(self, seconds: float = 0.0) -> None:
         """Takes what has come; waits so long for something."""
         if seconds and not self.over:
-            select.select([self.wire], [], [], seconds)
+            self._wait(select.POLLIN, seconds)
         while not self.over or self.over == "takes no more":
             try:
                 got = self.wire.recv(65536)
@@ -63,6 +65,12 @@ class Wire:
                 return
             self.buffer += got
             self.heard()
+
+    def _wait(self, what: int, seconds: float) -> None:
+        # Not select(): there may be thousands of files.
+        poll = select.poll()
+        poll.register(self.wire.fileno(), what)
+        poll.poll(seconds * 1000)
 
     def heard(self) -> None:
         """Looks at `buffer`."""
@@ -98,8 +106,10 @@ class Http2(Wire):
     def __init__(self, running: Running, settings: bytes = b"") -> None:
         super().__init__(running.https, client("h2"))
         self.goaway: int | None = None
+        self.refused = 0  # answers with another status than 200
         self.seen: Counter[int] = Counter()
         self.pong = False
+        self.window, self.stream_window = 65_535, 65_535  # that we are given
         self.write(PREFACE + frame(SETTINGS, 0, 0, settings) + frame(SETTINGS, ACK, 0))
 
     def heard(self) -> None:
@@ -112,8 +122,18 @@ class Http2(Wire):
             payload = buffer[at + 9:at + 9 + size]
             at += 9 + size
             self.seen[kind] += 1
+            # 200 is an entry of the static table; whatever else they say is written out, or is an
+            # entry of the dynamic one.
+            self.refused += kind == HEADERS and not payload.startswith(b"\x88")
             if kind == GOAWAY and (self.goaway is None or payload[4:8] != b"\0\0\0\0"):
                 self.goaway = int.from_bytes(payload[4:8], "big")
+            if kind == WINDOW_UPDATE and not int.from_bytes(buffer[at - size - 4:at - size], "big"):
+                self.window += int.from_bytes(payload, "big")
+            if kind == SETTINGS:
+                for number in range(0, size, 6):
+                    if payload[number:number + 2] == INITIAL_WINDOW_SIZE:
+                        value = payload[number + 2:number + 6]
+                        self.stream_window = int.from_bytes(value, "big")
             if kind == PING and flags & ACK and payload == b"the last":
                 self.pong = True
         self.buffer = buffer[at:]
