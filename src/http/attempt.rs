@@ -1,20 +1,21 @@
 //! One try with one backend.
 
+mod watch;
+
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Response;
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 
+use crate::backend::InFlight;
 use crate::backend::outlier::Kind;
-use crate::backend::{InFlight, Verdict};
-use crate::net::clock::{self, Deadline};
+use crate::net::clock;
 use crate::net::proxy_header::Ends;
 use crate::net::wire::Refusal;
 use crate::snapshot::{Member, Pool};
@@ -30,10 +31,7 @@ use super::forward::Outbound;
 use super::local::{self, Place};
 use super::retry::Failed;
 use super::times::Times;
-use super::upload::{Progress, RequestBody};
-
-/// A waiting exchange looks this often whether its backend has gone down, or its time is over.
-const LOOK: Duration = Duration::from_millis(500);
+use watch::{Outcome, Watch};
 
 /// Waits of an attempt; `None` waits for ever.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +145,7 @@ pub async fn send(
     if !matches!(outcome, Outcome::Answer(_)) {
         counters.attempt(Class::Error);
     }
-    let ours = matches!(outcome, Outcome::Over | Outcome::Down | Outcome::Cut);
+    let ours = matches!(outcome, Outcome::Pressed | Outcome::Over | Outcome::Down | Outcome::Cut);
     let (reason, cause): (Reason, Cow<'static, str>) = match outcome {
         Outcome::Answer(response) => {
             let after = times.elapsed();
@@ -161,6 +159,7 @@ pub async fn send(
             (Reason::BackendHeaderTimeout, format!("no answer within {limit:?}").into())
         }
         Outcome::Deaf => (Reason::BackendHeaderTimeout, "it takes no more of the request".into()),
+        Outcome::Pressed => (Reason::OverloadedMemory, "its backend takes no more of it".into()),
         Outcome::Over => (Reason::Deadline, OVER.into()),
         Outcome::Down => (Reason::BackendReset, "its checks failed while it was awaited".into()),
         Outcome::Cut => (Reason::BackendReset, CUT.into()),
@@ -259,89 +258,6 @@ fn target<'a>(
         proxy: pool.send_proxy.zip(told),
         timeout: left.map_or(most, |left| left.min(most)),
         write_timeout: waits.write,
-    }
-}
-
-enum Outcome {
-    Answer(Response<Incoming>),
-    Error(TrySendError<http::Request<RequestBody>>),
-    /// `response_header` is over.
-    Late,
-    /// The backend gives the request's body no room.
-    Deaf,
-    /// `request` is over.
-    Over,
-    /// The checks have given the backend up.
-    Down,
-    /// The deadline of its drain cuts what is left.
-    Cut,
-}
-
-/// Waits for an answer, looking up now and then.
-struct Watch<'a> {
-    member: &'a Member,
-    upload: Option<&'a Progress>,
-    waits: Waits,
-    deadline: Deadline,
-    look: Duration,
-    /// Since when everything has been said and the answer is awaited.
-    silent_since: Option<u64>,
-    /// How long the backend may leave the request's body where it is. HTTP/1.1 sees to it itself.
-    deaf: Option<Duration>,
-    /// Bytes of the body that it has taken, and since when it is no more.
-    taken: (u64, u64),
-}
-
-impl<'a> Watch<'a> {
-    fn new(member: &'a Member, upload: Option<&'a Progress>, waits: Waits, http2: bool) -> Self {
-        let limits = [waits.response_header, waits.total].into_iter().flatten();
-        let look = limits.fold(LOOK, Duration::min);
-        let deaf = if http2 { waits.write } else { None };
-        let (deadline, taken) = (Deadline::new(), (0, clock::now()));
-        Self { member, upload, waits, deadline, look, silent_since: None, deaf, taken }
-    }
-
-    /// Whether there is something for the backend that it has not taken for too long.
-    fn is_deaf(&mut self) -> bool {
-        let (Some(limit), Some(upload)) = (self.deaf, self.upload) else { return false };
-        let now = clock::now();
-        if upload.ended() || upload.awaits_client() || upload.bytes() != self.taken.0 {
-            self.taken = (upload.bytes(), now);
-        }
-        Duration::from_millis(now.saturating_sub(self.taken.1)) >= limit
-    }
-
-    /// Ready when there is nothing to wait for any more.
-    fn poll(&mut self, cx: &Context<'_>, times: &Times) -> Poll<Outcome> {
-        if self.silent_since.is_none() && self.upload.is_none_or(Progress::ended) {
-            self.silent_since = Some(clock::now());
-        }
-        if !self.deadline.armed() {
-            self.deadline.arm_stirred(Some(self.look));
-        }
-        while self.deadline.poll(cx).is_ready() {
-            let silent = self.silent_since.map(|since| clock::now().saturating_sub(since));
-            let silent = silent.map(Duration::from_millis);
-            let limit = self.waits.response_header;
-            if silent.zip(limit).is_some_and(|(silent, limit)| silent >= limit) {
-                return Poll::Ready(Outcome::Late);
-            }
-            if self.waits.total.is_some_and(|limit| times.elapsed() >= limit) {
-                return Poll::Ready(Outcome::Over);
-            }
-            if self.is_deaf() {
-                return Poll::Ready(Outcome::Deaf);
-            }
-            let backend = &self.member.backend;
-            if backend.checked && backend.state.verdict() == Verdict::Down {
-                return Poll::Ready(Outcome::Down);
-            }
-            if backend.state.drain.since().is_some() && backend.state.drain.cuts(clock::unix()) {
-                return Poll::Ready(Outcome::Cut);
-            }
-            self.deadline.arm_stirred(Some(self.look));
-        }
-        Poll::Pending
     }
 }
 

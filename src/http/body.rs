@@ -13,7 +13,7 @@ use crate::backend::InFlight;
 use crate::net::clock::{self, Deadline, Patience};
 use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
-use crate::upstream;
+use crate::upstream::{self, BodyError};
 
 use super::local::Place;
 use super::record::Record;
@@ -64,6 +64,10 @@ pub struct Download {
     /// The end of the exchange as a whole, where the route has one.
     end: Deadline,
     ended: bool,
+    /// Once it has begun, the rest of it may be read without hyper.
+    bare: bool,
+    /// How often the client's connection had been flushed when it was given a part.
+    given: Option<u64>,
     /// Parts since somebody else had a turn.
     streak: u32,
 }
@@ -82,7 +86,14 @@ impl Download {
             end.arm(left);
         }
         let patience = Patience::new(timeout);
-        Self { incoming, loan, in_flight, patience, end, ended, streak: 0 }
+        let (bare, given) = (false, None);
+        Self { incoming, loan, in_flight, patience, end, ended, bare, given, streak: 0 }
+    }
+
+    /// Has the rest of it read without hyper once it has begun, where its length is known: for a
+    /// client who has many of them. Nothing of the request may be on its way any more.
+    pub fn undress(&mut self) {
+        self.bare = self.incoming.size_hint().exact().is_some();
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
@@ -104,7 +115,13 @@ impl Download {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 // hyper asks for nothing after trailers.
-                self.ended = frame.is_trailers() || self.incoming.is_end_stream();
+                self.ended = frame.is_trailers() || self.loan.is_complete(&self.incoming);
+                if std::mem::take(&mut self.bare)
+                    && !self.ended
+                    && let Some(left) = self.incoming.size_hint().exact()
+                {
+                    self.loan.undress(left);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -142,7 +159,7 @@ impl Drop for Download {
 pub struct BrokenBody {
     reason: Reason,
     #[source]
-    error: Option<hyper::Error>,
+    error: Option<BodyError>,
     /// Without an error, what it was.
     what: &'static str,
 }
@@ -209,12 +226,16 @@ impl http_body::Body for Body {
             }
             Kind::Backend(download) => {
                 if let Some(record) = &this.record {
-                    if record.poll_unblocked(cx).is_pending() {
+                    if record.poll_unblocked(download.given, cx).is_pending() {
                         return Poll::Pending;
                     }
                     download.loan.read_at_most(record.share());
                 }
-                download.poll(cx)
+                let poll = download.poll(cx);
+                if poll.is_ready() {
+                    download.given = this.record.as_ref().and_then(|record| record.flushes());
+                }
+                poll
             }
         };
         if let Some(record) = &mut this.record {

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{TrySendError, http1};
 use hyper::{Request, Response};
@@ -21,6 +22,8 @@ use crate::net::proxy_header::Ends;
 use crate::net::socket;
 use crate::net::wire::{Glance, Handle, Wire};
 
+use super::bare::{Bare, BodyError};
+use super::dial;
 use super::gate::Gate;
 
 /// TCP, or TLS over it.
@@ -45,11 +48,20 @@ impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing fo
 /// What becomes of a request: an answer's head, or why there is none.
 pub type Answer<B> = Result<Response<Incoming>, TrySendError<Request<B>>>;
 
+/// Who reads and writes on a connection.
+#[expect(clippy::large_enum_variant, reason = "it is the first nearly always, in a box of its own")]
+enum Driver<B: Outgoing> {
+    /// hyper.
+    Hyper(http1::SendRequest<B>, http1::Connection<Wire<Stream>, B>),
+    /// Nobody but who wants the rest of an answer.
+    Bare(Bare),
+    /// Its request could not have failed with it.
+    Gone,
+}
+
 /// An open connection.
 pub struct Connection<B: Outgoing> {
-    sender: http1::SendRequest<B>,
-    /// Gone once it could only keep a request from failing.
-    driver: Option<http1::Connection<Wire<Stream>, B>>,
+    driver: Driver<B>,
     handle: Arc<Handle>,
     gate: Arc<Gate>,
     /// The gate's.
@@ -89,8 +101,7 @@ impl<B: Outgoing> Connection<B> {
     ) -> Self {
         let gate = Arc::new(Gate::default());
         Self {
-            sender,
-            driver: Some(driver),
+            driver: Driver::Hyper(sender, driver),
             handle,
             waker: Waker::from(Arc::clone(&gate)),
             gate,
@@ -121,16 +132,18 @@ impl<B: Outgoing> Connection<B> {
     }
 
     /// Begins to send a request. The answer is for [`Self::poll_answer`] alone. `remember`:
-    /// [`Self::take_written`] gives the head afterwards.
+    /// [`Self::take_written`] gives the head afterwards. Nothing where it carries no requests any
+    /// more.
     pub fn send(
         &mut self,
         request: Request<B>,
         remember: bool,
-    ) -> impl Future<Output = Answer<B>> + use<B> {
+    ) -> Option<impl Future<Output = Answer<B>> + use<B>> {
+        let Driver::Hyper(sender, _) = &mut self.driver else { return None };
         self.awaited = true;
         self.handle.expect_head();
         self.handle.remember_head(remember);
-        self.sender.try_send_request(request)
+        Some(sender.try_send_request(request))
     }
 
     /// Waits for the answer's head. What comes back with the message was provably never written.
@@ -149,7 +162,7 @@ impl<B: Outgoing> Connection<B> {
             return answered;
         }
         // It ended with the request still in its queue: dropped, it gives the request back.
-        self.driver = None;
+        self.driver = Driver::Gone;
         answer.poll(&mut unheard)
     }
 
@@ -170,7 +183,12 @@ impl<B: Outgoing> Connection<B> {
         &mut self,
         body: &mut Incoming,
         cx: &Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Driver::Bare(bare) = &mut self.driver {
+            self.gate.open();
+            self.gate.register(cx.waker());
+            return bare.poll(&mut Context::from_waker(&self.waker));
+        }
         let mut unheard = Context::from_waker(Waker::noop());
         // To take what is there lets hyper read on, and wakes whom it takes for another task. It
         // reads on when the next part is asked for and not there.
@@ -184,7 +202,42 @@ impl<B: Outgoing> Connection<B> {
                 self.gate.open();
             }
         }
-        poll
+        poll.map_err(BodyError::from)
+    }
+
+    /// So many bytes of an answer, and nothing else, are still to come. They are read without
+    /// hyper, which has three buffers for whatever else may happen.
+    pub fn undress(&mut self, left: u64) {
+        if self.ended {
+            return;
+        }
+        self.driver = match std::mem::replace(&mut self.driver, Driver::Gone) {
+            Driver::Hyper(_, driver) => {
+                let parts = driver.into_parts();
+                Driver::Bare(Bare::new(parts.io, parts.read_buf, left))
+            }
+            other => other,
+        };
+    }
+
+    /// Bytes of an answer that are still to come, where they are read without hyper.
+    pub(super) fn left(&self) -> Option<u64> {
+        match &self.driver {
+            Driver::Bare(bare) => Some(bare.left()),
+            _ => None,
+        }
+    }
+
+    /// Gives hyper back what it was taken from. False where the answer has left something else.
+    fn dress(&mut self) -> bool {
+        let Driver::Bare(bare) = std::mem::replace(&mut self.driver, Driver::Gone) else {
+            return false;
+        };
+        // Nothing of the other side is waited for.
+        let dressed = bare.into_wire().and_then(|wire| dial::dress(wire).now_or_never());
+        let Some(Ok((sender, driver))) = dressed else { return false };
+        self.driver = Driver::Hyper(sender, driver);
+        true
     }
 
     /// The answer is complete: nobody waits for anything any more.
@@ -195,22 +248,32 @@ impl<B: Outgoing> Connection<B> {
     /// Whether it can carry another exchange now, after a look at what has arrived.
     pub(super) fn is_ready(&mut self) -> bool {
         self.look();
-        !self.ended && self.sender.is_ready()
+        self.takes_requests()
+    }
+
+    fn takes_requests(&self) -> bool {
+        !self.ended && matches!(&self.driver, Driver::Hyper(sender, _) if sender.is_ready())
     }
 
     fn look(&mut self) {
         let mut cx = Context::from_waker(&self.waker);
-        if !self.ended
-            && self.driver.as_mut().is_none_or(|it| it.poll_without_shutdown(&mut cx).is_ready())
-        {
-            // What went wrong is told to the answer or its body.
-            self.ended = true;
+        if self.ended {
+            return;
         }
+        // What went wrong is told to the answer or its body.
+        self.ended = match &mut self.driver {
+            Driver::Hyper(_, driver) => driver.poll_without_shutdown(&mut cx).is_ready(),
+            Driver::Bare(_) => false,
+            Driver::Gone => true,
+        };
     }
 
     /// The same after an exchange: hyper is mostly done with it by then.
     pub(super) fn settles(&mut self) -> bool {
-        let ready = (!self.ended && self.sender.is_ready()) || self.is_ready();
+        if matches!(self.driver, Driver::Bare(_)) && !self.dress() {
+            return false;
+        }
+        let ready = self.takes_requests() || self.is_ready();
         // What has happened so far was our own doing.
         self.gate.settle();
         ready
@@ -230,7 +293,7 @@ impl<B: Outgoing> Connection<B> {
         if self.gate.take_stirred() {
             return self.is_ready();
         }
-        !self.ended && self.sender.is_ready()
+        self.takes_requests()
     }
 
     pub(super) fn used(&mut self, now: u64) {
@@ -252,7 +315,8 @@ impl<B: Outgoing> Connection<B> {
 
     /// After a 101: the stream, and what the backend has said on it already.
     pub fn into_tunnel(self) -> Option<(Stream, Bytes)> {
-        let parts = self.driver?.into_parts();
+        let Driver::Hyper(_, driver) = self.driver else { return None };
+        let parts = driver.into_parts();
         let (stream, held_back) = parts.io.into_parts();
         if held_back.is_empty() {
             return Some((stream, parts.read_buf));

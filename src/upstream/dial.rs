@@ -76,13 +76,17 @@ pub async fn dial<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>,
     let waits = Waits { write: target.write_timeout, ..Waits::default() };
     let wire = Wire::backend(stream, limits, waits);
     let handle = Arc::clone(wire.handle());
-    let (sender, driver) = http1::Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake(wire)
-        .await
-        .map_err(|error| DialError::Refused(io::Error::other(error)))?;
+    let dressed = dress(wire).await;
+    let (sender, driver) = dressed.map_err(|error| DialError::Refused(io::Error::other(error)))?;
     let told = target.proxy.map(|(_, ends)| ends);
     Ok(Box::new(Connection::new(sender, driver, handle, told, clock::now())))
+}
+
+/// Has hyper speak HTTP/1.1 on a connection; nothing of the other side is waited for.
+pub(super) async fn dress<B: Outgoing>(
+    wire: Wire<Stream>,
+) -> hyper::Result<(http1::SendRequest<B>, http1::Connection<Wire<Stream>, B>)> {
+    http1::Builder::new().max_buf_size(BUFFER).handshake(wire).await
 }
 
 /// TCP, and TLS where it is wanted, to the first address that serves.

@@ -223,7 +223,7 @@ mod tests {
         let mut connection = dial(target).await.unwrap();
         let (mut backend, _) = listener.accept().unwrap();
         let request = hyper::Request::new(Empty::new());
-        let mut answer = pin!(connection.send(request, false));
+        let mut answer = pin!(connection.send(request, false).unwrap());
         backend.write_all(HEAD).unwrap();
         let answered = poll_fn(|cx| connection.poll_answer(answer.as_mut(), cx)).await;
         assert_eq!(answered.unwrap().status(), 204);

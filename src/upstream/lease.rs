@@ -9,6 +9,7 @@ use futures_util::future::Either;
 use hyper::Request;
 use hyper::body::{Body as _, Frame, Incoming};
 
+use super::bare::BodyError;
 use super::connection::{Answer, Connection, Outgoing};
 use super::http2;
 use crate::net::wire::Refusal;
@@ -53,7 +54,7 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
     ) -> Option<impl Future<Output = Answer<B>> + use<B, H>> {
         Some(match self {
             Self::Connection(lease) => {
-                Either::Left(lease.connection.as_deref_mut()?.send(request, remember))
+                Either::Left(lease.connection.as_deref_mut()?.send(request, remember)?)
             }
             Self::Stream(stream) => Either::Right(stream.send(request)),
         })
@@ -86,13 +87,30 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
         &mut self,
         body: &mut Incoming,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self {
             Self::Connection(Lease { connection: Some(connection), .. }) => {
                 connection.poll_body(body, cx)
             }
-            _ => Pin::new(body).poll_frame(cx),
+            _ => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
         }
+    }
+
+    /// So many bytes of the answer, and nothing else, are still to come: see
+    /// [`Connection::undress`].
+    pub fn undress(&mut self, left: u64) {
+        if let Self::Connection(Lease { connection: Some(connection), .. }) = self {
+            connection.undress(left);
+        }
+    }
+
+    /// Whether all of the answer has come. `body`: as far as it comes by that.
+    pub fn is_complete(&self, body: &Incoming) -> bool {
+        let left = match self {
+            Self::Connection(lease) => lease.connection.as_ref().and_then(|it| it.left()),
+            Self::Stream(_) => None,
+        };
+        left.map_or_else(|| body.is_end_stream(), |left| left == 0)
     }
 
     /// The head of the last request, where it was written by a connection that remembers it.

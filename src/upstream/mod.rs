@@ -1,5 +1,6 @@
 //! Connections to backends: opening them, keeping them idle, and lending them out.
 
+mod bare;
 pub mod connection;
 pub mod dial;
 mod gate;
@@ -8,6 +9,7 @@ pub mod http2;
 pub mod idle;
 pub mod lease;
 
+pub use bare::BodyError;
 pub use connection::Connection;
 pub use dial::{DialError, Target, dial};
 pub use idle::Idle;

@@ -2,19 +2,35 @@
 
 use std::task::{Context, Poll};
 
+use crate::net::pressure::{self, Level};
 use crate::telemetry::reason::Reason;
 
 use super::super::local;
 use super::Record;
 
 impl Record {
-    /// Ready while more of the answer can go to the client; else it stays at the backend.
-    pub(in crate::http) fn poll_unblocked(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.peer.handle.is_framed() {
-            self.peer.handle.poll_unblocked(cx.waker())
+    /// Ready while more of the answer can go to the client; else it stays at the backend. `given`:
+    /// what [`Self::flushes`] said when the last part was given to the client.
+    pub(in crate::http) fn poll_unblocked(&self, given: Option<u64>, cx: &Context<'_>) -> Poll<()> {
+        let handle = &self.peer.handle;
+        // One of HTTP/1 has a connection of its own, which is held up together with it. While
+        // memory is short it is not even filled.
+        if handle.is_framed() || pressure::level() > Level::Calm {
+            handle.poll_unblocked(given, cx.waker())
         } else {
             Poll::Ready(())
         }
+    }
+
+    /// How often the client's connection has been flushed, where its answers are so many that each
+    /// may have only one part on its way.
+    pub(in crate::http) fn flushes(&self) -> Option<u64> {
+        self.is_crowded().then(|| self.peer.handle.flushes())
+    }
+
+    /// Whether the client has many answers on one connection.
+    pub(in crate::http) fn is_crowded(&self) -> bool {
+        self.peer.handle.is_crowded()
     }
 
     /// How much of the answer may be taken from its backend at once (bytes).

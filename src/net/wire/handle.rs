@@ -60,6 +60,8 @@ pub struct Handle {
     /// It said far more than its requests need.
     flooded: AtomicBool,
     turns: Turns,
+    /// How often all that was said has gone to the peer's socket.
+    flushes: AtomicU64,
 }
 
 impl Default for Handle {
@@ -89,6 +91,7 @@ impl Default for Handle {
             shed: AtomicBool::new(false),
             flooded: AtomicBool::new(false),
             turns: Turns::default(),
+            flushes: AtomicU64::new(0),
         }
     }
 }
@@ -142,7 +145,17 @@ impl Handle {
         if !self.is_framed() {
             return usize::MAX;
         }
-        share::of(self.heads().saturating_sub(self.done.load(Ordering::Relaxed)))
+        share::of(self.open())
+    }
+
+    /// Exchanges that are going on.
+    fn open(&self) -> u64 {
+        self.heads().saturating_sub(self.done.load(Ordering::Relaxed))
+    }
+
+    /// Whether this client has so many exchanges at once that their buffers count.
+    pub fn is_crowded(&self) -> bool {
+        self.is_framed() && self.open() > share::FEW
     }
 
     /// Of this backend, so many bytes are read at once.
@@ -150,7 +163,8 @@ impl Handle {
         self.piece.store(piece, Ordering::Relaxed);
     }
 
-    pub(super) fn piece(&self) -> usize {
+    /// That many.
+    pub fn piece(&self) -> usize {
         self.piece.load(Ordering::Relaxed)
     }
 
@@ -185,12 +199,23 @@ impl Handle {
 
     /// Ready while the client's socket takes what we say; else the task is woken when it does.
     /// `h2` asks for more than it can write: what is not read yet is better left at the backend.
-    pub fn poll_unblocked(&self, waker: &Waker) -> Poll<()> {
-        if !self.blocked.load(Ordering::Relaxed) {
+    /// `given`: ready only when it has been flushed since.
+    pub fn poll_unblocked(&self, given: Option<u64>, waker: &Waker) -> Poll<()> {
+        if !self.blocked.load(Ordering::Relaxed) && given.is_none_or(|it| it != self.flushes()) {
             return Poll::Ready(());
         }
         self.turns.wait(waker);
         Poll::Pending
+    }
+
+    /// How often all that was said has gone to the client's socket.
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn flushed(&self) {
+        self.flushes.store(self.flushes().wrapping_add(1), Ordering::Relaxed);
+        self.turns.unblocked();
     }
 
     /// Who is waited for on the streams of an HTTP/2 connection.
@@ -363,21 +388,5 @@ impl Handle {
     /// Whether the connection was ended because the peer took no bytes.
     pub fn was_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_earlier_pipelined_exchange_does_not_decide_about_a_later_handshake() {
-        let handle = Handle::default();
-        handle.note(2);
-        handle.hold();
-        handle.done(0);
-        assert!(!handle.releasing(), "the first of two is done");
-        handle.done(0);
-        assert_eq!(handle.take_release(), Some(false), "the handshake brought no tunnel");
     }
 }

@@ -6,6 +6,9 @@ const SHARED: usize = 512 * 1024;
 /// …and this much in any case: a page of memory, and more than most heads.
 const LEAST: usize = 4 * 1024;
 
+/// More than so many have less than what is read at once of an answer that is alone.
+pub(super) const FEW: u64 = 8;
+
 /// The share of each where so many are open (bytes), in whole pages, which is what memory is given
 /// in.
 pub(super) fn of(open: u64) -> usize {
@@ -29,5 +32,6 @@ mod tests {
         }
         assert_eq!(last, LEAST);
         assert_eq!((of(0), of(1)), (SHARED, SHARED));
+        assert!(of(FEW) >= 64 * 1024 && of(FEW + 1) < 64 * 1024);
     }
 }

@@ -1,6 +1,7 @@
 //! The wire under a real hyper server.
 
 use std::sync::Mutex;
+use std::task::Waker;
 
 use http_body_util::Empty;
 use hyper::service::service_fn;
@@ -69,4 +70,34 @@ async fn a_body_passes_untouched() {
         GET /c HTTP/1.1\r\nHost: x\r\n\r\n";
     let (_, seen) = exchange(&[bytes]).await;
     assert_eq!(seen.iter().map(|(uri, _)| uri.as_str()).collect::<Vec<_>>(), ["/a", "/c"]);
+}
+
+#[test]
+fn an_earlier_pipelined_exchange_does_not_decide_about_a_later_handshake() {
+    let handle = Handle::default();
+    handle.note(2);
+    handle.hold();
+    handle.done(0);
+    assert!(!handle.releasing(), "the first of two is done");
+    handle.done(0);
+    assert_eq!(handle.take_release(), Some(false), "the handshake brought no tunnel");
+}
+
+#[test]
+fn one_of_many_answers_has_one_part_on_its_way() {
+    let handle = Handle::default();
+    handle.framed();
+    let ready = |given| handle.poll_unblocked(given, Waker::noop()).is_ready();
+    (0..8).for_each(|_| handle.begun());
+    assert!(!handle.is_crowded());
+    handle.begun();
+    assert!(handle.is_crowded());
+    let given = Some(handle.flushes());
+    assert!(ready(None) && !ready(given));
+    handle.flushed();
+    assert!(ready(given));
+    handle.set_blocked(1);
+    assert!(!ready(None) && !ready(given));
+    handle.set_unblocked();
+    assert!(ready(given));
 }

@@ -22,8 +22,9 @@ pub struct Turns {
     cut: Mutex<Option<oneshot::Receiver<()>>>,
     /// Milliseconds on the worker's clock: when the socket last took nothing; 0 is never.
     blocked_at: AtomicU64,
-    /// Bodies that wait for the socket.
+    /// Bodies that wait for the socket, and whether there are any.
     waiting: Mutex<Vec<Waker>>,
+    waits: AtomicBool,
 }
 
 /// What came of one poll of a stream.
@@ -112,6 +113,7 @@ impl Turns {
     }
 
     pub(super) fn wait(&self, waker: &Waker) {
+        self.waits.store(true, Ordering::Relaxed);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !waiting.iter().any(|one| one.will_wake(waker)) {
             waiting.push(waker.clone());
@@ -119,6 +121,10 @@ impl Turns {
     }
 
     pub(super) fn unblocked(&self) {
+        if !self.waits.load(Ordering::Relaxed) {
+            return;
+        }
+        self.waits.store(false, Ordering::Relaxed);
         let waiting =
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.into_iter().for_each(Waker::wake);

@@ -88,6 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
         }
         let poll = Pin::new(&mut this.stream).poll_flush(cx);
         let poll = this.unless_deaf(poll, ());
+        if poll.is_ready() && this.frames.is_some() {
+            this.handle.flushed();
+        }
         this.write_progress(cx, poll)
     }
 

@@ -1,11 +1,14 @@
 //! Memory: what clients hold that do not read, and who goes when it is short.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncReadExt;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::harness::frames::{END, Frames, frame, headers, kind};
 use crate::harness::{
-    After, Config, Fault, Jar, Origin, PLAIN, Proxy, Raw, SECURE, SOON, client_hello,
-    default_route, settled, soon, spawn, unchecked, within,
+    After, Config, Fault, Jar, Origin, PLAIN, Proxy, Raw, SECURE, SOON, Sent, client_hello,
+    default_route, pattern_hash, settled, soon, spawn, unchecked, within,
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -225,6 +228,77 @@ async fn answers_that_nobody_takes_go_when_memory_is_short() {
         (proxy.metric(family, &[]).await == 0.0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn answers_of_many_streams_are_whole_and_their_connections_are_kept() {
+    const LENGTH: u64 = 300_000;
+    let origin = Origin::start("a");
+    let patience = "connections = { connect_timeout = \"15s\", idle_timeout = \"60s\" }";
+    let pool = unchecked("web", std::slice::from_ref(&origin), patience);
+    let config = Config::new(format!("{SECURE}{}{pool}", default_route("web")));
+    let proxy = Proxy::start(config.runtime("workers = 1")).await;
+    let door = proxy.secure("h2");
+    let connection = door.connect().await;
+    let path = format!("/big/{LENGTH}");
+    let streams = (0..40).map(|_| {
+        let mut handle = connection.share();
+        let path = &path;
+        async move { handle.get(path).await }
+    });
+    for answer in futures_util::future::join_all(streams).await {
+        assert_eq!((answer.status, answer.broken), (200, false));
+        assert_eq!(xxh3_64(&answer.body), pattern_hash(LENGTH), "{} bytes", answer.body.len());
+    }
+    let opened = origin.connections();
+    for _ in 0..10 {
+        assert_eq!(door.get(&path).await.body.len() as u64, LENGTH);
+    }
+    assert_eq!(origin.connections(), opened, "those that were used are used again");
+}
+
+#[tokio::test]
+async fn an_answer_of_many_that_breaks_off_is_not_taken_for_whole() {
+    let origin = Origin::start("a");
+    let patience = "connections = { connect_timeout = \"15s\" }";
+    let pool = unchecked("web", std::slice::from_ref(&origin), patience);
+    let proxy = Proxy::start(Config::new(format!("{SECURE}{}{pool}", default_route("web")))).await;
+    let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 200000\r\n\r\n".to_vec();
+    answer.resize(answer.len() + 150_000, b'x');
+    origin.fault(Fault::Bytes(answer, After::Close));
+    let connection = proxy.secure("h2").connect().await;
+    let streams = (0..40).map(|_| {
+        let mut handle = connection.share();
+        async move { handle.get("/short").await }
+    });
+    for answer in futures_util::future::join_all(streams).await {
+        assert!(answer.broken, "{} bytes", answer.body.len());
+    }
+    assert_eq!(proxy.logged("/short").await["reason"], "backend_body_aborted");
+    origin.fault(Fault::None);
+    assert_eq!(proxy.secure("h2").get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn uploads_that_no_backend_takes_go_when_memory_is_short() {
+    let origin = Origin::start("a");
+    let config = farm(&origin);
+    let mut proxy = Proxy::start(config.clone()).await;
+    let body = || Sent::Pattern { offset: 0, length: 50_000_000, sent: Arc::default() };
+    let mut uploads = Vec::new();
+    for (path, door) in [("/gated-upload/1", proxy.door()), ("/gated-upload/2", proxy.secure("h2"))]
+    {
+        let mut connection = door.connect().await;
+        let request = door.request("POST", path).body(body()).unwrap();
+        uploads.push(spawn(async move { connection.open(request).await.map(|it| it.status()) }));
+    }
+    within(SOON, "both at the backend", async || (origin.count() >= 2).then_some(())).await;
+    press(&mut proxy, &config, 90, "sessions").await;
+    for path in ["/gated-upload/1", "/gated-upload/2"] {
+        let line = proxy.logged(path).await;
+        assert_eq!((&line["reason"], &line["status"]), (&"overloaded_memory".into(), &503.into()));
+    }
+    uploads.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test]
