@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Write as _;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -86,8 +85,8 @@ where
     Asleep(Wire<S>, V),
     /// hyper has it.
     Awake(Box<UpgradeableConnection<Wire<S>, V>>),
-    /// It ended asleep.
-    Closing(Wire<S>),
+    /// It has ended, perhaps before its client has read so. It still has its place.
+    Closing(Wire<S>, V),
     Ended,
 }
 
@@ -128,7 +127,8 @@ where
                 State::Awake(serving) => {
                     // How a connection ends is told by its exchanges.
                     if Pin::new(serving).poll(cx).is_ready() {
-                        return Poll::Ready(());
+                        self.let_go();
+                        continue;
                     }
                     if self.must_go(cx) && !std::mem::replace(&mut self.told, true) {
                         if let State::Awake(serving) = &mut self.state {
@@ -147,7 +147,7 @@ where
                     Poll::Pending if self.must_go(cx) || self.is_pressed() => self.close(),
                     Poll::Pending => return Poll::Pending,
                 },
-                State::Closing(wire) => return Pin::new(wire).poll_shutdown(cx).map(drop),
+                State::Closing(wire, _) => return wire.poll_close(cx).map(drop),
                 State::Ended => return Poll::Ready(()),
             }
         }
@@ -176,9 +176,19 @@ where
         }
     }
 
+    /// hyper is done with it.
+    fn let_go(&mut self) {
+        if let State::Awake(serving) = std::mem::replace(&mut self.state, State::Ended)
+            && let Some(parts) = serving.into_parts()
+            && parts.io.is_shut()
+        {
+            self.state = State::Closing(parts.io, parts.service);
+        }
+    }
+
     fn close(&mut self) {
-        if let State::Asleep(wire, _) = std::mem::replace(&mut self.state, State::Ended) {
-            self.state = State::Closing(wire);
+        if let State::Asleep(wire, exchanges) = std::mem::replace(&mut self.state, State::Ended) {
+            self.state = State::Closing(wire, exchanges);
         }
     }
 

@@ -11,6 +11,24 @@ use super::Wire;
 use super::tracker::Tracker;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Says the last, and waits until a client that is still sending can have read it. hyper has
+    /// gone by then: its buffers are most of what a connection costs.
+    ///
+    /// # Errors
+    /// Of the stream.
+    pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(hyper::rt::Write::poll_shutdown(Pin::new(self), cx))?;
+        if self.unread() {
+            ready!(self.linger.poll(&mut self.stream, cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the last has been said.
+    pub fn is_shut(&self) -> bool {
+        self.shut
+    }
+
     /// Whether a client may still be sending a request that was answered already.
     fn unread(&self) -> bool {
         let between = self.tracker.as_ref().is_none_or(Tracker::at_head);
@@ -94,15 +112,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Wire<S> {
         this.write_progress(cx, poll)
     }
 
+    /// Says the last, and no more: to wait until it has arrived is [`Wire::poll_close`]'s.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.shut {
             let poll = Pin::new(&mut this.stream).poll_shutdown(cx);
             ready!(this.write_progress(cx, poll))?;
             this.shut = true;
-        }
-        if this.unread() {
-            ready!(this.linger.poll(&mut this.stream, cx));
         }
         Poll::Ready(Ok(()))
     }
