@@ -17,6 +17,9 @@ use super::pressure::{self, Level};
 /// How often a worker looks for deadlines that have passed: they are late by up to this much.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// So many of those whose deadlines have passed are woken at once, to begin with.
+const FIRST_TURN: usize = 4;
+
 const NEVER: u64 = u64::MAX;
 
 /// While memory is short, all who wait look again after so many ticks: half a second.
@@ -103,33 +106,59 @@ fn wall() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(0)
 }
 
-/// Moves the clock on and wakes whose deadline has passed. A worker calls it every [`TICK`].
-pub fn tick() {
-    let woken = TABLE.with_borrow_mut(|table| {
-        table.ticked = Instant::now();
-        table.wall = wall();
-        table.now = millis(table.ticked.saturating_duration_since(table.start));
+/// Moves the clock on, and tells who is to be woken: those whose deadlines have passed.
+fn tick() -> Vec<Waker> {
+    TABLE.with_borrow_mut(|table| {
+        table.go_on();
         let now = table.now;
         let stirs = STIRRED.load(Ordering::Relaxed);
         let stirred = std::mem::replace(&mut table.stirred, stirs) != stirs;
-        let mut woken = Vec::new();
+        let mut late = Vec::new();
         let due = |entry: &&mut Entry| entry.due <= now || (stirred && entry.stirred);
         for entry in table.entries.iter_mut().filter(due) {
             entry.due = NEVER;
             entry.stirred = false;
             entry.passed = true;
-            woken.extend(entry.waker.take());
+            late.extend(entry.waker.take());
         }
         if table.presses() {
-            woken.extend(table.entries.iter().filter_map(|entry| entry.waker.clone()));
+            late.extend(table.entries.iter().filter_map(|entry| entry.waker.clone()));
         }
-        woken
-    });
-    // Outside the borrow: a waker may drop a task, and with it deadlines.
-    woken.into_iter().for_each(Waker::wake);
+        late
+    })
+}
+
+/// Wakes them a few at a time, so that others have their turns between: a crowd that came at once
+/// is late at once.
+async fn wake(late: Vec<Waker>) {
+    let began = Instant::now();
+    let mut turn = 0;
+    // Outside the borrow of the table: a waker may drop a task, and with it deadlines.
+    for waker in late {
+        if turn >= of_a_turn(began.elapsed()) {
+            turn = 0;
+            tokio::task::yield_now().await;
+            TABLE.with_borrow_mut(Table::go_on);
+        }
+        turn += 1;
+        waker.wake();
+    }
+}
+
+/// How many are woken before others have their turn. Where turns are long there are more and more
+/// of them, or there would be no end.
+fn of_a_turn(elapsed: Duration) -> usize {
+    let halves = elapsed.as_millis() / (TICK.as_millis() / 2);
+    FIRST_TURN << halves.min(16)
 }
 
 impl Table {
+    fn go_on(&mut self) {
+        self.ticked = Instant::now();
+        self.wall = wall();
+        self.now = millis(self.ticked.saturating_duration_since(self.start));
+    }
+
     /// Whether everybody who waits is to look whether it has to go, for memory's sake.
     fn presses(&mut self) -> bool {
         let level = pressure::level();
@@ -150,7 +179,7 @@ pub async fn run(mut also: impl FnMut()) {
             _ = ticks.tick() => {}
             () = STIR.notified() => {}
         }
-        tick();
+        wake(tick()).await;
         // Without its clock a worker has no deadlines: that must not go with what else is done.
         let _ = catch_unwind(AssertUnwindSafe(&mut also));
     }
@@ -349,56 +378,4 @@ fn millis(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn advance(by: u64) {
-        TABLE.with_borrow_mut(|table| table.start -= Duration::from_millis(by));
-        tick();
-    }
-
-    #[test]
-    fn a_deadline_wakes_once_and_only_after_its_time() {
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(Arc::clone(&woken));
-        let cx = Context::from_waker(&waker);
-        let mut deadline = Deadline::new();
-        assert!(deadline.poll(&cx).is_pending());
-        deadline.arm(Some(Duration::from_mins(1)));
-        assert!(deadline.poll(&cx).is_pending());
-        advance(59_000);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
-        advance(2_000);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        assert!(deadline.armed(), "who looks whether it is set must not overlook that it passed");
-        assert!(deadline.poll(&cx).is_ready());
-        deadline.arm(Some(Duration::from_mins(1)));
-        assert!(deadline.poll(&cx).is_pending());
-    }
-
-    #[test]
-    fn a_dropped_deadline_gives_its_place_to_the_next() {
-        let mut first = Deadline::new();
-        first.arm(Some(Duration::from_secs(1)));
-        let place = first.place;
-        drop(first);
-        let mut second = Deadline::new();
-        second.arm(None);
-        assert_eq!(second.place, None);
-        second.arm(Some(Duration::from_secs(1)));
-        assert_eq!(second.place, place);
-    }
-}
+mod tests;
