@@ -21,6 +21,8 @@ pub(super) struct Tracker {
     /// Bytes at the front that are known to hold no end of a head or line.
     searched: usize,
     interim: u32,
+    /// Bytes of empty lines since the last message.
+    empty: usize,
     extensions: usize,
     trailers: usize,
 }
@@ -63,7 +65,8 @@ impl Tracker {
             Kind::Request => State::Head,
             Kind::Response => State::Open,
         };
-        Self { kind, limits, state, searched: 0, interim: 0, extensions: 0, trailers: 0 }
+        let (searched, interim, empty, extensions, trailers) = (0, 0, 0, 0, 0);
+        Self { kind, limits, state, searched, interim, empty, extensions, trailers }
     }
 
     /// The next bytes are a head (of a response).
@@ -136,9 +139,14 @@ impl Tracker {
 
     fn head(&mut self, rest: &[u8], heads: &mut u64) -> Result<Option<usize>, Refusal> {
         if self.kind == Kind::Request {
-            // RFC 9112 §2.2: at least one empty line before a request line is ignored.
+            // RFC 9112 §2.2: at least one empty line before a request line is ignored. hyper keeps
+            // them until the head is whole, so they count as a part of it.
             match rest {
-                [b'\r', b'\n', ..] => return Ok(Some(2)),
+                [b'\r', b'\n', ..] if self.room() <= 2 => return Err(Refusal::HeadTooLarge),
+                [b'\r', b'\n', ..] => {
+                    self.empty += 2;
+                    return Ok(Some(2));
+                }
                 [b'\r'] => return Ok(None),
                 _ => {}
             }
@@ -150,16 +158,17 @@ impl Tracker {
             self.searched = rest.len();
             return self.unfinished(rest);
         };
-        if length > self.limits.size {
+        if length > self.room() {
             return Err(self.too_large(rest));
         }
+        self.empty = 0;
         self.state = self.after(&head)?;
         *heads += 1;
         Ok(Some(length))
     }
 
     fn unfinished(&self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
-        if rest.len() >= self.limits.size {
+        if rest.len() >= self.room() {
             return Err(self.too_large(rest));
         }
         // What can be no HTTP/1 at all need not be awaited: TLS on a plain port, say.
@@ -168,6 +177,11 @@ impl Tracker {
             return Err(Refusal::RequestLine);
         }
         Ok(None)
+    }
+
+    /// Bytes that the head may have.
+    fn room(&self) -> usize {
+        self.limits.size.saturating_sub(self.empty)
     }
 
     /// Whether it is the target that makes a head too large.

@@ -120,6 +120,8 @@ async fn what_is_too_large_is_refused_with_its_own_status() {
         ("a head of 64 KiB", field.as_bytes(), &[431]),
         ("a target of 64 KiB", target.as_bytes(), &[414]),
         ("51 fields", many.as_bytes(), &[431]),
+        ("16 KiB of empty lines", "\r\n".repeat(8 * 1024).as_bytes(), &[431]),
+        ("empty lines without end", "\r\n".repeat(40 * 1024).as_bytes(), &[431]),
     ])
     .await;
 }

@@ -94,6 +94,21 @@ fn limits_hold_for_target_fields_and_head() {
 }
 
 #[test]
+fn empty_lines_before_a_request_count_as_a_part_of_its_head() {
+    let (some, head) = ("\r\n".repeat(200), "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut tracker = requests();
+    for _ in 0..3 {
+        let step = tracker.advance(format!("{some}{head}").as_bytes());
+        assert_eq!((step.heads, step.refused), (1, None), "each request has a limit of its own");
+    }
+    let long = format!("{some}GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(200));
+    assert_eq!(refusal(&long), Some(Refusal::HeadTooLarge));
+    let mut tracker = requests();
+    let refusals = (0..400).filter_map(|_| tracker.advance(b"\r\n").refused);
+    assert_eq!(refusals.collect::<Vec<_>>(), [Refusal::HeadTooLarge]);
+}
+
+#[test]
 fn bad_chunks_are_refused_in_the_body() {
     for chunks in ["x\r\n", "+1\r\n", "0x1\r\n", "1\n", "1 x\r\n", "ffffffffffffffff1\r\n", "\r\n"]
     {
