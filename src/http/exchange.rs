@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
+use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -40,10 +40,7 @@ use super::websocket;
 pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
     let number = peer.next_head();
     let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
-        // Its listener has left the configuration, and this connection is being closed.
-        peer.handle.done(clock::now());
-        let accept = request.headers().get(ACCEPT);
-        return Failure::from(Reason::Stopping).response(accept, false, None, b"");
+        return stopping(&peer, request.headers().get(ACCEPT));
     };
     let (mut head, body) = request.into_parts();
     let extended = websocket::translate(&mut head, local::random);
@@ -73,29 +70,12 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             }
         }
     };
-    let trusted = || listener.is_some_and(|l| l.trusted.contains(peer.address.ip()));
     if record.request_id.is_none() {
         // No backend was to be asked, so nobody has named it yet.
-        let seen = Seen::of(&head.headers);
-        let (id, trace) = forward::identity(&head.headers, trusted(), seen);
-        (record.request_id, record.trace) = (Some(id), Some(trace));
+        name(&mut record, &head.headers, trusts(listener, &peer));
     }
     let mut response = result.unwrap_or_else(|failure| {
-        record.fail(&failure);
-        if failure.reason == Reason::OverloadedMemory {
-            peer.handle.shed();
-        }
-        if grpc {
-            return grpc::answer(&failure);
-        }
-        let id = record.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-        let page = page(listener, &record, failure.status());
-        let mut response = failure.response(accept.as_ref(), trusted(), page, id);
-        let closes = failure.closes() || peer.handle.has_shed();
-        if closes && peer.protocol == ClientProtocol::Http1 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        fail(&failure, (accept.as_ref(), grpc), (listener, &peer), &mut record)
     });
     if head_only && let Some(length) = response.body().full_length() {
         // RFC 9110 §9.3.2; hyper sees to it over HTTP/1 only.
@@ -115,13 +95,75 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         // To an answer of a later version hyper would add that the connection is kept.
         *response.version_mut() = Version::HTTP_10;
     }
+    carry(&mut response, record);
+    response
+}
+
+/// Answers a head that was refused, where hyper has not been started for it.
+pub fn refuse(peer: &Arc<Peer>) -> Response<Body> {
+    let number = peer.next_head();
+    let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
+        return stopping(peer, None);
+    };
+    let (head, ()) = Request::new(()).into_parts();
+    let record = Record::begin(Arc::clone(&snapshot), Arc::clone(peer), index, &head);
+    let mut record = Box::new(record);
+    let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
+    let refused = peer.handle.refused(number).map(Failure::from);
+    let failure = refused.unwrap_or_else(|| Reason::Internal.into());
+    name(&mut record, &head.headers, false);
+    let mut response = fail(&failure, (None, false), (listener, peer), &mut record);
+    carry(&mut response, record);
+    response
+}
+
+/// Its listener has left the configuration, and this connection is being closed.
+fn stopping(peer: &Peer, accept: Option<&HeaderValue>) -> Response<Body> {
+    peer.handle.done(clock::now());
+    Failure::from(Reason::Stopping).response(accept, false, None, b"")
+}
+
+fn trusts(listener: Option<&Listener>, peer: &Peer) -> bool {
+    listener.is_some_and(|listener| listener.trusted.contains(peer.address.ip()))
+}
+
+fn name(record: &mut Record, headers: &HeaderMap, believed: bool) {
+    let (id, trace) = forward::identity(headers, believed, Seen::of(headers));
+    (record.request_id, record.trace) = (Some(id), Some(trace));
+}
+
+/// The answer to a failure. Over HTTP/1 it says so where the connection ends with it.
+fn fail(
+    failure: &Failure,
+    (accept, grpc): (Option<&HeaderValue>, bool),
+    (listener, peer): (Option<&Listener>, &Peer),
+    record: &mut Record,
+) -> Response<Body> {
+    record.fail(failure);
+    if failure.reason == Reason::OverloadedMemory {
+        peer.handle.shed();
+    }
+    if grpc {
+        return grpc::answer(failure);
+    }
+    let id = record.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+    let page = page(listener, record, failure.status());
+    let mut response = failure.response(accept, trusts(listener, peer), page, id);
+    let closes = failure.closes() || peer.handle.has_shed();
+    if closes && peer.protocol == ClientProtocol::Http1 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The record ends with the answer's body.
+fn carry(response: &mut Response<Body>, mut record: Box<Record>) {
     record.answer(response.status());
     if http_body::Body::is_end_stream(response.body()) {
         record.complete();
     }
     // A tunnel has a line of its own; its record ends with the 101.
     response.body_mut().carry(record);
-    response
 }
 
 /// What the operator has for this failure: the route's pages go before the listener's.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
@@ -13,13 +14,13 @@ use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::press::Press;
-use super::{Serving, exchanges};
+use super::{Serving, exchanges, plain};
 use crate::http::body::Body;
-use crate::http::local;
 use crate::http::peer::Peer;
+use crate::http::{exchange, local};
 use crate::net::clock::{self, Deadline};
 use crate::net::pressure;
-use crate::net::wire::{Handle, HeadLimits, Wire};
+use crate::net::wire::{HeadLimits, Wire};
 use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 
 /// What hyper buffers for one connection, each way.
@@ -44,11 +45,10 @@ pub(super) fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let handle = Arc::clone(&peer.handle);
     let mut connection = Http1 {
-        state: State::Asleep(wire, exchanges(peer)),
+        state: State::Asleep(wire, exchanges(Arc::clone(&peer))),
         limits,
-        handle,
+        peer,
         counters,
         press: Press::new(clock::now()),
         ending,
@@ -66,7 +66,7 @@ where
 {
     state: State<S, V>,
     limits: HeadLimits,
-    handle: Arc<Handle>,
+    peer: Arc<Peer>,
     counters: Arc<PerWorker<ListenerCounters>>,
     press: Press,
     ending: E,
@@ -85,6 +85,9 @@ where
     Asleep(Wire<S>, V),
     /// hyper has it.
     Awake(Box<UpgradeableConnection<Wire<S>, V>>),
+    /// A head was refused, and nothing else is to be answered: hyper is not asked. Boxed, for the
+    /// others are many.
+    Refusing(Box<(Wire<S>, V, Bytes)>),
     /// It has ended, perhaps before its client has read so. It still has its place.
     Closing(Wire<S>, V),
     Ended,
@@ -142,11 +145,20 @@ where
                     self.fall_asleep();
                 }
                 State::Asleep(wire, _) => match wire.poll_something(cx) {
+                    Poll::Ready(Ok(true)) if wire.take_refused() => self.refuse(),
                     Poll::Ready(Ok(true)) => self.wake_up(),
                     Poll::Ready(Ok(false) | Err(_)) => self.close(),
                     Poll::Pending if self.must_go(cx) || self.is_pressed() => self.close(),
                     Poll::Pending => return Poll::Pending,
                 },
+                State::Refusing(refusing) => {
+                    let (wire, _, answer) = &mut **refusing;
+                    match wire.poll_say(cx, answer) {
+                        Poll::Ready(Ok(())) => self.close(),
+                        Poll::Ready(Err(_)) => return Poll::Ready(()),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
                 State::Closing(wire, _) => return wire.poll_close(cx).map(drop),
                 State::Ended => return Poll::Ready(()),
             }
@@ -186,10 +198,22 @@ where
         }
     }
 
-    fn close(&mut self) {
+    fn refuse(&mut self) {
         if let State::Asleep(wire, exchanges) = std::mem::replace(&mut self.state, State::Ended) {
-            self.state = State::Closing(wire, exchanges);
+            let answer = plain::bytes(exchange::refuse(&self.peer));
+            self.state = State::Refusing(Box::new((wire, exchanges, answer)));
         }
+    }
+
+    fn close(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Asleep(wire, exchanges) => State::Closing(wire, exchanges),
+            State::Refusing(refusing) => {
+                let (wire, exchanges, _) = *refusing;
+                State::Closing(wire, exchanges)
+            }
+            other => other,
+        };
     }
 
     /// Whether the listener has ended, and a connection that was accepted and has said nothing yet
@@ -201,12 +225,12 @@ where
         if !self.grace.armed() {
             self.grace.arm(Some(GRACE));
         }
-        self.handle.heads() > 0 || self.grace.poll(cx).is_ready()
+        self.peer.handle.heads() > 0 || self.grace.poll(cx).is_ready()
     }
 
     /// Whether it has to go because memory is short; counted.
     fn is_pressed(&mut self) -> bool {
-        let asked = self.press.asks(pressure::level(), &self.handle, clock::now());
+        let asked = self.press.asks(pressure::level(), &self.peer.handle, clock::now());
         if asked.is_some() {
             self.counters.get(local::worker()).connection_refused(RefuseCause::Memory);
         }
@@ -220,7 +244,7 @@ where
         }
         while self.nap.poll(cx).is_ready() {
             // One deadline for many exchanges: it looks when it passes.
-            match self.handle.at_rest_for(clock::now()) {
+            match self.peer.handle.at_rest_for(clock::now()) {
                 Some(rested) if rested >= NAP => {
                     self.nap.disarm();
                     return true;

@@ -182,6 +182,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.refuse(Refusal::Timeout, false);
     }
 
+    /// Takes what stands in for a refused head, if nothing else is there for hyper: it need not be
+    /// started to answer that.
+    pub fn take_refused(&mut self) -> bool {
+        let last = self.handle.heads().checked_sub(1);
+        let refused = last.is_some_and(|last| self.handle.refused(last).is_some());
+        let alone = refused && self.cleared == STAND_IN.len();
+        if alone {
+            self.cleared = 0;
+            self.held_back = BytesMut::new();
+        }
+        alone
+    }
+
     /// What the exchange and this wrapper tell each other.
     pub fn handle(&self) -> &Arc<Handle> {
         &self.handle

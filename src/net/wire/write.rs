@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::clock::now;
@@ -11,6 +12,21 @@ use super::Wire;
 use super::tracker::Tracker;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Says all of this, where there is no hyper. What was said is taken from it.
+    ///
+    /// # Errors
+    /// Of the stream; also when its peer has kept us waiting too long.
+    pub fn poll_say(&mut self, cx: &mut Context<'_>, text: &mut Bytes) -> Poll<io::Result<()>> {
+        while !text.is_empty() {
+            let said = ready!(hyper::rt::Write::poll_write(Pin::new(&mut *self), cx, text))?;
+            if said == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            text.advance(said);
+        }
+        hyper::rt::Write::poll_flush(Pin::new(self), cx)
+    }
+
     /// Says the last, and waits until a client that is still sending can have read it. hyper has
     /// gone by then: its buffers are most of what a connection costs.
     ///

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::harness::{Config, Origin, PLAIN, Proxy, SECURE, pool};
+use crate::harness::{Config, Origin, PLAIN, Proxy, Raw, SECURE, pool};
 
 const SORRY: &str = "<!doctype html><style>p{color:gray}</style><p>Please come back later.</p>";
 
@@ -97,6 +98,36 @@ async fn what_a_backend_says_itself_is_handed_on() {
     origin.script(b"HTTP/1.1 nonsense\r\n\r\n");
     let ours = proxy.door().get("/").await;
     assert_eq!((ours.status, ours.text().as_str()), (502, SORRY));
+}
+
+/// What a client is told that does not end its head.
+async fn told_late<S: AsyncRead + AsyncWrite + Unpin>(mut raw: Raw<S>) {
+    raw.write("GET /half HTTP/1.1\r\nHo").await;
+    let text = raw.rest().await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, "oops\n");
+    let mut lines = head.lines();
+    assert_eq!(lines.next(), Some("HTTP/1.1 408 Request Timeout"));
+    let mut fields: Vec<_> = lines.filter(|line| !line.starts_with("date: ")).collect();
+    fields.sort_unstable();
+    let content = "content-type: text/plain; charset=utf-8";
+    let rest = ["cache-control: no-store", "connection: close", "content-length: 5", content];
+    assert_eq!(fields, rest);
+    assert_eq!(head.matches("date: ").count(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_end_its_head_gets_the_page_and_a_line_in_the_log() {
+    let (folder, origin) = folder(&[("oops.txt", "oops\n")]);
+    let keys = "timeouts = { header = \"1s\" }\nerror_pages = { \"4xx\" = \"oops.txt\" }\n";
+    let listeners = format!("{PLAIN}{keys}{SECURE}{keys}");
+    let proxy = Proxy::start_in(folder, config(&listeners, "", &origin)).await;
+    told_late(proxy.raw().await).await;
+    assert_eq!(proxy.tells("/", "reason", "client_header_timeout").await["status"], 408);
+    told_late(Raw::secure(proxy.address("web"), "http/1.1").await).await;
+    assert_eq!(proxy.tells("/", "tls", "1.3").await["reason"], "client_header_timeout");
+    let counted = proxy.metric("ostler_requests_total", &["reason=\"client_header_timeout\""]);
+    assert!((counted.await - 2.0).abs() < 0.5);
 }
 
 #[tokio::test]
