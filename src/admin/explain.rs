@@ -1,9 +1,11 @@
 //! Where a request would go and why, without sending anything.
 
 mod cookie;
+mod entry;
 mod fate;
 
-use std::net::Ipv4Addr;
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -22,7 +24,7 @@ use crate::route;
 use crate::route::host::fold_host;
 use crate::route::path::normalise;
 use crate::snapshot::forward::Forward;
-use crate::snapshot::{Action, Auth, Listener, Pool, Route, Snapshot};
+use crate::snapshot::{Action, Listener, Pool, Route, Snapshot};
 
 /// What the page takes.
 #[derive(Debug, Deserialize)]
@@ -33,6 +35,7 @@ struct Asked {
     #[serde(default)]
     headers: Vec<(String, String)>,
     cookie: Option<String>,
+    client: Option<IpAddr>,
 }
 
 /// A request, as far as it decides where it goes.
@@ -48,6 +51,8 @@ struct Request {
     headers: HeaderMap,
     /// Whatever the operator has of the visitor's cookie.
     cookie: Option<String>,
+    /// Whose it is, where that was said.
+    client: Option<IpAddr>,
 }
 
 /// Explains one request.
@@ -94,6 +99,7 @@ impl Request {
             query: uri.query().map(str::to_owned),
             headers,
             cookie: asked.cookie,
+            client: asked.client,
         })
     }
 }
@@ -103,6 +109,9 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
         listener: None,
         listener_note: None,
         route: None,
+        route_note: None,
+        access: None,
+        rate: None,
         auth: None,
         action: "no route takes it: 404, reason no_route".to_owned(),
         pools: Vec::new(),
@@ -118,9 +127,26 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
         explained.action = format!("{} to {to}, whatever the route", redirect.status().as_u16());
         return explained;
     }
-    let Some(route) = find(listener, request) else { return explained };
+    let found = find(listener, request);
+    explained.route_note = elsewhere(listener, request, found);
+    let Some(route) = found else {
+        if let Some(allowed) = allow(listener, request) {
+            let method = &request.method;
+            explained.action =
+                format!("no route takes {method}: 405, Allow: {allowed}, reason not_supported");
+        }
+        return explained;
+    };
     explained.route = Some(route.name.to_string());
-    explained.auth = route.auth.as_ref().map(asks);
+    explained.access = route.access.as_ref().map(entry::access);
+    explained.rate = route.rate_limit.as_deref().map(entry::rate);
+    explained.auth = route.auth.as_ref().map(entry::auth);
+    if let (Some(access), Some(client)) = (&route.access, request.client)
+        && !access.permits(client)
+    {
+        explained.action = format!("{client} is not let in: 403, reason denied");
+        return explained;
+    }
     match &route.action {
         Action::Redirect(plan) => {
             let scheme = if request.https { "https" } else { "http" };
@@ -133,21 +159,6 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
         Action::Forward(forward) => follow(&mut explained, snapshot, forward, request, now),
     }
     explained
-}
-
-/// Whom a route lets in.
-fn asks(auth: &Auth) -> String {
-    match auth {
-        Auth::Basic(basic) => match basic.users.count() {
-            1 => "basic_auth, one user".to_owned(),
-            users => format!("basic_auth, {users} users"),
-        },
-        Auth::Forward(asked) => {
-            let pools = asked.forward.shares().iter().map(|share| &*share.pool.name);
-            let pools: Vec<&str> = pools.collect();
-            format!("forward_auth, by {} of pool {}", asked.path, pools.join(", "))
-        }
-    }
 }
 
 /// What becomes of a request that is forwarded.
@@ -203,35 +214,73 @@ fn listener<'a>(
     let has_port = |listener: &Listener| {
         bound.iter().any(|it| it.name == *listener.name && it.address.port() == request.port)
     };
-    let fits =
-        |listener: &&Arc<Listener>| listener.tls.is_some() == request.https && has_port(listener);
+    let speaks = |listener: &Listener| listener.tls.is_some() == request.https;
+    let fits = |listener: &&Arc<Listener>| speaks(listener) && has_port(listener);
     let fitting: Vec<&Arc<Listener>> = snapshot.listeners.iter().filter(fits).collect();
     if let [only] = fitting.as_slice() {
         return (Some(only), None);
     }
-    let why = if fitting.is_empty() {
-        let scheme = if request.https { "https" } else { "http" };
-        format!("no listener serves {scheme} on port {}", request.port)
+    let scheme = if request.https { "https" } else { "http" };
+    let (why, mut all) = if fitting.is_empty() {
+        let why = format!("no listener serves {scheme} on port {}", request.port);
+        (why, snapshot.listeners.iter().collect())
     } else {
-        format!("several listeners have port {}", request.port)
+        (format!("several listeners serve {scheme} on port {}", request.port), fitting)
     };
-    let all: Vec<&Arc<Listener>> =
-        if fitting.is_empty() { snapshot.listeners.iter().collect() } else { fitting };
-    let knows = |it: &&&Arc<Listener>| it.redirect_https.is_none() && find(it, request).is_some();
-    let found = all.iter().find(knows).or_else(|| all.first());
-    (found.copied(), Some(format!("{why}; this is the first one that has a route for it")))
+    // The port may be another one outside; the scheme hardly is.
+    all.sort_by_key(|listener| !speaks(listener));
+    let knows = |it: &&&Arc<Listener>| {
+        it.redirect_https.is_none() && (find(it, request).is_some() || allow(it, request).is_some())
+    };
+    if let Some(found) = all.iter().find(knows) {
+        return (Some(found), Some(format!("{why}: this is the first that has a route for it")));
+    }
+    let first = all.iter().find(|it| it.redirect_https.is_none()).or_else(|| all.first());
+    let none = if all.is_empty() { "" } else { ", and none has a route for it: this is the first" };
+    (first.copied(), Some(format!("{why}{none}")))
 }
 
-fn find<'a>(listener: &'a Listener, request: &Request) -> Option<&'a Arc<Route>> {
-    let asked = route::Head {
+fn head(request: &Request) -> route::Head<'_> {
+    route::Head {
         method: &request.method,
         headers: &request.headers,
         query: request.query.as_deref(),
-        // Nobody has sent it yet: a route for certain sources is not for this.
-        client: Ipv4Addr::UNSPECIFIED.into(),
-    };
+        // Without a client, no route for certain sources is for it.
+        client: request.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+    }
+}
+
+fn find<'a>(listener: &'a Listener, request: &Request) -> Option<&'a Arc<Route>> {
+    let asked = head(request);
     let met = |conditions: &route::Conditions| conditions.meet(&asked);
     listener.routes.find(Some(&request.host), &request.path, met)
+}
+
+/// For what no route takes: the methods by which one would.
+fn allow(listener: &Listener, request: &Request) -> Option<String> {
+    let others = listener.routes.conditions(Some(&request.host), &request.path);
+    let allowed = route::allowed(&head(request), others.into_iter())?;
+    allowed.to_str().map(str::to_owned).ok()
+}
+
+/// Where clients of certain networks would go instead, while nobody has said whose it is.
+fn elsewhere(listener: &Listener, request: &Request, found: Option<&Arc<Route>>) -> Option<String> {
+    if request.client.is_some() {
+        return None;
+    }
+    let asked = head(request);
+    let sources = RefCell::new(String::new());
+    let met = |conditions: &route::Conditions| {
+        let met = conditions.meet_from_anywhere(&asked);
+        if met {
+            *sources.borrow_mut() = entry::networks(conditions.sources());
+        }
+        met
+    };
+    let other = listener.routes.find(Some(&request.host), &request.path, met)?;
+    let same = found.is_some_and(|found| Arc::ptr_eq(found, other));
+    let sources = sources.into_inner();
+    (!same).then(|| format!("for clients in {sources} route {}: see --client", other.name))
 }
 
 #[cfg(test)]

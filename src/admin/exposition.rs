@@ -259,11 +259,15 @@ impl Page {
 
     fn checks(&mut self, facts: &Facts, snapshot: &Snapshot) {
         facts.checks.visit(|pool, id, counts| {
-            if snapshot.pool(pool).is_none_or(|pool| pool.member(id).is_none()) {
-                return;
-            }
+            let here = snapshot.pool(pool).filter(|pool| pool.member(id).is_some());
+            let Some(here) = here else { return };
             self.0.counter(Family::BackendChecks, &[pool, id, "pass"], counts.passed);
             self.0.counter(Family::BackendChecks, &[pool, id, "fail"], counts.failed);
+            if here.full_every().is_some() {
+                let (passed, failed) = (counts.full_passed, counts.full_failed);
+                self.0.counter(Family::BackendFullChecks, &[pool, id, "pass"], passed);
+                self.0.counter(Family::BackendFullChecks, &[pool, id, "fail"], failed);
+            }
             self.0.gauge(Family::BackendCheckDuration, &[pool, id], counts.last);
         });
     }

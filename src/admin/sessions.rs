@@ -9,6 +9,7 @@ use crate::backend::Standing;
 use crate::config::model::{AdminState, By};
 use crate::event::{Then, Tunnels};
 use crate::snapshot::{Member, Pool};
+use crate::sticky::Stickiness;
 
 /// Which of them are wanted; nothing named is all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,13 +68,18 @@ fn show(pool: &Pool, marks: &[Mark], now: Timestamp) -> PoolSessions {
     let total = sessions.total(seconds);
     let complete = sticky.is_none() || sessions.is_complete(seconds);
     let complete_at = sessions.complete_at().filter(|_| !complete);
+    let left = complete_at.map_or(0, |at| at.saturating_sub(seconds));
+    // Counts are complete when a whole idle time has been counted, over restarts that lose nothing.
+    let counted =
+        |sticky: &Stickiness| u64::from(sticky.longest().saturating_add(1).saturating_sub(left));
     PoolSessions {
         name: pool.name.to_string(),
         by: sticky.map_or_else(|| "none".to_owned(), |sticky| by(sticky.by())),
         sessions: total.sessions,
         exact: total.exact,
         complete,
-        complete_in_seconds: complete_at.map_or(0, |at| u64::from(at.saturating_sub(seconds))),
+        complete_in_seconds: left.into(),
+        counted_for_seconds: sticky.filter(|_| !complete).map(counted),
         issued: pool.counters.sum(|counters| counters.sessions_issued.get()),
         backends: present(pool).map(|member| backend(pool, member, marks, now)).collect(),
     }

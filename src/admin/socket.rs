@@ -22,15 +22,24 @@ const SYSTEM: &str = "/run/ostler";
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
 
-/// Where to look for a running process, in this order: the named place, the one of the
-/// environment, the one that the file names, the default places.
-pub fn places(named: Option<&Path>, file: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(named) = named {
-        return vec![named.to_owned()];
-    }
-    of_environment()
+/// Where to look for a running process, in this order: the named place, the one that the named file
+/// says, the one of the environment, the one that the file says which was `found`, the default
+/// places. What somebody has typed goes before what is about.
+pub fn places(named: Option<&Path>, file: Option<&Path>, found: Option<&Path>) -> Vec<PathBuf> {
+    place_of(named, file, of_environment(), found).map_or_else(default_places, |place| vec![place])
+}
+
+fn place_of(
+    named: Option<&Path>,
+    file: Option<&Path>,
+    environment: Option<PathBuf>,
+    found: Option<&Path>,
+) -> Option<PathBuf> {
+    named
+        .map(Path::to_owned)
         .or_else(|| file.and_then(of_file))
-        .map_or_else(default_places, |place| vec![place])
+        .or(environment)
+        .or_else(|| found.and_then(of_file))
 }
 
 /// What `OSTLER_SOCKET` says.
@@ -338,8 +347,24 @@ mod tests {
         let file = folder.path().join("ostler.toml");
         fs::write(&file, "nonsense = 1\n[admin]\nsocket = \"run/a.sock\"\n").unwrap();
         assert_eq!(of_file(&file).unwrap(), folder.path().join("run/a.sock"));
-        assert_eq!(places(Some(Path::new("/x")), Some(&file)), [PathBuf::from("/x")]);
         assert_eq!(of_file(Path::new("/no/such/file")), None);
+    }
+
+    #[test]
+    fn what_was_typed_goes_before_the_environment_and_that_before_what_lies_about() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, silent) = (folder.path().join("a.toml"), folder.path().join("b.toml"));
+        fs::write(&file, "[admin]\nsocket = \"/b\"\n").unwrap();
+        fs::write(&silent, "").unwrap();
+        let of = |named: Option<&str>, file, found| {
+            place_of(named.map(Path::new), file, Some("/c".into()), found).unwrap()
+        };
+        assert_eq!(of(Some("/a"), Some(&*file), None), Path::new("/a"));
+        assert_eq!(of(None, Some(&*file), None), Path::new("/b"));
+        assert_eq!(of(None, Some(&*silent), None), Path::new("/c"));
+        assert_eq!(of(None, None, Some(&*file)), Path::new("/c"));
+        assert_eq!(place_of(None, None, None, Some(&file)).unwrap(), Path::new("/b"));
+        assert_eq!(place_of(None, Some(&silent), None, None), None);
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn show_pool(pool: &snapshot::Pool, snapshot: &Snapshot) -> Pool {
     });
     Pool {
         quorum,
+        full_every: pool.full_every(),
         name: pool.name.to_string(),
         policy: policy_word(pool.policy).to_owned(),
         usable: pool.usable(),

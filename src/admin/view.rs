@@ -141,6 +141,9 @@ pub struct Pool {
     /// How many usable backends it wants, where the file says so.
     #[serde(default)]
     pub quorum: Option<Quorum>,
+    /// Of so many checks one asks in full, where the others only connect.
+    #[serde(default)]
+    pub full_every: Option<u32>,
     /// In file order.
     pub backends: Vec<Backend>,
 }

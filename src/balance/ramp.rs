@@ -23,21 +23,21 @@ fn ramps(candidates: &impl Candidates, index: usize) -> bool {
 /// The candidates, where those that ramp are no emptier than the others.
 ///
 /// By load alone whoever has just come up would be given every request until it is as busy as the
-/// others. So one that is colder than the warmest counts as if it had as much in flight for its
-/// weight as those have in the mean: then its weight alone decides how often it is chosen, in an
-/// idle pool as in a busy one. With more than its share of what is in flight it does not take part
-/// at all.
+/// others. So one that is colder than those who are the measure counts as if it had as much in
+/// flight for its weight as they have in the mean: then its weight alone decides how often it is
+/// chosen, in an idle pool as in a busy one. With more than its share of what is in flight it does
+/// not take part at all.
 pub(super) struct Guests<'a, C> {
     candidates: &'a C,
     all: Load,
-    /// The factor of the warmest, and what they have.
-    warmest: u32,
+    /// The least factor of those who are the measure, and what they have.
+    measure: u32,
     warm: Load,
 }
 
 impl<C: Candidates> Guests<'_, C> {
     fn is_cold(&self, index: usize) -> bool {
-        self.candidates.factor(index) < self.warmest
+        self.candidates.factor(index) < self.measure
     }
 }
 
@@ -123,14 +123,29 @@ pub(super) fn guests<C: Candidates>(candidates: &C) -> Option<Guests<'_, C>> {
     if !(0..candidates.len()).any(|index| ramps(candidates, index)) {
         return None;
     }
-    let eligible = || (0..candidates.len()).filter(|index| candidates.eligible(*index));
-    let warmest = eligible().map(|index| candidates.factor(index)).max()?;
-    if eligible().all(|index| candidates.factor(index) == warmest) {
-        return None;
-    }
-    let warm = Load::of(candidates, |index| candidates.factor(index) == warmest);
     let all = Load::of(candidates, |_| true);
-    Some(Guests { candidates, all, warmest, warm })
+    let (measure, warm) = measure(candidates, all)?;
+    // Where nobody is colder, those are all.
+    (warm.weights < all.weights).then_some(Guests { candidates, all, measure, warm })
+}
+
+/// The warmest who have at least half of the weight that is in force: their least factor, and what
+/// they have. The warmest alone would be no measure: after an outage of the whole pool that may be
+/// one which came up a second before all others, and should it hang, they would be picked without
+/// a look at what they have in flight.
+fn measure(candidates: &impl Candidates, all: Load) -> Option<(u32, Load)> {
+    let factors = || {
+        let eligible = (0..candidates.len()).filter(|index| candidates.eligible(*index));
+        eligible.map(|index| candidates.factor(index))
+    };
+    let mut factor = factors().max()?;
+    loop {
+        let warm = Load::of(candidates, |index| candidates.factor(index) >= factor);
+        if warm.weights.saturating_mul(2) >= all.weights {
+            return Some((factor, warm));
+        }
+        factor = factors().filter(|colder| *colder < factor).max()?;
+    }
 }
 
 /// The candidates without those that ramp.

@@ -1,6 +1,6 @@
 //! What can be written on the command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -14,7 +14,8 @@ pub(super) struct Arguments {
     /// The configuration file [./ostler.toml, then /etc/ostler/ostler.toml; as root the latter]
     #[arg(short = 'c', long = "config", value_name = "FILE", global = true)]
     pub(super) config: Option<PathBuf>,
-    /// The socket of the running process [`OSTLER_SOCKET`, the file, the default places]
+    /// The socket of the running process [that of -c FILE, `OSTLER_SOCKET`, that of the file
+    /// that is found, the default places]
     #[arg(long, value_name = "PATH", global = true)]
     pub(super) socket: Option<PathBuf>,
 }
@@ -227,6 +228,9 @@ pub(super) struct Explain {
     /// A header field of the request
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub(super) headers: Vec<String>,
+    /// Whose request it is, for `sources`, `allow` and `deny` [nobody in particular]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) client: Option<IpAddr>,
     /// `-`: the visitor's cookie is read from standard input
     #[arg(long, value_name = "-", allow_hyphen_values = true)]
     pub(super) cookie: Option<String>,
@@ -255,6 +259,9 @@ pub(super) struct Ready {
     /// Return when it takes traffic: when its checks have passed
     #[arg(long)]
     pub(super) wait: bool,
+    /// With --wait: exit code 1 where it does not in such a time, as 5m, or none [10m]
+    #[arg(long, value_name = "TIME", requires = "wait")]
+    pub(super) timeout: Option<String>,
 }
 
 #[derive(Debug, Args)]

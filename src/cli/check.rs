@@ -9,9 +9,9 @@ use crate::admin::view::Status;
 use crate::config::model::SecretKey;
 use crate::config::{self, Loaded, Model, ProcessEnvironment, Report, Severity};
 use crate::control;
-use crate::snapshot::Snapshot;
 use crate::snapshot::compile::{Inputs, compile};
 use crate::snapshot::registry::Registry;
+use crate::snapshot::{self, Snapshot};
 use crate::tls::server::Resumption;
 
 use super::args::{Check, Format};
@@ -31,14 +31,14 @@ pub(super) fn check(
     socket: Option<&Path>,
 ) -> Result<ExitCode, Fail> {
     let path = find::configuration(file)?;
-    let loaded = match config::load(&path, &ProcessEnvironment) {
+    let loaded = match config::load(&path, &ProcessEnvironment, &snapshot::files::look) {
         Ok(loaded) => loaded,
         Err(report) => {
             tell(&report, check.format)?;
             return Ok(ExitCode::from(REFUSED));
         }
     };
-    let running = running(&Places::new(socket, Some(&path)));
+    let running = running(&Places::new(socket, file, Some(&path)));
     let (report, snapshot) = try_out(&loaded, &running)?;
     let Some(snapshot) = snapshot.filter(|_| !report.has_errors()) else {
         tell(&report, check.format)?;

@@ -28,9 +28,10 @@ const MAX_ANSWER: usize = 256 << 20;
 pub(super) struct Places(Vec<PathBuf>);
 
 impl Places {
-    /// In the order of the contract: named, in the environment, in the file, by default.
-    pub(super) fn new(named: Option<&Path>, file: Option<&Path>) -> Self {
-        Self(socket::places(named, file))
+    /// In this order: named, in the named file, in the environment, in the file that was found, by
+    /// default.
+    pub(super) fn new(named: Option<&Path>, file: Option<&Path>, found: Option<&Path>) -> Self {
+        Self(socket::places(named, file, found))
     }
 
     /// Asks, and gives the answer of a process that agrees.
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn nobody_at_the_named_place_is_no_running_process() {
-        let places = Places::new(Some(Path::new("/nowhere/at/all.sock")), None);
+        let places = Places::new(Some(Path::new("/nowhere/at/all.sock")), None, None);
         let fail = places.ask(Method::GET, "/api/v1/status", None).unwrap_err();
         assert_eq!(fail.code(), 3);
         assert!(fail.text().contains("/nowhere/at/all.sock"));

@@ -1,5 +1,6 @@
 //! `ostler drain`: sets the mark, and with `--wait` tells how it goes until nobody is bound.
 
+mod cause;
 mod left;
 mod line;
 
@@ -12,14 +13,16 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::admin::facts::{Lifted, Mark, MarkWord};
-use crate::admin::view::{self, Nodes};
+use crate::admin::view;
 use crate::event::{DrainPlan, MarkAction};
 
 use super::args;
 use super::client::{Places, block_on};
 use super::fail::{Fail, INTERRUPTED, MOVED};
 use super::{marks, out};
-use left::{Ended, Left, Target};
+use cause::Causes;
+use left::{Ended, Left};
+pub(super) use left::{Target, find};
 use line::Line;
 
 /// How often `--wait` looks.
@@ -85,6 +88,7 @@ fn body(drain: &args::Drain) -> Result<Value, Fail> {
 async fn wait(places: &Places, targets: &[Target], drain: &args::Drain) -> Result<ExitCode, Fail> {
     let options = &drain.mark.options;
     let mut line = Line::new(options.json);
+    let mut causes = Causes::default();
     let mut begun = None;
     let mut away: Option<Instant> = None;
     loop {
@@ -103,6 +107,10 @@ async fn wait(places: &Places, targets: &[Target], drain: &args::Drain) -> Resul
                     line.end()?;
                     return finish(targets, &left, drain);
                 }
+                if let Some(news) = causes.news(&left).filter(|_| !options.json) {
+                    line.end()?;
+                    out::note(&news);
+                }
             }
             Err(fail) => {
                 if away.is_none() {
@@ -120,7 +128,7 @@ async fn wait(places: &Places, targets: &[Target], drain: &args::Drain) -> Resul
 }
 
 /// Only what is waited for, where that is one backend.
-fn query(targets: &[Target]) -> String {
+pub(super) fn query(targets: &[Target]) -> String {
     match targets {
         [(pool, backend)] => format!("pool={pool}&backend={backend}"),
         _ => String::new(),
@@ -173,26 +181,6 @@ async fn why(places: &Places, ended: &Ended) -> String {
         Some(it) => format!("the drain of {pool}/{backend} was lifted by {}", it.who),
         None => format!("the drain of {pool}/{backend} has ended on {node}: see its audit log"),
     }
-}
-
-/// Looks at sessions on behalf of `ready --wait`: those that do not take traffic yet.
-pub(super) fn not_up(nodes: &Nodes, targets: &[Target]) -> Result<Vec<Target>, Fail> {
-    let mut waiting = Vec::new();
-    for (pool, id) in targets {
-        let mut up = true;
-        for node in &nodes.nodes {
-            let Some(backend) = left::find(node, pool, id) else {
-                let node = &node.node;
-                let text = format!("{pool}/{id} has left the configuration of {node}");
-                return Err(Fail::refused(text));
-            };
-            up &= backend.state == "up";
-        }
-        if !up {
-            waiting.push((pool.clone(), id.clone()));
-        }
-    }
-    Ok(waiting)
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub(super) fn explain(places: &Places, explain: &args::Explain) -> Result<(), Fa
         headers.push((name.trim(), value.trim()));
     }
     let mut body = json!({"method": explain.method, "url": explain.url, "headers": headers});
+    if let (Some(client), Some(members)) = (explain.client, body.as_object_mut()) {
+        members.insert("client".to_owned(), json!(client));
+    }
     if let (Some(from), Some(members)) = (&explain.cookie, body.as_object_mut()) {
         if from != "-" {
             let text = "a cookie is read from standard input, where no history keeps it: write \
@@ -57,8 +60,11 @@ fn page(explained: &Explained, now: Timestamp) -> String {
         line("", note);
     }
     line("route", explained.route.as_deref().unwrap_or("none"));
-    if let Some(auth) = &explained.auth {
-        line("auth", auth);
+    let Explained { route_note, access, rate, auth, .. } = explained;
+    for (name, told) in [("", route_note), ("access", access), ("rate", rate), ("auth", auth)] {
+        if let Some(told) = told {
+            line(name, told);
+        }
     }
     line("action", &explained.action);
     for share in &explained.pools {
@@ -130,7 +136,9 @@ mod tests {
     #[test]
     fn a_bound_visitor_is_told_in_a_few_lines() {
         let explained: Explained = serde_json::from_value(json!({"listener": "web",
-            "listener_note": null, "route": "shop",
+            "listener_note": null, "route": "shop", "access": "deny 10.66.0.0/16",
+            "route_note": "for clients in 10.0.0.0/8 route office: see --client",
+            "rate": "10/m by client_ip, 5 at once; beyond it 429, reason rate_limited",
             "auth": "basic_auth, one user", "action": "forward to pool shop",
             "pools": [{"pool": "shop", "weight": 1, "policy": "least-request", "usable": ["a"]}],
             "session": {"by": "cookie", "scope": "shop", "cookies": [
@@ -144,7 +152,10 @@ mod tests {
         .unwrap();
         let text = page(&explained, "2026-11-24T10:00:00Z".parse().unwrap());
         let wanted = "listener  web\n\
-            route     shop\n\
+            route     shop\n          \
+            for clients in 10.0.0.0/8 route office: see --client\n\
+            access    deny 10.66.0.0/16\n\
+            rate      10/m by client_ip, 5 at once; beyond it 429, reason rate_limited\n\
             auth      basic_auth, one user\n\
             action    forward to pool shop\n\
             pool      shop: least-request among a\n\

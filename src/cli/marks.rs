@@ -1,22 +1,18 @@
-//! `ostler drain`, `ready`, `maint`, `weight` and `unmark`.
+//! `ostler maint`, `weight` and `unmark`, and what all commands that set marks share.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::admin::facts::{Mark, MarkWord};
+use crate::admin::facts::Mark;
 use crate::admin::view;
 use crate::event::MarkAction;
 
 use super::args::{self, MarkOptions};
-use super::client::{Places, block_on};
+use super::client::Places;
 use super::fail::Fail;
-use super::{drain, out};
-
-/// How often `ready --wait` looks.
-const LOOK: Duration = Duration::from_millis(200);
+use super::out;
 
 /// Sets or lifts a mark of the state.
 ///
@@ -48,49 +44,6 @@ pub(super) fn weight(places: &Places, weight: &args::Weight) -> Result<(), Fail>
     send(places, &page, &weight.options, MarkAction::Weight(number)).map(drop)
 }
 
-/// Marks a backend as up, and waits where asked to until it takes traffic.
-///
-/// # Errors
-/// As [`mark`]; and when one of them leaves the configuration meanwhile.
-pub(super) fn ready(places: &Places, ready: &args::Ready) -> Result<(), Fail> {
-    let mark = &ready.mark;
-    let page = page(mark.target.as_deref(), &mark.options)?;
-    let answer = send(places, &page, &mark.options, MarkAction::Ready)?;
-    let all = if ready.wait { matched(&answer) } else { Vec::new() };
-    let mut waiting = all.clone();
-    let mut told = false;
-    while !waiting.is_empty() {
-        let nodes = block_on(places.sessions(mark.options.this_node, ""))??;
-        waiting = drain::not_up(&nodes, &all)?;
-        if waiting.is_empty() {
-            waiting = unproven(&places.get("status")?, &all);
-        }
-        if let Some((pool, id)) = waiting.first() {
-            if !std::mem::replace(&mut told, true) {
-                out::note(&format!("waiting for {pool}/{id} to pass its checks"));
-            }
-            std::thread::park_timeout(LOOK);
-        }
-    }
-    Ok(())
-}
-
-/// Backends whose checks have not passed here since they were marked: a verdict from before a
-/// restart says nothing about what runs now.
-fn unproven(status: &view::Status, backends: &[(String, String)]) -> Vec<(String, String)> {
-    let proven = |(pool, id): &&(String, String)| {
-        let is_meant = |mark: &&Mark| {
-            mark.pool == *pool && mark.backend == *id && matches!(mark.says, MarkWord::State(_))
-        };
-        let marked = status.marks.iter().find(is_meant).map(|mark| mark.when);
-        let pools = status.pools.iter().filter(|it| it.name == *pool);
-        let backend = pools.flat_map(|it| &it.backends).find(|it| it.id == *id);
-        let check = backend.and_then(|backend| backend.last_check.as_ref());
-        check.is_none_or(|check| check.passed && marked.is_none_or(|when| check.at >= when))
-    };
-    backends.iter().filter(|backend| !proven(backend)).cloned().collect()
-}
-
 /// Pools and ids of the backends that a mark was for, on all nodes.
 pub(super) fn matched(answer: &Value) -> Vec<(String, String)> {
     let member = |of: &Value, name| of.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -109,7 +62,11 @@ pub(super) fn matched(answer: &Value) -> Vec<(String, String)> {
     found
 }
 
-fn send(
+/// Sets or lifts a mark, and prints what came of it.
+///
+/// # Errors
+/// As [`mark`].
+pub(super) fn send(
     places: &Places,
     page: &str,
     options: &MarkOptions,

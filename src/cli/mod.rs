@@ -16,6 +16,7 @@ mod out;
 mod ports;
 mod probe;
 mod proxy;
+mod ready;
 mod reload;
 mod run;
 mod sessions;
@@ -48,8 +49,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
     let file = config.as_deref();
     let named = socket.clone();
     let places = || {
-        let found = config.clone().or_else(find::found);
-        Places::new(named.as_deref(), found.as_deref())
+        let found = find::found().filter(|_| config.is_none());
+        Places::new(named.as_deref(), config.as_deref(), found.as_deref())
     };
     let Some(command) = command else {
         return if file.is_none() && find::found().is_none() && is_for_people() {
@@ -68,7 +69,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
         Command::Status(status) if status.check => Ok(status::check(&places())),
         Command::Status(status) => done(status::status(&places(), status.json)),
         Command::Drain(drain) => drain::drain(&places(), &drain),
-        Command::Ready(ready) => done(marks::ready(&places(), &ready)),
+        Command::Ready(ready) => done(ready::ready(&places(), &ready)),
         Command::Maint(mark) => done(marks::mark(&places(), &mark, MarkAction::Maint)),
         Command::Unmark(mark) => done(marks::mark(&places(), &mark, MarkAction::Unmark)),
         Command::Weight(weight) => done(marks::weight(&places(), &weight)),

@@ -93,9 +93,9 @@ fn pool(text: &mut String, nodes: &Nodes, name: &str, now: Timestamp) {
     }
     for (node, pool) in shown.iter().filter(|(_, pool)| !pool.complete) {
         let whose = if shown.len() > 1 { format!("{}: ", node.node) } else { String::new() };
-        let since = out::rough(node.uptime_seconds);
+        let since = out::rough(node.counted(pool));
         let until = out::rough(pool.complete_in_seconds);
-        let _ = writeln!(text, "  {whose}counts since the start {since} ago, complete in {until}");
+        let _ = writeln!(text, "  {whose}counted for {since} so far, complete in {until}");
     }
 }
 
@@ -218,10 +218,11 @@ mod tests {
         assert!(text.starts_with("on lb1 and lb2, added up\n"), "{text}");
         assert!(text.contains("≥ 14 sessions, 18 issued"), "{text}");
         assert!(text.contains("moved 6") && text.contains("    on lb2"), "{text}");
-        assert!(
-            text.ends_with("  lb2: counts since the start 4m ago, complete in 26m\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("  lb2: counted for 4m so far, complete in 26m\n"), "{text}");
+        let mut restarted = node("lb1", 5, false);
+        restarted.pools[0].counted_for_seconds = Some(1_200);
+        let text = shown(vec![restarted]);
+        assert!(text.ends_with("  counted for 20m so far, complete in 26m\n"), "{text}");
         assert_eq!(
             (count(123_456, false, true), count(1, true, true)),
             ("~ 123,456".into(), "1".into())

@@ -83,12 +83,14 @@ fn page(status: &Status, now: Timestamp) -> String {
     section(&mut text, "marks", &marks(status));
     section(&mut text, "listeners", &listeners(status));
     for pool in &status.pools {
+        let full = pool.full_every.map(|every| format!(", one check of {every} in full"));
         let title = format!(
-            "pool {}: {}, {} of {} usable",
+            "pool {}: {}, {} of {} usable{}",
             pool.name,
             pool.policy,
             pool.usable,
-            pool.backends.len()
+            pool.backends.len(),
+            full.unwrap_or_default()
         );
         section(&mut text, &title, &backends(&pool.backends, now));
     }

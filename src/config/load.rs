@@ -59,17 +59,21 @@ impl Source {
     }
 }
 
-/// Reads and validates a file.
+/// Looks at the files that a model names and reports those that cannot be used.
+pub type Look<'a> = &'a dyn Fn(&Model, &mut Report);
+
+/// Reads and validates a file. Where it has mistakes, `look` adds those that a later room would
+/// find, so that nobody mends one only to be told of the next; else they are left to that room.
 ///
 /// # Errors
 /// Where it cannot be read, or with all its mistakes.
-pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Report> {
+pub fn load(path: &Path, environment: &dyn Environment, look: Look<'_>) -> Result<Loaded, Report> {
     let text = read(path).map_err(|message| {
         let mut report = Report::without_text(path);
         report.error(message, &Place::default());
         report
     })?;
-    parse(&text, path, environment)
+    parse_and_look(&text, path, environment, look)
 }
 
 /// Validates a text; relative paths start at the folder of `path`, which need not exist.
@@ -77,6 +81,15 @@ pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Report
 /// # Errors
 /// With all its mistakes, in the order of the text.
 pub fn parse(text: &str, path: &Path, environment: &dyn Environment) -> Result<Loaded, Report> {
+    parse_and_look(text, path, environment, &|_, _| {})
+}
+
+fn parse_and_look(
+    text: &str,
+    path: &Path,
+    environment: &dyn Environment,
+    look: Look<'_>,
+) -> Result<Loaded, Report> {
     let text: Arc<str> = Arc::from(text);
     let mut report = Report::new(path.display().to_string(), Arc::clone(&text));
     if exceeds(text.len()) {
@@ -85,6 +98,9 @@ pub fn parse(text: &str, path: &Path, environment: &dyn Environment) -> Result<L
     }
     let base = folder(path);
     let (document, errors) = DeTable::parse_recoverable(&text);
+    if no_toml(&errors, &mut report) {
+        return Err(report);
+    }
     for error in &errors {
         syntax(error.message(), error.span(), &mut report);
     }
@@ -93,14 +109,17 @@ pub fn parse(text: &str, path: &Path, environment: &dyn Environment) -> Result<L
     if !errors.is_empty() {
         // What stands beside broken syntax may only look wrong: keep what is far from it.
         forget_neighbours(&errors, &mut report);
+        tell_of_more(errors.len(), &mut report);
         report.sort();
         return Err(report);
     }
     let model = validate::model(&pieces, &expander, &mut report);
-    report.sort();
     if report.has_errors() {
+        look(&model, &mut report);
+        report.sort();
         return Err(report);
     }
+    report.sort();
     let hash = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
     let source = Source { path: path.to_owned(), len: text.len(), text, hash };
     Ok(Loaded { model, source, warnings: report.mistakes })
@@ -149,6 +168,36 @@ fn syntax(message: &str, span: Option<Range<usize>>, report: &mut Report) {
              header [pools.web.sticky] write the same table; put its keys under one of them",
         );
     }
+}
+
+/// One mistake in place of many where most lines are none of TOML: it is another kind of file.
+fn no_toml(errors: &[toml::de::Error], report: &mut Report) -> bool {
+    let index = Lines::new(&report.text);
+    let spans = || errors.iter().filter_map(toml::de::Error::span);
+    let broken: HashSet<usize> =
+        spans().map(|span| index.position(&report.text, span.start).0).collect();
+    let says = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let lines = report.text.lines().filter(says).count();
+    if broken.len() < 3 || broken.len().saturating_mul(2) <= lines {
+        return false;
+    }
+    let first = spans().min_by_key(|span| span.start);
+    let message = format!("this is no TOML: {} of its {lines} lines cannot be read", broken.len());
+    report.push(Mistake::error(message, first)).hint(
+        "it is made of tables and keys, as [listeners.web] and bind = [\"0.0.0.0:80\"]; `ostler \
+         proxy ADDRESS --print` writes one to start from",
+    );
+    true
+}
+
+/// Of what follows from broken syntax nobody knows: whoever mends it is not to be surprised. The
+/// first so many mistakes are those of the syntax.
+fn tell_of_more(errors: usize, report: &mut Report) {
+    let place = |mistake: &&mut Mistake| mistake.place.as_ref().map_or(0, |span| span.start);
+    let Some(last) = report.mistakes.iter_mut().take(errors).max_by_key(place) else { return };
+    let more = "when the syntax is right, other mistakes may show: most was not looked at";
+    let hint = last.hint.take().map_or_else(|| more.to_owned(), |hint| format!("{hint}\n{more}"));
+    last.hint(hint);
 }
 
 fn forget_neighbours(errors: &[toml::de::Error], report: &mut Report) {

@@ -19,7 +19,7 @@ mod validate;
 
 pub use effective::effective;
 pub use expand::{Environment, FileContent, FixedEnvironment, ProcessEnvironment};
-pub use load::{Loaded, Source, load, parse, peek_socket};
+pub use load::{Loaded, Look, Source, load, parse, peek_socket};
 pub use model::{Located, Model, Place};
 pub use report::{Mistake, Report, Severity};
 pub use schema::schema;

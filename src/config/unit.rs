@@ -81,6 +81,17 @@ impl FromStr for Rate {
     }
 }
 
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => "s",
+            60 => "m",
+            _ => "h",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
 impl FromStr for Time {
     type Err = UnitError;
 
@@ -286,6 +297,9 @@ mod tests {
         assert_eq!("50/s".parse(), rate(50, 1));
         assert_eq!("1000/h".parse(), rate(1000, 3600));
         assert_eq!("6000000/m".parse(), rate(6_000_000, 60));
+        for text in ["50/s", "1/m", "1000/h"] {
+            assert_eq!(text.parse::<Rate>().unwrap().to_string(), text);
+        }
         for wrong in ["", "50", "50/", "50/d", "/s", "0/s", "100001/s", "1.5/s", "99999999999/h"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }

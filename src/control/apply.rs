@@ -83,7 +83,7 @@ impl<S: ListenerSockets> Control<S> {
         // New names are known before they are to serve.
         self.lookup.ask(&loaded.model.runtime.resolvers);
         self.discovery.prepare(&loaded.model, Instant::now() + FIRST_VERDICTS).await;
-        let candidate = match self.loader.prepare(loaded, &mut self.sockets) {
+        let candidate = match self.loader.prepare_as(shapes, loaded, &mut self.sockets) {
             Ok(candidate) => candidate,
             Err(report) => {
                 self.follow_names();
@@ -91,10 +91,10 @@ impl<S: ListenerSockets> Control<S> {
             }
         };
         let models = (&self.started.model, &candidate.loaded.model);
-        let change = Change::between(&self.shapes, &shapes, models);
+        let change = Change::between(&self.shapes, &candidate.shapes, models);
         let left = left_bound(&self.facts.current.load(), candidate.snapshot());
         super::systemd::reloading();
-        self.apply(candidate, shapes).await;
+        self.apply(candidate).await;
         super::systemd::ready();
         self.succeeded(actor, true);
         let loaded = self.facts.loaded();
@@ -113,8 +113,8 @@ impl<S: ListenerSockets> Control<S> {
     }
 
     /// From here on nothing fails.
-    async fn apply(&mut self, candidate: Candidate<S::Prepared>, shapes: Shapes) {
-        let Candidate { loaded, compiled, prepared, book } = candidate;
+    async fn apply(&mut self, candidate: Candidate<S::Prepared>) {
+        let Candidate { shapes, loaded, compiled, prepared, book } = candidate;
         self.swap(compiled, book, Some(loaded)).await;
         let bound = self.sockets.commit(prepared);
         *lock(&self.facts.bound) = bound;
@@ -159,8 +159,10 @@ impl<S: ListenerSockets> Control<S> {
     pub(super) fn settled(&mut self) {
         let loaded = self.facts.loaded();
         self.memory.follow(loaded.model.runtime.memory);
-        self.certificates.in_force(&loaded.model);
+        self.certificates.in_force(self.shapes.certificates());
         self.follow_files();
+        // What was replaced before they were watched.
+        self.certificates_changed();
         if self.loader.origin.file().is_some() {
             let kept = self.loader.state.replace(LAST_GOOD, loaded.source.text.as_bytes(), false);
             if let Err(error) = kept {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Control;
-use super::change::certificates;
+use super::change::{Named, certificates};
 use super::reload::ListenerSockets;
-use crate::config::model::{Listener, ListenerTls, Model, UnknownName};
+use crate::config::model::{ListenerTls, Model, UnknownName};
 use crate::config::{Place, Report};
 use crate::event::{Actor, Event};
 use crate::snapshot::certificates::load;
@@ -23,17 +23,16 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What is known about the files of each listener, by name.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
-    in_force: HashMap<String, u64>,
+    in_force: Named,
     /// Content that could not be used, and how often it was tried.
     failed: HashMap<String, (u64, u32)>,
 }
 
 impl Certificates {
-    /// A configuration has come into force with its certificates.
-    pub(super) fn in_force(&mut self, model: &Model) {
-        let content = |listener: &Listener| (listener.name.to_string(), certificates(listener));
-        self.in_force =
-            model.listeners.iter().filter(|listener| listener.tls.is_some()).map(content).collect();
+    /// A configuration has come into force with certificates of this content: what it was before
+    /// they were read, for the files may be others by now.
+    pub(super) fn in_force(&mut self, content: &Named) {
+        self.in_force.clone_from(content);
         self.failed.clear();
     }
 
@@ -53,10 +52,9 @@ impl Certificates {
         entry.1 == 1
     }
 
-    /// Gives the content that was in force before.
-    fn success(&mut self, listener: &str, content: u64) -> u64 {
+    fn success(&mut self, listener: &str, content: u64) {
         self.failed.remove(listener);
-        self.in_force.insert(listener.to_owned(), content).unwrap_or_default()
+        self.in_force.insert(listener.to_owned(), content);
     }
 }
 
@@ -95,8 +93,8 @@ impl<S: ListenerSockets> Control<S> {
             let mut report = loaded.report();
             report.mistakes.clear();
             if renewed(files, &tls.server, &mut report) {
-                let before = self.certificates.success(name, content);
-                self.shapes.renew(name, (before, content));
+                self.certificates.success(name, content);
+                self.shapes.renew(name, content);
                 let actor = Actor("certificate watch".to_owned());
                 self.audit.record(&actor, "certificates", &format!("listener {name}"), None);
                 if !report.mistakes.is_empty() {

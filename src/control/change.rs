@@ -15,6 +15,8 @@ use crate::config::model::{
 /// it says so. Certificates and error pages count with their content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Shapes {
+    /// Content of each listener's certificates, where it has some.
+    certificates: Named,
     listeners: Named,
     routes: Named,
     pools: Named,
@@ -22,7 +24,7 @@ pub(super) struct Shapes {
     sections: Named,
 }
 
-type Named = BTreeMap<String, u64>;
+pub(super) type Named = BTreeMap<String, u64>;
 
 /// What came, what went, and what is not as it was, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -47,11 +49,16 @@ pub(super) struct Change {
 }
 
 impl Shapes {
-    /// Reads the files of certificates and error pages.
+    /// Reads the files of certificates and error pages. To be made before they are loaded: what
+    /// is replaced in between is then found to differ, and not taken for what is in force.
     pub(super) fn of(model: &Model) -> Self {
         let mut shapes = Self::default();
         for listener in &model.listeners {
-            let hash = shape(listener) ^ certificates(listener) ^ pages(&listener.error_pages);
+            let content = certificates(listener);
+            if listener.tls.is_some() {
+                shapes.certificates.insert(listener.name.to_string(), content);
+            }
+            let hash = shape(listener) ^ content ^ pages(&listener.error_pages);
             let hash = hash ^ ticket_keys(listener);
             shapes.listeners.insert(listener.name.to_string(), hash);
         }
@@ -83,10 +90,17 @@ impl Shapes {
 
 impl Shapes {
     /// A listener's certificates have gone into force without a new generation.
-    pub(super) fn renew(&mut self, listener: &str, (old, new): (u64, u64)) {
-        if let Some(hash) = self.listeners.get_mut(listener) {
-            *hash ^= old ^ new;
+    pub(super) fn renew(&mut self, listener: &str, new: u64) {
+        let known = (self.certificates.get_mut(listener), self.listeners.get_mut(listener));
+        if let (Some(content), Some(hash)) = known {
+            *hash ^= *content ^ new;
+            *content = new;
         }
+    }
+
+    /// Content of the certificates that each listener has in force.
+    pub(super) fn certificates(&self) -> &Named {
+        &self.certificates
     }
 }
 

@@ -119,7 +119,7 @@ impl<S: ListenerSockets> Control<S> {
     /// Puts the first configuration into force, marks included; nothing is accepted yet.
     pub fn new(parts: Parts<S>) -> Self {
         let Parts { facts, mut loader, first, sockets, drain, events } = parts;
-        let Candidate { loaded, compiled, prepared, book } = first;
+        let Candidate { shapes, loaded, compiled, prepared, book } = first;
         let (lookup, answers) = (Arc::<Lookup>::default(), Arc::clone(&loader.answers));
         lookup.ask(&loaded.model.runtime.resolvers);
         let audit = Audit::new(loader.state.clone());
@@ -134,7 +134,6 @@ impl<S: ListenerSockets> Control<S> {
         compiled.publish_certificates();
         lock(&loader.registry).adopt(&compiled.snapshot, std::time::Instant::now());
         loader.applied(&compiled.snapshot, book);
-        let shapes = Shapes::of(&loaded.model);
         apply::log_warnings(&loaded);
         let started = Arc::new(loaded);
         *lock(&facts.loaded) = Arc::clone(&started);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::change::Shapes;
 use super::discover::{Answers, Book, Keep};
 use super::remains::Remains;
 use super::state::StateDir;
@@ -10,9 +11,9 @@ use super::unix;
 use crate::admin::facts::{BoundListener, lock};
 use crate::config::model::{Model, SecretKey};
 use crate::config::{self, Loaded, Place, ProcessEnvironment, Report};
-use crate::snapshot::Snapshot;
 use crate::snapshot::compile::{Compiled, Inputs, compile};
 use crate::snapshot::registry::Registry;
+use crate::snapshot::{self, Snapshot};
 
 /// The sockets that listeners accept on.
 pub trait ListenerSockets {
@@ -55,7 +56,7 @@ impl Origin {
     /// Where it cannot be read, or with all its mistakes.
     pub fn read(&self) -> Result<Loaded, Report> {
         match self {
-            Self::File(path) => config::load(path, &ProcessEnvironment),
+            Self::File(path) => config::load(path, &ProcessEnvironment, &snapshot::files::look),
             Self::Text { path, text } => config::parse(text, path, &ProcessEnvironment),
         }
     }
@@ -88,6 +89,7 @@ pub struct Loader {
 /// A configuration that holds, with its sockets bound: nothing is left that could fail.
 #[derive(Debug)]
 pub struct Candidate<P> {
+    pub(super) shapes: Shapes,
     pub(super) loaded: Loaded,
     pub(super) compiled: Compiled,
     pub(super) prepared: P,
@@ -131,6 +133,19 @@ impl Loader {
     /// With all mistakes, and the warnings.
     pub fn prepare<S: ListenerSockets>(
         &mut self,
+        loaded: Loaded,
+        sockets: &mut S,
+    ) -> Result<Candidate<S::Prepared>, Report> {
+        self.prepare_as(Shapes::of(&loaded.model), loaded, sockets)
+    }
+
+    /// As [`Loader::prepare`], for those who know already what it says.
+    ///
+    /// # Errors
+    /// As [`Loader::prepare`].
+    pub(super) fn prepare_as<S: ListenerSockets>(
+        &mut self,
+        shapes: Shapes,
         mut loaded: Loaded,
         sockets: &mut S,
     ) -> Result<Candidate<S::Prepared>, Report> {
@@ -147,7 +162,7 @@ impl Loader {
         match (compiled, prepared) {
             (Some(compiled), Some(prepared)) if !report.has_errors() => {
                 loaded.warnings = report.mistakes;
-                Ok(Candidate { loaded, compiled, prepared, book })
+                Ok(Candidate { shapes, loaded, compiled, prepared, book })
             }
             _ => {
                 if !report.has_errors() {

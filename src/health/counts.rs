@@ -16,6 +16,10 @@ pub struct CheckCounts {
     pub passed: u64,
     /// Checks that failed.
     pub failed: u64,
+    /// Those of them that passed and had asked in full, not only connected.
+    pub full_passed: u64,
+    /// Those of them that failed and had asked in full.
+    pub full_failed: u64,
     /// How long the last one took.
     pub last: Duration,
 }
@@ -44,14 +48,17 @@ impl Checks {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied()
     }
 
-    pub(super) fn count(&self, name: &CheckedName, passed: bool, took: Duration) {
+    /// Counts one that took so long. `full`: it has asked, not only connected.
+    pub(super) fn count(&self, name: &CheckedName, passed: bool, (took, full): (Duration, bool)) {
         let mut all = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = all.entry(name.clone()).or_default();
-        if passed {
-            counts.passed += 1;
+        let (these, in_full) = if passed {
+            (&mut counts.passed, &mut counts.full_passed)
         } else {
-            counts.failed += 1;
-        }
+            (&mut counts.failed, &mut counts.full_failed)
+        };
+        *these += 1;
+        *in_full += u64::from(full);
         counts.last = took;
     }
 
@@ -70,9 +77,16 @@ mod tests {
     fn passes_and_failures_are_counted_until_the_backend_is_forgotten() {
         let checks = Checks::default();
         let name: CheckedName = (Arc::from("shop"), Arc::from("a"));
-        checks.count(&name, true, Duration::from_millis(3));
-        checks.count(&name, false, Duration::from_millis(5));
-        let counts = CheckCounts { passed: 1, failed: 1, last: Duration::from_millis(5) };
+        checks.count(&name, true, (Duration::from_millis(3), true));
+        checks.count(&name, true, (Duration::from_millis(3), false));
+        checks.count(&name, false, (Duration::from_millis(5), true));
+        let counts = CheckCounts {
+            passed: 2,
+            failed: 1,
+            full_passed: 1,
+            full_failed: 1,
+            last: Duration::from_millis(5),
+        };
         assert_eq!(checks.of("shop", "a"), Some(counts));
         let mut seen = Vec::new();
         checks.visit(|pool, backend, _| seen.push(format!("{pool}/{backend}")));

@@ -168,7 +168,7 @@ impl Group {
         for member in &inner.members {
             let Checked { name, state, .. } = &member.checked;
             state.set_last_check(report.clone());
-            checks.count(name, passed, took);
+            checks.count(name, passed, (took, full));
             give(state, now, inner.warm);
         }
         inner.warm &= verdict != Verdict::Up;

@@ -1,5 +1,6 @@
 //! The attempts of one exchange: who is asked, who is asked next, and what comes of it.
 
+mod begin;
 mod hedge;
 mod otherwise;
 

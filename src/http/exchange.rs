@@ -18,12 +18,12 @@ use crate::telemetry::reason::Reason;
 
 use super::admit::{self, Admitted};
 use super::asked::Asked;
-use super::attempt::Waits;
 use super::auth::{self, Admission};
 use super::body::Body;
 use super::failure::Failure;
 use super::forward::{self, Way};
 use super::grpc;
+use super::header::client_cert;
 use super::header::forwarded::{self, Client};
 use super::header::http2;
 use super::header::seen::Seen;
@@ -190,6 +190,12 @@ async fn run(
     let tls = peer.tls.is_some();
     let client = forwarded::client(&head.headers, peer.address.ip(), tls, &listener.trusted);
     record.client = client.address;
+    let shown = peer.tls.as_ref().and_then(|tls| tls.client_cert.as_ref());
+    if shown.is_some() || seen.any(Seen::CLIENT_CERT) {
+        // Before anything asks for it: routes and sessions go by what backends are told.
+        let believed = listener.trusted.contains(peer.address.ip());
+        client_cert::write(&mut head.headers, shown, (believed, seen));
+    }
     let admitted = admit::check(head, seen, peer, listener)?;
     if let Some(plan) = &listener.redirect_https {
         return redirect(plan, head, &admitted, client);
@@ -257,28 +263,9 @@ async fn run(
         // Once more: a client may have named its fields in `Connection`.
         granted.write(request.headers_mut());
     }
-    let mut asked = Asked {
-        snapshot,
-        forward: target,
-        sticky,
-        pool,
-        route,
-        listener,
-        peer,
-        client,
-        alone,
-        waits: Waits {
-            response_header: route.timeouts.response_header,
-            total,
-            write: route.timeouts.write.unwrap_or(listener.timeouts.write),
-        },
-        limit: total,
-        decides: false,
-        left: None,
-        offered: false,
-        visitor,
-        outbound,
-    };
+    let waits = (route.timeouts.response_header, total);
+    let (to, who) = ((target, &**pool), (visitor, alone));
+    let mut asked = Asked::new(snapshot, to, sticky, way, waits, who, outbound);
     asked.leave_the_short(record);
     asked.answer(record, upgrade).await
 }

@@ -92,9 +92,10 @@ impl Failure {
         self.status.unwrap_or_else(|| status(self.reason))
     }
 
-    /// The answer, which never names a backend: the operator's page, else a short text. Where the
-    /// client prefers JSON, it is JSON in place of HTML and of the text. A page may show the id of
-    /// the request.
+    /// The answer, which never names a backend: the operator's page, else a short text that shows
+    /// the id of the request, as a page may, so that somebody can quote it. Where the client
+    /// prefers JSON, it is JSON in place of HTML and of the text. `request_id`: empty where it has
+    /// none.
     pub fn response(
         &self,
         accept: Option<&HeaderValue>,
@@ -106,8 +107,13 @@ impl Failure {
         let json = accept.is_some_and(prefers_json);
         let (body, content_type) = match page.filter(|page| !(json && page.html)) {
             Some(page) => (page.body(status, request_id), page.content_type.clone()),
-            None if json => (problem(status), HeaderValue::from_static("application/problem+json")),
-            None => (text(status), HeaderValue::from_static("text/plain; charset=utf-8")),
+            None if json => {
+                let body = problem(status, request_id);
+                (body, HeaderValue::from_static("application/problem+json"))
+            }
+            None => {
+                (text(status, request_id), HeaderValue::from_static("text/plain; charset=utf-8"))
+            }
         };
         let mut response = Response::new(Body::full(body));
         *response.status_mut() = status;
@@ -195,17 +201,24 @@ fn status(reason: Reason) -> StatusCode {
 }
 
 /// For people. Who may come back is told to.
-fn text(status: StatusCode) -> Bytes {
+fn text(status: StatusCode, request_id: &[u8]) -> Bytes {
     let title = status.canonical_reason().unwrap_or("Error");
     let advice = advice(status).map(|advice| format!("\n{advice}\n")).unwrap_or_default();
-    format!("{} {title}\n{advice}", status.as_u16()).into()
+    let id = shown(request_id).map(|id| format!("\nRequest id: {id}\n")).unwrap_or_default();
+    format!("{} {title}\n{advice}{id}", status.as_u16()).into()
 }
 
-/// RFC 9457.
-fn problem(status: StatusCode) -> Bytes {
+/// RFC 9457, with the id as a member of ours (§3.2).
+fn problem(status: StatusCode, request_id: &[u8]) -> Bytes {
     let title = status.canonical_reason().unwrap_or("Error");
     let detail = advice(status).map(|it| format!(",\"detail\":\"{it}\"")).unwrap_or_default();
-    format!("{{\"status\":{},\"title\":\"{title}\"{detail}}}\n", status.as_u16()).into()
+    let id = shown(request_id).map(|id| format!(",\"request_id\":\"{id}\"")).unwrap_or_default();
+    format!("{{\"status\":{},\"title\":\"{title}\"{detail}{id}}}\n", status.as_u16()).into()
+}
+
+/// An id that there is; each is safe in any text (`telemetry::trace_context::valid_request_id`).
+fn shown(request_id: &[u8]) -> Option<&str> {
+    std::str::from_utf8(request_id).ok().filter(|id| !id.is_empty())
 }
 
 /// What the visitor can do about it.
@@ -248,6 +261,17 @@ mod tests {
         assert!(prefers("application/json, text/plain"));
         assert!(!prefers("text/html, application/json;q=0.9"));
         assert!(!prefers("*/*"));
+    }
+
+    #[test]
+    fn our_own_words_show_the_id_of_the_request() {
+        let status = StatusCode::NOT_FOUND;
+        assert_eq!(text(status, b"id-1"), "404 Not Found\n\nRequest id: id-1\n");
+        assert_eq!(text(status, b""), "404 Not Found\n");
+        let json: serde_json::Value =
+            serde_json::from_slice(&problem(StatusCode::BAD_GATEWAY, b"id-1")).unwrap();
+        assert_eq!((&json["status"], &json["request_id"]), (&502.into(), &"id-1".into()));
+        assert_eq!(problem(status, b""), "{\"status\":404,\"title\":\"Not Found\"}\n");
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::sticky::{Stickiness, cookie};
 use crate::telemetry::trace_context::{TraceContext, request_id, valid_request_id};
 
 use super::admit::Admitted;
-use super::header::client_cert;
 use super::header::forwarded::{self, Client};
 use super::header::hop;
 use super::header::http2;
@@ -228,8 +227,6 @@ pub(super) fn address(headers: &mut HeaderMap, head: &Parts, way: Way<'_>, recor
     hop::strip(headers, seen);
     let host = admitted.authority.as_ref();
     forwarded::write(headers, &peer.address_value, client.https, host, (believed, seen));
-    let shown = peer.tls.as_ref().and_then(|tls| tls.client_cert.as_ref());
-    client_cert::write(headers, shown, (believed, seen));
     // RFC 9112 §3.2: a request without an authority is sent on with an empty Host.
     match host {
         // It is there already, unless the authority came in the target.

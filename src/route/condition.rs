@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::header::{COOKIE, HeaderMap};
 use http::{HeaderValue, Method};
+use ipnet::IpNet;
 
 use super::sources::Sources;
 use crate::config::model::{self, FieldCondition, FieldName, ValueTest};
@@ -41,16 +42,34 @@ impl Conditions {
         &self.written
     }
 
+    /// Networks of the clients that they are for; empty: any.
+    pub fn sources(&self) -> &[IpNet] {
+        &self.written.sources
+    }
+
     /// Whether a request meets them.
     pub fn meet(&self, head: &Head<'_>) -> bool {
-        let methods = &self.written.methods;
-        (methods.is_empty() || methods.contains(head.method)) && self.meet_any_method(head)
+        self.has_method(head) && self.meet_any_method(head)
+    }
+
+    /// Whether a request would meet them from an address of `sources`.
+    pub fn meet_from_anywhere(&self, head: &Head<'_>) -> bool {
+        self.has_method(head) && self.has_fields(head)
     }
 
     /// Whether a request would meet them by another method.
     fn meet_any_method(&self, head: &Head<'_>) -> bool {
         (self.written.sources.is_empty() || self.sources.contains(head.client))
-            && self.written.fields.iter().all(|field| holds(field, head))
+            && self.has_fields(head)
+    }
+
+    fn has_method(&self, head: &Head<'_>) -> bool {
+        let methods = &self.written.methods;
+        methods.is_empty() || methods.contains(head.method)
+    }
+
+    fn has_fields(&self, head: &Head<'_>) -> bool {
+        self.written.fields.iter().all(|field| holds(field, head))
     }
 }
 

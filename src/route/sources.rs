@@ -56,6 +56,7 @@ fn holds<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
 /// Whom a route lets in.
 #[derive(Debug, Clone)]
 pub struct Access {
+    written: model::Access,
     deny: Sources,
     allow: Option<Sources>,
 }
@@ -64,8 +65,16 @@ impl Access {
     /// None where everybody is let in.
     pub fn new(access: &model::Access) -> Option<Self> {
         let allow = (!access.allow.is_empty()).then(|| Sources::new(&access.allow));
-        (allow.is_some() || !access.deny.is_empty())
-            .then(|| Self { deny: Sources::new(&access.deny), allow })
+        (allow.is_some() || !access.deny.is_empty()).then(|| Self {
+            written: access.clone(),
+            deny: Sources::new(&access.deny),
+            allow,
+        })
+    }
+
+    /// What was compiled.
+    pub fn written(&self) -> &model::Access {
+        &self.written
     }
 
     /// Who is denied is out; of the others those are in who are allowed, where anybody is.

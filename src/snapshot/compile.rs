@@ -18,6 +18,8 @@ use crate::sticky::{KeyRing, Stickiness};
 use crate::tls::server::{Offer, Resumption, Server};
 use crate::tls::store::{self, CertificateStore};
 
+pub(super) use pools::wrong_tls;
+
 use super::certificates::load;
 use super::error_page::Shelf;
 use super::forward::{Forward, Share};

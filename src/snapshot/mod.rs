@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod choice;
 pub mod compile;
 pub mod error_page;
+pub mod files;
 pub mod forward;
 pub mod ghost;
 pub mod listener;

@@ -153,6 +153,11 @@ impl Pool {
         self.send_proxy.map(|version| proxy_header::write(version, None))
     }
 
+    /// Of so many checks one asks in full, where not all do.
+    pub fn full_every(&self) -> Option<u32> {
+        self.health.as_ref().map(|health| health.full_every).filter(|every| *every > 1)
+    }
+
     /// Whether nobody is bound to this member any more, and nothing of it runs (`now`: Unix
     /// seconds).
     pub fn is_drained(&self, member: &Member, now: u32) -> bool {

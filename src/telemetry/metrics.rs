@@ -105,6 +105,8 @@ families! {
         "Connections to a backend that were opened.";
     BackendChecks "ostler_backend_checks_total" Counter ["pool", "backend", "result"]
         "Checks that passed and failed.";
+    BackendFullChecks "ostler_backend_full_checks_total" Counter ["pool", "backend", "result"]
+        "Those of the checks that asked in full, in pools where others only connect.";
     BackendCheckDuration "ostler_backend_check_duration_seconds" Gauge ["pool", "backend"]
         "How long the last check took.";
     PoolUsableBackends "ostler_pool_usable_backends" Gauge ["pool"]

@@ -11,19 +11,7 @@ touch nginx.seen apache.seen node.seen
 tab=$'\t'
 
 # nginx knows a body only where it passes it on, so it passes it on to itself, and logs it whole.
-mkdir -p nginx/temp
-cat >nginx/nginx.conf <<CONF
-daemon off;
-master_process off;
-pid $work/nginx/pid;
-error_log stderr;
-events { worker_connections 1024; }
-http {
-    client_body_temp_path $work/nginx/temp/body;
-    proxy_temp_path $work/nginx/temp/proxy;
-    fastcgi_temp_path $work/nginx/temp/fastcgi;
-    uwsgi_temp_path $work/nginx/temp/uwsgi;
-    scgi_temp_path $work/nginx/temp/scgi;
+nginx_server nginx <<CONF
     log_format seen escape=json
         '{"id":"\$http_x_request_id","status":\$status,"host":"\$http_host","line":"\$request","body":"\$request_body"}';
     large_client_header_buffers 8 128k;
@@ -40,12 +28,9 @@ http {
     }
     server {
         listen 127.0.0.1:$inner;
-        access_log off;
         location / { return 200 "ok\n"; }
     }
-}
 CONF
-start nginx nginx -p "$work/nginx" -c "$work/nginx/nginx.conf" -e stderr
 
 # Apache's script reads the body and tells its hash in a field that goes to the log.
 mkdir -p apache/site

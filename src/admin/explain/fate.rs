@@ -10,7 +10,9 @@ use crate::balance::Cursor;
 use crate::snapshot::choice::{Choice, Selected, Tried, Visitor};
 use crate::snapshot::forward::Forward;
 use crate::snapshot::{Member, Pool, Snapshot};
-use crate::sticky::{By, Memo, Presented, Stickiness, Token, cookie, query_value, value_hash};
+use crate::sticky::{
+    By, Memo, Presented, Stickiness, Token, cookie, prefix_hash, query_value, value_hash,
+};
 use crate::telemetry::counters::{MoveCause, StickyOutcome};
 
 /// What the request says about its session.
@@ -37,7 +39,10 @@ pub(super) fn presented(
             let mut values = fields.flat_map(|field| cookie::values(field, name.as_bytes()));
             values.find_map(value_hash)
         }
-        By::Source { .. } => return Err("it is bound by the client's address"),
+        By::Source { ipv4, ipv6 } => match request.client {
+            Some(client) => Some(prefix_hash(client, *ipv4, *ipv6)),
+            None => return Err("it is bound by the client's address: see --client"),
+        },
     };
     Ok(value.map_or(Presented::None, Presented::Value))
 }

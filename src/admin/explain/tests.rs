@@ -59,6 +59,53 @@ fn a_request_without_a_cookie_goes_by_route_and_policy() {
     assert_eq!(old.action, "301 to https://a.example/new");
     let none = explained(&facts, &json!({"url": "http://a.example:8080/"}));
     assert!(none.route.is_none() && none.now.is_none() && none.action.contains("404"));
+    let nowhere = explained(&facts, &json!({"url": "https://a.example/"}));
+    let note = nowhere.listener_note.unwrap();
+    assert!(note.ends_with(", and none has a route for it: this is the first"), "{note}");
+}
+
+#[test]
+fn who_is_let_in_how_often_and_by_which_method_is_told() {
+    let facts = facts_of(
+        r#"
+[listeners.web]
+bind = ["127.0.0.1:0"]
+[[routes]]
+name = "orders"
+path = "/orders"
+methods = ["GET", "POST"]
+deny = ["10.66.0.0/16"]
+allow = ["10.0.0.0/8", "2001:db8::/32"]
+rate_limit = { by = "header:x-key", rate = "10/m", burst = 5 }
+respond = { status = 200 }
+[[routes]]
+name = "office"
+path = "/orders"
+methods = ["DELETE"]
+sources = ["192.0.2.0/24"]
+respond = { status = 204 }
+"#,
+    );
+    let ask = |method: &str, client: Option<&str>| {
+        let url = "http://a.example:8080/orders";
+        explained(&facts, &json!({"method": method, "url": url, "client": client}))
+    };
+    let anybody = ask("GET", None);
+    assert_eq!(anybody.access.unwrap(), "deny 10.66.0.0/16; allow 10.0.0.0/8, 2001:db8::/32");
+    let rate = "10/m by header:x-key, 5 at once; beyond it 429, reason rate_limited";
+    assert_eq!((anybody.rate.as_deref(), anybody.route_note), (Some(rate), None));
+    assert_eq!(anybody.action, "a fixed answer with status 200");
+    let out = "10.66.0.1 is not let in: 403, reason denied";
+    assert_eq!(ask("POST", Some("10.66.0.1")).action, out);
+    assert_eq!(ask("POST", Some("10.1.0.1")).action, "a fixed answer with status 200");
+    let other = ask("DELETE", None);
+    let wanted = "no route takes DELETE: 405, Allow: GET, HEAD, POST, reason not_supported";
+    assert_eq!((other.route, &*other.action), (None, wanted));
+    let note = "for clients in 192.0.2.0/24 route office: see --client";
+    assert_eq!(other.route_note.as_deref(), Some(note));
+    let inside = ask("DELETE", Some("192.0.2.7"));
+    assert_eq!((inside.route.as_deref(), inside.route_note), (Some("office"), None));
+    assert!(ask("PUT", Some("192.0.2.7")).action.contains("Allow: DELETE, GET, HEAD, POST"));
 }
 
 #[test]

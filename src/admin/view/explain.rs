@@ -10,12 +10,21 @@ pub struct Explained {
     pub listener: Option<String>,
     /// How that was found, where the URL does not say it.
     pub listener_note: Option<String>,
-    /// The route that takes it; none: it is refused with `no_route`.
+    /// The route that takes it; none: it is refused, as `action` says.
     pub route: Option<String>,
+    /// The route that would take it from other clients, where nobody has said whose it is.
+    #[serde(default)]
+    pub route_note: Option<String>,
+    /// Whom the route lets in by address, where that is not everybody.
+    #[serde(default)]
+    pub access: Option<String>,
+    /// How often a client may ask, where there is a limit.
+    #[serde(default)]
+    pub rate: Option<String>,
     /// Who is let in, where the route asks.
     #[serde(default)]
     pub auth: Option<String>,
-    /// What is done: a redirect, a fixed answer, or the pools it goes to.
+    /// What is done: a refusal, a redirect, a fixed answer, or the pools it goes to.
     pub action: String,
     /// The pools that it may go to, in file order.
     pub pools: Vec<Share>,

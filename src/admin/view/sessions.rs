@@ -25,6 +25,14 @@ pub struct Sessions {
     pub pools: Vec<PoolSessions>,
 }
 
+impl Sessions {
+    /// For how many seconds a pool's sessions have been counted. A node of an earlier version says
+    /// no more than since when it runs.
+    pub fn counted(&self, pool: &PoolSessions) -> u64 {
+        pool.counted_for_seconds.unwrap_or(self.uptime_seconds)
+    }
+}
+
 /// Live sessions of one pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolSessions {
@@ -36,10 +44,13 @@ pub struct PoolSessions {
     pub sessions: u64,
     /// Whether that is a count, and not an estimate.
     pub exact: bool,
-    /// Whether all that are live can have been seen since the start.
+    /// Whether all that are live can have been seen.
     pub complete: bool,
-    /// When that will be, if nothing restarts.
+    /// When that will be, if nothing is lost.
     pub complete_in_seconds: u64,
+    /// For how long they have been counted while that is not enough, an orderly restart included.
+    #[serde(default)]
+    pub counted_for_seconds: Option<u64>,
     /// Sessions begun since the start, those that never came back too.
     pub issued: u64,
     /// In file order, then those that have left the file.

@@ -138,6 +138,37 @@ fn while_the_whole_pool_warms_up_the_coldest_has_its_share_and_no_more() {
     }
 }
 
+/// After an outage of the pool: the first came up a little earlier, and hangs with a hundred
+/// requests; the others have so many in flight.
+fn one_ahead(ahead: u32, behind: u32, in_flight: &[u32]) -> Seats {
+    let hangs = Seat { factor: ahead, in_flight: 100, latency: Some(20_000_000), ..IDLE };
+    let other = |&in_flight: &u32| Seat { factor: behind, in_flight, ..hangs };
+    Seats(std::iter::once(hangs).chain(in_flight.iter().map(other)).collect())
+}
+
+#[test]
+fn one_that_came_up_a_second_before_all_others_is_no_measure_of_them() {
+    for policy in BY_LOAD {
+        for (ahead, behind) in [(34, COLD), (51, COLD), (102, 51), (256, 205)] {
+            let counts = shares(policy, &one_ahead(ahead, behind, &[40, 2, 40]), 1000);
+            assert!(counts[2] > 900, "{policy:?} {ahead} {behind}: {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn one_that_lived_on_while_three_came_back_is_their_measure() {
+    for policy in BY_LOAD {
+        let seats = one_ahead(FULL, COLD, &[0, 0, 0]);
+        let counts = shares(policy, &seats, 20_000);
+        for (index, count) in counts.iter().enumerate() {
+            let share = share_of(&seats, index, 20_000);
+            let off = (f64::from(*count) - share).abs();
+            assert!(off < 5.0 * share.sqrt(), "{policy:?} {counts:?} {share}");
+        }
+    }
+}
+
 #[test]
 fn where_nobody_else_is_left_those_that_ramp_take_all() {
     for policy in BY_LOAD {
@@ -178,6 +209,27 @@ proptest! {
         for policy in [Policy::RoundRobin, Policy::Random] {
             let counts = shares(policy, &seats, 20_000);
             prop_assert!(follows(&counts, &ramped), "{:?} {:?}", policy, counts);
+        }
+    }
+
+    #[test]
+    fn the_measure_has_half_of_the_weight_and_whoever_is_warmer_than_all_of_it_has_less(
+        parts in proptest::collection::vec((1u32..20, any::<bool>(), COLD..=FULL), 1..12),
+    ) {
+        let seat = |&(weight, eligible, factor): &_| Seat { weight, eligible, factor, ..IDLE };
+        let seats = Seats(parts.iter().map(seat).collect());
+        let all = Load::of(&seats, |_| true);
+        let found = measure(&seats, all);
+        prop_assert_eq!(found.is_some(), parts.iter().any(|(_, eligible, _)| *eligible));
+        if let Some((factor, warm)) = found {
+            prop_assert!(warm.weights * 2 >= all.weights);
+            let warmer = Load::of(&seats, |index| seats.0[index].factor > factor);
+            prop_assert!(warmer.weights * 2 < all.weights);
+            let holder = |seat: &Seat| seat.eligible && seat.factor == factor;
+            prop_assert!(seats.0.iter().any(holder));
+            let guests = guests(&seats).map(|guests| guests.measure);
+            let colder = |seat: &Seat| seat.eligible && seat.factor < factor;
+            prop_assert_eq!(guests, seats.0.iter().any(colder).then_some(factor));
         }
     }
 

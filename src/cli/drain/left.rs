@@ -26,8 +26,8 @@ pub(super) struct Left {
     pub(super) sessions: u64,
     /// Whether that is a count on every node.
     pub(super) exact: bool,
-    /// Where the counts of a node are incomplete: seconds since its start, and until they are
-    /// complete.
+    /// Where the counts of a node are incomplete: for how many seconds they have gone on, and until
+    /// they are complete.
     pub(super) incomplete: Option<(u64, u64)>,
     pub(super) exchanges: u64,
     pub(super) tunnels: u64,
@@ -37,6 +37,8 @@ pub(super) struct Left {
     pub(super) over: bool,
     pub(super) quiet: bool,
     pub(super) moved: u64,
+    /// Those to which somebody is, or may be, bound.
+    pub(super) waiting: Vec<Target>,
     /// Nobody is bound to any of them, for sure.
     pub(super) empty: bool,
     /// Of the node that started last: counts begin anew with it.
@@ -63,6 +65,7 @@ impl Left {
             over: true,
             quiet: false,
             moved: 0,
+            waiting: Vec::new(),
             empty: true,
             uptime: u64::MAX,
         };
@@ -90,6 +93,10 @@ impl Left {
             left.over &= drain.over;
             left.quiet |= drain.quiet_seconds.is_some();
             left.moved = left.moved.saturating_add(drain.moved);
+            let target = (pool.clone(), id.clone());
+            if !backend.empty && !left.waiting.contains(&target) {
+                left.waiting.push(target);
+            }
         }
         begun.get_or_insert(since);
         Ok(left)
@@ -106,7 +113,7 @@ impl Left {
         if let Some(pool) = pool.filter(|pool| !pool.complete) {
             let (since, until) = self.incomplete.unwrap_or((u64::MAX, 0));
             let until = until.max(pool.complete_in_seconds);
-            self.incomplete = Some((since.min(node.uptime_seconds), until));
+            self.incomplete = Some((since.min(node.counted(pool)), until));
         }
         // An empty one with counts that are not complete is a contradiction; be on the safe side.
         self.empty &= self.incomplete.is_none();
@@ -124,7 +131,11 @@ impl Left {
 }
 
 /// A backend of a node.
-pub(super) fn find<'a>(node: &'a Sessions, pool: &str, id: &str) -> Option<&'a BackendSessions> {
+pub(in crate::cli) fn find<'a>(
+    node: &'a Sessions,
+    pool: &str,
+    id: &str,
+) -> Option<&'a BackendSessions> {
     let pool = node.pools.iter().find(|it| it.name == pool)?;
     pool.backends.iter().find(|it| it.id == id)
 }
@@ -139,9 +150,11 @@ pub(super) mod tests {
     pub(in crate::cli::drain) fn node(name: &str, sessions: u64, complete: bool) -> Sessions {
         serde_json::from_value(json!({"node": name, "kept": true, "uptime_seconds": 240,
             "pools": [{"name": "shop", "by": "cookie", "sessions": sessions, "exact": true,
-            "complete": complete, "complete_in_seconds": 1560, "issued": 9, "backends": [{
+            "complete": complete, "complete_in_seconds": if complete { 0 } else { 1560 },
+            "issued": 9, "backends": [{
             "id": "a", "state": "drain", "sessions": sessions, "exact": true, "exchanges": 3,
-            "tunnels": 1, "empty": sessions == 0, "drain": {"since": "2026-11-24T10:00:00Z",
+            "tunnels": 1, "empty": sessions == 0 && complete,
+            "drain": {"since": "2026-11-24T10:00:00Z",
             "deadline": "2026-11-24T11:00:00Z", "over": false, "quiet_seconds": null,
             "then": "move", "tunnels": "keep", "moved": 2}}]}]}))
         .unwrap()

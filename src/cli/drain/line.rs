@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::super::fail::Fail;
 use super::super::out;
+use super::cause::Cause;
 use super::left::Left;
 
 /// The rate is that of so long.
@@ -168,7 +169,7 @@ fn text(left: &Left, rate: &Rate, now: Timestamp) -> String {
     };
     let incomplete = left.incomplete.map_or_else(String::new, |(since, until)| {
         let (since, until) = (out::rough(since), out::rough(until));
-        format!(" (counted since the start {since} ago, complete in {until})")
+        format!(" (counted for {since}, complete in {until})")
     });
     let exchanges = out::counted(left.exchanges, "exchange");
     let tunnels = out::counted(left.tunnels, "tunnel");
@@ -200,6 +201,7 @@ fn object(left: &Left, rate: &Rate, now: Timestamp) -> serde_json::Value {
         "over": left.over,
         "moved": left.moved,
         "empty": left.empty,
+        "waiting_for": Cause::of(left).map(Cause::word),
     })
 }
 
@@ -262,7 +264,7 @@ mod tests {
     #[test]
     fn incomplete_counts_say_so() {
         let line = text(&left(12, false), &Rate::default(), Timestamp::UNIX_EPOCH);
-        let wanted = "≥ 12 sessions (counted since the start 4m ago, complete in 26m), ";
+        let wanted = "≥ 12 sessions (counted for 4m, complete in 26m), ";
         assert!(line.starts_with(wanted), "{line}");
         let estimated = Left { sessions: 123_456, exact: false, ..left(1, true) };
         let line = text(&estimated, &Rate::default(), Timestamp::UNIX_EPOCH);

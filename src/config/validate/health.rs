@@ -78,18 +78,24 @@ pub(super) fn health(
             .error("a verdict that may turn is looked at more seldom than others", &at.place())
             .hint(format!("at most `interval`, \"{}\"", Time(Some(interval))));
     }
+    let timeout =
+        check.finite("timeout", text.timeout.as_ref(), Duration::from_millis(1), d::HEALTH_TIMEOUT);
+    if let Some(at) = text.timeout.as_ref().filter(|_| timeout > interval) {
+        let (timeout, interval) = (Time(Some(timeout)), Time(Some(interval)));
+        check
+            .warning(format!("timeout is longer than interval, \"{interval}\""), &at.place())
+            .hint(format!(
+                "a backend that says nothing is checked once in \"{timeout}\" only, so that `fall` \
+                 of them take so much longer"
+            ));
+    }
     Some(Health {
         kind,
         port: text.port.as_ref().map(|at| check.number("port", Some(at), 1..=65_535, 0)),
         interval,
         interval_down,
         interval_changing,
-        timeout: check.finite(
-            "timeout",
-            text.timeout.as_ref(),
-            Duration::from_millis(1),
-            d::HEALTH_TIMEOUT,
-        ),
+        timeout,
         rise: check.number("rise", text.rise.as_ref(), count.clone(), d::HEALTH_RISE),
         fall: check.number("fall", text.fall.as_ref(), count, d::HEALTH_FALL),
         full_every: check.number(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Object;
-use super::check::Check;
+use super::check::{Check, located};
 use super::host::{address, is_dns_name};
 use super::{by, discovery, health, outage, quorum, sticky};
 use crate::config::defaults as d;
@@ -147,16 +147,22 @@ fn backends(object: &Object<PoolText>, check: &mut Check<'_>) -> Vec<Backend> {
     let mut addresses: HashMap<Address, Place> = HashMap::new();
     let mut backends = Vec::with_capacity(list.len());
     for entry in list {
-        let Some(backend) = backend(object, entry, check) else { continue };
-        if let Some(first) = ids.get(&backend.id.value) {
-            check
-                .error(
-                    format!("two backends of this pool have the id \"{}\"", backend.id.value),
-                    &backend.id.place,
-                )
-                .also(first, "the first")
-                .hint("an id names one backend, for sessions, marks and metrics");
+        let read = backend(object, entry, check);
+        // Also of one that has no address yet.
+        let id = read.as_ref().map(|backend| backend.id.clone());
+        if let Some(id) = id.or_else(|| entry.value.id.as_ref().map(located)) {
+            if let Some(first) = ids.get(&id.value) {
+                check
+                    .error(
+                        format!("two backends of this pool have the id \"{}\"", id.value),
+                        &id.place,
+                    )
+                    .also(first, "the first")
+                    .hint("an id names one backend, for sessions, marks and metrics");
+            }
+            ids.entry(id.value).or_insert(id.place);
         }
+        let Some(backend) = read else { continue };
         if let Some(first) = addresses.get(&backend.address.value) {
             check
                 .error(
@@ -166,7 +172,6 @@ fn backends(object: &Object<PoolText>, check: &mut Check<'_>) -> Vec<Backend> {
                 .also(first, "the first")
                 .hint("to send more there, raise its weight");
         }
-        ids.entry(Arc::clone(&backend.id)).or_insert_with(|| backend.id.place.clone());
         addresses
             .entry(backend.address.value.clone())
             .or_insert_with(|| backend.address.place.clone());

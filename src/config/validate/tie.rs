@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::Pieces;
 use super::check::Check;
 use crate::config::model::{
-    Action, Auth, Conditions, HostPattern, Listener, Metrics, PathPattern, Place, Pool, Route,
-    WhenAllDown,
+    Action, Auth, Conditions, FieldCondition, FieldName, HostPattern, Listener, Metrics,
+    PathPattern, Place, Pool, Route, ValueTest, WhenAllDown,
 };
 
 /// What one route and another must have in common to tie.
@@ -66,8 +66,17 @@ pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
                 )
                 .also(&other.path.place, "the other route")
                 .hint(match route.conditions.count() {
-                    0 => "change the host or path of one, or let them have different listeners",
-                    _ => "give the one that is to be asked first a further condition",
+                    0 => "change the host or path of one, let them have different listeners, or \
+                          give one a condition: methods, headers, query, cookies or sources"
+                        .to_owned(),
+                    _ => format!(
+                        "\"{}\" has {}, \"{}\" has {}: give the one that is to be asked first a \
+                         further condition",
+                        other.name.value,
+                        named(&other.conditions),
+                        route.name.value,
+                        named(&route.conditions)
+                    ),
                 });
         } else if covered == hosts().count() * route.listeners.len() {
             check
@@ -76,6 +85,23 @@ pub(super) fn routes(routes: &[Route], check: &mut Check<'_>) {
                 .hint("of equal regular expressions the first in the file wins");
         }
     }
+}
+
+/// What conditions ask about, as the file has it.
+fn named(conditions: &Conditions) -> String {
+    let mut names = Vec::new();
+    if !conditions.methods.is_empty() {
+        names.push("methods".to_owned());
+    }
+    names.extend(conditions.fields.iter().map(|condition| match &condition.field {
+        FieldName::Header(name) => format!("header {name}"),
+        FieldName::Query(name) => format!("query {name}"),
+        FieldName::Cookie(name) => format!("cookie {name}"),
+    }));
+    if !conditions.sources.is_empty() {
+        names.push("sources".to_owned());
+    }
+    names.join(" and ")
 }
 
 /// Whether none of two routes with one host and path is the more specific, or tells its requests
@@ -123,9 +149,18 @@ pub(super) fn warn_of_unused(
             Action::Split(shares) => shares.iter().for_each(|share| mark(&mut used, share.pool)),
             Action::Redirect(_) | Action::Respond(_) => {}
         }
-        let redirects = |at: &usize| {
-            listeners.get(*at).is_some_and(|listener| listener.redirect_https.is_some())
-        };
+        let of = |at: &usize| listeners.get(*at);
+        if route.conditions.fields.iter().any(wants_certificate)
+            && !route.listeners.iter().filter_map(of).any(tells_certificates)
+        {
+            check
+                .warning(format!("route \"{}\" never matches", route.name.value), &object.place)
+                .hint(
+                    "none of its listeners has a client-cert to go by: client_cert_header = true \
+                     with client_auth, or trusted_proxies that tell it",
+                );
+        }
+        let redirects = |at: &usize| of(at).is_some_and(|it| it.redirect_https.is_some());
         if !route.listeners.is_empty() && route.listeners.iter().all(redirects) {
             check
                 .warning(format!("route \"{}\" never matches", route.name.value), &object.place)
@@ -149,6 +184,18 @@ pub(super) fn warn_of_unused(
                 .hint("name it in a route, or drop it");
         }
     }
+}
+
+/// Whether a route is for clients with a certificate.
+fn wants_certificate(condition: &FieldCondition) -> bool {
+    let field = matches!(&condition.field, FieldName::Header(name) if name == "client-cert");
+    field && !matches!(condition.test, ValueTest::Absent)
+}
+
+/// Whether a request can come with the certificate of its client.
+fn tells_certificates(listener: &Listener) -> bool {
+    let auth = listener.tls.as_ref().and_then(|tls| tls.client_auth.as_ref());
+    auth.is_some_and(|auth| auth.header) || !listener.trusted_proxies.is_empty()
 }
 
 fn mark(flags: &mut [bool], index: usize) {

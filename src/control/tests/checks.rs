@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tokio::net::TcpListener;
 
-use super::{House, run};
-use crate::admin::facts::Phase;
+use super::{House, pool, run};
+use crate::admin::facts::{Facts, Phase, lock};
 use crate::backend::Verdict;
 
 fn checked(id: &str, port: u16) -> String {
@@ -66,7 +66,7 @@ fn a_backend_that_dies_goes_down_with_its_reason() {
         let house = House::start(&checked("a", port));
         house.until(|facts| facts.phase.get() == Phase::Serving).await;
         drop(listener);
-        let state = |facts: &crate::admin::facts::Facts| {
+        let state = |facts: &Facts| {
             let snapshot = facts.current.load();
             snapshot.pool("shop").unwrap().member("a").unwrap().backend.state.clone()
         };
@@ -102,26 +102,49 @@ fn certificate(folder: &Path, name: &str) {
     std::fs::write(folder.join("site.crt"), made.cert.pem()).unwrap();
 }
 
+/// A listener with the certificate above.
+const TLS: &str = "[listeners.tls]\nbind = [\"127.0.0.1:0\"]\n\
+    tls.certificates = [{ cert = \"site.crt\", key = \"site.key\" }]\n";
+
+/// Names of the certificate in force; none where no listener has one.
+fn names(facts: &Facts) -> Vec<String> {
+    let snapshot = facts.current.load();
+    let tls = snapshot.listeners.iter().find_map(|listener| listener.tls.as_ref());
+    let first =
+        tls.map(|tls| tls.server.store.load().certificates().first().unwrap().names.clone());
+    first.unwrap_or_default()
+}
+
 #[test]
 fn a_certificate_that_is_renewed_goes_into_force_without_a_generation() {
     run(async {
         let folder = tempfile::tempdir().unwrap();
         certificate(folder.path(), "old.example.com");
-        let rest = "[listeners.tls]\nbind = [\"127.0.0.1:0\"]\n\
-                    tls.certificates = [{ cert = \"site.crt\", key = \"site.key\" }]\n";
         let file = folder.path().join("ostler.toml");
-        std::fs::write(file, super::text(folder.path(), rest)).unwrap();
+        std::fs::write(file, super::text(folder.path(), TLS)).unwrap();
         let house = House::start_in(folder);
-        let names = |facts: &crate::admin::facts::Facts| {
-            let snapshot = facts.current.load();
-            let tls = snapshot.listeners.iter().find_map(|l| l.tls.as_ref()).unwrap();
-            tls.server.store.load().certificates().first().unwrap().names.clone()
-        };
         house.until(|facts| facts.phase.get() == Phase::Serving).await;
         assert_eq!(names(&house.facts), ["old.example.com"]);
         certificate(house.folder.path(), "new.example.com");
         house.until(|facts| names(facts) == ["new.example.com"]).await;
         assert_eq!(house.generation(), 1);
+        assert_eq!(house.reload().await.unwrap()["result"], "unchanged");
+    });
+}
+
+#[test]
+fn a_certificate_that_is_replaced_between_its_reading_and_the_swap_is_not_missed() {
+    run(async {
+        let house = House::start(&pool("a", 1));
+        house.until(|facts| facts.phase.get() == Phase::Serving).await;
+        let folder = house.folder.path().to_owned();
+        certificate(&folder, "read.example.com");
+        let replaced = move || certificate(&folder, "replaced.example.com");
+        *lock(&house.sockets.meanwhile) = Some(Box::new(replaced));
+        house.write(TLS);
+        house.until(|facts| names(facts) == ["replaced.example.com"]).await;
+        assert!(lock(&house.sockets.meanwhile).is_none(), "it was replaced after it was read");
+        assert_eq!(house.generation(), 2);
         assert_eq!(house.reload().await.unwrap()["result"], "unchanged");
     });
 }

@@ -57,7 +57,11 @@ struct Sockets {
     commits: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     drained: Arc<AtomicUsize>,
+    /// Happens once, when all files of a configuration have been read.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl ListenerSockets for Sockets {
     type Prepared = Vec<BoundListener>;
@@ -68,6 +72,10 @@ impl ListenerSockets for Sockets {
         snapshot: &Snapshot,
         _: &mut Report,
     ) -> Option<Self::Prepared> {
+        let meanwhile = lock(&self.meanwhile).take();
+        if let Some(happens) = meanwhile {
+            happens();
+        }
         let bound = |listener: &Arc<crate::snapshot::Listener>| BoundListener {
             name: listener.name.to_string(),
             address: *listener.bind.first().unwrap(),

@@ -9,7 +9,6 @@ use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 
 use super::super::asked::Asked;
-use super::super::attempt::Waits;
 use super::super::body::Body;
 use super::super::failure::Failure;
 use super::super::forward::{self, Outbound, Way};
@@ -68,41 +67,23 @@ pub(super) async fn admit<'a>(
     }
     record.forwarded(pool);
     let own = record.elapsed() + asks.timeout;
-    let waits = Waits {
-        response_header: Some(asks.timeout),
-        total: Some(total.map_or(own, |total| total.min(own))),
-        write: route.timeouts.write.unwrap_or(listener.timeouts.write),
-    };
     let repeatable = route.retry.tries > 1;
-    let mut asked = Asked {
-        snapshot,
-        forward: &asks.forward,
-        sticky: None,
-        pool,
-        route,
-        listener,
-        peer,
-        client,
-        alone,
-        waits,
-        limit: total,
-        decides: true,
-        left: None,
-        offered: false,
-        visitor,
-        outbound: Outbound {
-            request: Some(Request::from_parts(asked, RequestBody::Empty)),
-            repeatable,
-            only_once: !repeatable || !route.retry.stale,
-            written: Vec::new(),
-            kept: None,
-            upload: None,
-            wire: Arc::clone(&peer.handle),
-            limits: (None, None),
-            method: Method::GET,
-            preflight: false,
-        },
+    let outbound = Outbound {
+        request: Some(Request::from_parts(asked, RequestBody::Empty)),
+        repeatable,
+        only_once: !repeatable || !route.retry.stale,
+        written: Vec::new(),
+        kept: None,
+        upload: None,
+        wire: Arc::clone(&peer.handle),
+        limits: (None, None),
+        method: Method::GET,
+        preflight: false,
     };
+    let waits = (Some(asks.timeout), Some(total.map_or(own, |total| total.min(own))));
+    let (to, who) = ((&asks.forward, &**pool), (visitor, alone));
+    let mut asked = Asked::new(snapshot, to, None, way, waits, who, outbound);
+    (asked.limit, asked.decides) = (total, true);
     asked.leave_the_short(record);
     let answer = asked.answer(record, None).await;
     let late = total.is_some_and(|total| record.elapsed() >= total);

@@ -7,6 +7,7 @@ use crate::backend::name_hash;
 use crate::backend::outlier::{Kind, Kinds, Terms};
 use crate::backend::slow_start::Ramp;
 use crate::balance::Maglev;
+use crate::config::Report;
 use crate::config::model::{self, OnRemove, PolicyKind, PoolConnections};
 use crate::route::action::RespondPlan;
 use crate::snapshot::pool::WhenAllDown;
@@ -75,8 +76,7 @@ impl Compiler<'_> {
         match ClientTls::new(tls, pool.http2) {
             Ok(tls) => Some(Arc::new(tls)),
             Err(problem) => {
-                let place = tls.ca.as_ref().map_or(&pool.name.place, |ca| &ca.place);
-                self.report.error(format!("pools.{}.tls: {problem}", &*pool.name.value), place);
+                wrong_tls(pool, tls, &problem, self.report);
                 None
             }
         }
@@ -97,6 +97,17 @@ impl Compiler<'_> {
             },
         })
     }
+}
+
+/// TLS to a pool's backends that cannot be used.
+pub(in crate::snapshot) fn wrong_tls(
+    pool: &model::Pool,
+    tls: &model::PoolTls,
+    problem: &dyn std::fmt::Display,
+    report: &mut Report,
+) {
+    let place = tls.ca.as_ref().map_or(&pool.name.place, |ca| &ca.place);
+    report.error(format!("pools.{}.tls: {problem}", &*pool.name.value), place);
 }
 
 fn terms(ejection: &model::Ejection) -> Terms {

@@ -38,7 +38,7 @@ pub(crate) use self::jar::Jar;
 pub(crate) use self::origin::{After, Fault, Origin};
 pub(crate) use self::pki::client_hello;
 pub(crate) use self::proxy::Proxy;
-pub(crate) use self::raw::{Raw, statuses};
+pub(crate) use self::raw::{Raw, handshake, statuses, upgrading};
 pub(crate) use self::secure::TlsOrigin;
 
 /// Long enough for a loaded machine, short enough that a hang is a failure and not a stall.

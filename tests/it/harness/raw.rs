@@ -11,6 +11,25 @@ use tokio_rustls::client::TlsStream;
 
 use super::{pki, soon};
 
+/// The fields by which a client asks for a WebSocket (RFC 6455 §4.1).
+const HANDSHAKE: [(&str, &str); 4] = [
+    ("connection", "Upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+];
+
+/// A head that asks for a WebSocket, with `more` fields, each with its end of line.
+pub(crate) fn handshake(target: &str, more: &str) -> String {
+    let fields = HANDSHAKE.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+    format!("GET {target} HTTP/1.1\r\nHost: a\r\n{more}{fields}\r\n")
+}
+
+/// The same of a request that a client library sends.
+pub(crate) fn upgrading(request: http::request::Builder) -> http::request::Builder {
+    HANDSHAKE.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
 /// One connection without manners.
 pub(crate) struct Raw<S = TcpStream> {
     pub(crate) stream: S,

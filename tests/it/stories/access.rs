@@ -42,6 +42,11 @@ async fn who_is_denied_or_not_allowed_is_answered_by_403() {
     assert_eq!(ask(&door, "GET", "/own", &[]).await.status, 403, "nobody else is named");
     assert_eq!(proxy.logged("/own").await["reason"], "denied");
     assert_eq!(origin.count(), 2);
+    let words = ["explain", "--client", "10.1.2.3", "http://localhost/"];
+    let explained = proxy.command(&words).await.text();
+    assert!(explained.contains("10.1.2.3 is not let in: 403, reason denied"), "{explained}");
+    let lists = "access    deny 10.1.0.0/16; allow 10.0.0.0/8, 2001:db8::/32\n";
+    assert!(explained.contains(lists), "{explained}");
 }
 
 #[tokio::test]

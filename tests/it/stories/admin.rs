@@ -236,3 +236,18 @@ async fn ready_waits_where_it_is_asked_to() {
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["pools"][0]["backends"][0]["state"], "up");
 }
+
+#[tokio::test]
+async fn who_waits_for_a_backend_that_is_ill_is_told_what_is_wrong_and_not_kept_for_ever() {
+    let origins = Origin::three();
+    let proxy = front(&origins).await;
+    origins[0].healthy(false);
+    proxy.verdict("a", false).await;
+    let words = ["ready", "web/a", "--wait", "--timeout", "1s"];
+    let text = proxy.command(&words).await.expect(1).text();
+    let why = "waiting for web/a: it is down; its last check failed: HTTP 503";
+    assert!(text.contains(&format!("\n{why}\n")), "{text}");
+    assert!(text.contains(&format!("error: after 1s still {why}")), "{text}");
+    assert_eq!(proxy.status().await["marks"][0]["backend"], "a", "the mark stays");
+    proxy.command(&["ready", "web/a", "--timeout", "1s"]).await.expect(2);
+}

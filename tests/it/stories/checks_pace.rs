@@ -78,6 +78,12 @@ async fn a_backend_that_is_well_is_asked_in_full_now_and_then_and_one_that_is_il
     let (full, knocked) = (origin.checks(), knocks());
     // One may be under way that has not asked yet.
     assert!(full + 1 >= knocked / 4 && full <= knocked / 4 + 2, "{full} full, {knocked} not");
+    // The one that may end between the two pages is no matter.
+    let in_full = proxy.metric("ostler_backend_full_checks_total", &["result=\"pass\""]).await;
+    let all = proxy.metric("ostler_backend_checks_total", &["result=\"pass\""]).await;
+    assert!(in_full >= 1.0 && in_full * 3.0 < all, "{in_full} of {all}");
+    let status = proxy.command(&["status"]).await.text();
+    assert!(status.contains("1 of 1 usable, one check of 5 in full"), "{status}");
     origin.healthy(false);
     proxy.verdict("a", false).await;
     let knocked = knocks();

@@ -156,3 +156,24 @@ async fn proxy_print_writes_a_file_that_holds() {
     ostler_in(directory.path(), &["check", "-c", "ostler.toml"]).await.expect(0);
     ostler(&["proxy"]).await.expect(2);
 }
+
+#[tokio::test]
+async fn another_kind_of_file_is_one_mistake_and_missing_files_come_with_all_others() {
+    let directory = TempDir::new().unwrap();
+    let check = async |text: &str| {
+        std::fs::write(directory.path().join("ostler.toml"), text).unwrap();
+        let output = ostler_in(directory.path(), &["check", "-c", "ostler.toml"]).await.expect(1);
+        let errors = output.stderr.lines().filter(|it| it.starts_with("error")).count();
+        (errors, output.stderr)
+    };
+    let (errors, said) = check("listeners:\n  web:\n    bind: 80\nroutes:\n  - pool: a\n").await;
+    assert!(errors == 1 && said.contains("this is no TOML: 5 of its 5 lines"), "{said}");
+    let (errors, said) = check(&format!("{ROUTE}[listeners.web]\nbind = [\"80\n")).await;
+    assert!(errors > 0 && said.contains("other mistakes may show"), "{said}");
+    let (errors, said) = check(&format!(
+        "[listeners.web]\nbind = [\"127.0.0.1:0\"]\ncolour = 1\n\
+         tls.certificates = [{{ cert = \"no.crt\", key = \"no.key\" }}]\n{ROUTE}"
+    ))
+    .await;
+    assert!(errors == 2 && said.contains("colour") && said.contains("no.crt"), "{said}");
+}

@@ -105,6 +105,29 @@ async fn backends_are_told_what_was_shown_and_never_what_a_client_says_itself() 
 }
 
 #[tokio::test]
+async fn a_route_for_those_with_a_certificate_takes_who_has_shown_one_and_nobody_who_says_so() {
+    let folder = folder();
+    let body = format!(
+        "{SECURE}{}tls.client_cert_header = true\n\
+         [[routes]]\nheaders = {{ client-cert = {{ present = true }} }}\n\
+         respond = {{ status = 200, body = \"members\" }}\n\
+         [[routes]]\nrespond = {{ status = 200, body = \"everybody\" }}\n",
+        asked("request")
+    );
+    let proxy = Proxy::start_in(folder, Config::new(body)).await;
+    let known = pki::issue_client("known", 5);
+    for protocol in ["http/1.1", "h2"] {
+        for (shown, said) in [(Some(&known), "members"), (None, "everybody")] {
+            let door = proxy.secure(protocol);
+            let door = door.with(&pki::client_that_shows(&[protocol], shown, &[&TLS13]));
+            let forged = door.request("GET", "/").header("client-cert", ":AAAA:");
+            assert_eq!(door.send(forged, "").await.text(), said, "{protocol}");
+            assert_eq!(door.get("/").await.text(), said, "{protocol}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_trusted_proxy_tells_the_certificate_of_its_client() {
     let (folder, origin) = (folder(), Origin::start("a"));
     let lines = format!("{SECURE}trusted_proxies = [\"127.0.0.1\"]\n{}", asked("request"));

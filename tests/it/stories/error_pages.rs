@@ -139,6 +139,19 @@ async fn without_a_page_a_visitor_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn without_a_page_a_visitor_can_quote_the_id_that_the_log_has() {
+    let (folder, origin) = folder(&[]);
+    let proxy = Proxy::start_in(folder, config(PLAIN, "", &origin)).await;
+    let text = proxy.door().get("/text").await.text();
+    let line = proxy.logged("/text").await;
+    let id = line["request_id"].as_str().unwrap();
+    assert!(id.len() > 20 && text.ends_with(&format!("\nRequest id: {id}\n")), "{text}");
+    let json = proxy.door().request("GET", "/json").header("accept", "application/json");
+    let json = proxy.door().send(json, "").await.json();
+    assert_eq!(json["request_id"], proxy.logged("/json").await["request_id"]);
+}
+
+#[tokio::test]
 async fn a_reload_reads_the_page_again_and_a_file_that_is_missing_changes_nothing() {
     let (folder, origin) = folder(&[("sorry.html", SORRY)]);
     let pages = "error_pages = { \"503\" = \"sorry.html\" }";

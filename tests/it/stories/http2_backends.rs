@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 
 use crate::harness::{
     Config, Connection, Http2Origin, Jar, Origin, PLAIN, Proxy, SECURE, SOON, Sent, default_route,
-    soon, spawn, unchecked, within,
+    soon, spawn, unchecked, upgrading, within,
 };
 
 /// A door with TLS and one without to a pool of these.
@@ -229,13 +229,7 @@ async fn checks_speak_http2_too() {
 async fn an_upgrade_to_such_a_backend_is_refused_before_it_is_asked() {
     let origin = Http2Origin::start("a").await;
     let proxy = plain_farm(&[&origin]).await;
-    let request = proxy
-        .door()
-        .request("GET", "/socket")
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let request = upgrading(proxy.door().request("GET", "/socket"));
     assert_eq!(proxy.door().send(request, "").await.status, 501);
     assert_eq!(proxy.logged("/socket").await["reason"], "not_supported");
     assert!(origin.arrived().is_empty());

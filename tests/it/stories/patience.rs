@@ -5,7 +5,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::{
-    Config, Origin, PLAIN, Proxy, Raw, SECURE, SOON, default_route, pki, pool, soon, within,
+    Config, Origin, PLAIN, Proxy, Raw, SECURE, SOON, default_route, handshake, pki, pool, soon,
+    within,
 };
 
 async fn front(listener: &str, origin: &Origin) -> Proxy {
@@ -18,11 +19,7 @@ async fn a_tunnel_without_a_byte_either_way_is_ended() {
     let origin = Origin::start("a");
     let proxy = front(&format!("{PLAIN}timeouts = {{ tunnel = \"1s\" }}\n"), &origin).await;
     let mut raw = proxy.raw().await;
-    raw.write(
-        "GET /tunnel HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-    )
-    .await;
+    raw.write(handshake("/tunnel", "")).await;
     raw.until("\r\n\r\n").await;
     for _ in 0..4 {
         // Longer than the limit in all, and never silent for that long.

