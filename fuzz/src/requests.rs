@@ -72,13 +72,15 @@ impl Story {
 
     fn bytes(&self, input: &[u8]) -> Case {
         let (requests, why) = reader::requests(input);
-        let whole = requests.iter().filter(|request| request.body.is_ok()).count();
+        let requests = Requests::of(input, requests);
+        let whole = requests.whole.iter().filter(|request| request.body.is_ok()).count();
         let mut client = Client::connect(self.farm.http1);
         client.send(input);
         let owed = |client: &Client| answers(&client.received, &requests, client.ended).0.len();
         client.read_until(OWED, |client| owed(client) >= whole);
         // What is refused is told, and then the connection ends.
-        let read = requests.last().and_then(|last| last.body.as_ref().ok()).map(|(_, end)| *end);
+        let read =
+            requests.whole.last().and_then(|last| last.body.as_ref().ok()).map(|(_, end)| *end);
         if matches!(why, Unread::Wrong(_)) {
             client.read_until(OWED / 8, |client| client.ended);
         } else if read != Some(input.len()) {
@@ -194,7 +196,7 @@ impl Story {
 
     /// Whether one connection of HTTP/1 is the same for all.
     fn told(&self, case: &Case, fresh: &[Seen]) -> Result<(), String> {
-        let (requests, _) = reader::requests(&case.input);
+        let requests = Requests::of(&case.input, reader::requests(&case.input).0);
         let lines = self.of_peer(&case.peer);
         let (answered, rest) = answers(&case.received, &requests, true);
         let logged: Vec<u64> = lines
@@ -212,15 +214,12 @@ impl Story {
         if let Err(wrong) = rest {
             return Err(format!("an answer cannot be read: {wrong}"));
         }
-        if lines.len() > requests.len() + 1 {
-            return Err(format!(
-                "{} requests are logged, {} were sent",
-                lines.len(),
-                requests.len()
-            ));
+        let sent = requests.whole.len();
+        if lines.len() > sent + 1 {
+            return Err(format!("{} requests are logged, {sent} were sent", lines.len()));
         }
         for (place, line) in lines.iter().enumerate().filter(|(_, line)| line.forwarded()) {
-            let Some(request) = requests.get(place) else {
+            let Some(request) = requests.whole.get(place) else {
                 return Err(format!("nobody sent this: {line:?}"));
             };
             for seen in fresh.iter().filter(|seen| seen.id == line.id) {
@@ -228,6 +227,32 @@ impl Story {
             }
         }
         Ok(())
+    }
+}
+
+/// What a reader finds in an input.
+struct Requests<'a> {
+    whole: Vec<Request<'a>>,
+    /// Whether what it cannot read behind them begins as a HEAD does.
+    then_head: bool,
+}
+
+impl<'a> Requests<'a> {
+    fn of(input: &[u8], whole: Vec<Request<'a>>) -> Self {
+        let end = match whole.last().map(|last| &last.body) {
+            None => Some(0),
+            Some(body) => body.as_ref().ok().map(|(_, end)| *end),
+        };
+        let mut rest = end.map_or(&input[..0], |end| &input[end..]);
+        while let [b'\r', b'\n', behind @ ..] = rest {
+            rest = behind;
+        }
+        Self { whole, then_head: rest.starts_with(b"HEAD ") }
+    }
+
+    /// Whether the answer of this number is to a HEAD.
+    fn is_head(&self, place: usize) -> bool {
+        self.whole.get(place).map_or(self.then_head, |request| request.method == b"HEAD")
     }
 }
 
@@ -380,26 +405,15 @@ fn kept(fields: impl Iterator<Item = (String, Vec<u8>)>) -> Vec<(String, Vec<u8>
 /// Statuses of the final answers in what came, and whether all of it is answers.
 fn answers(
     received: &[u8],
-    requests: &[Request<'_>],
+    requests: &Requests<'_>,
     ended: bool,
 ) -> (Vec<u64>, Result<(), String>) {
     let mut found = Vec::new();
     let mut at = 0;
     while at < received.len() {
-        let request = requests.get(found.len());
-        let head = request.is_some_and(|request| request.method == b"HEAD");
-        let mut answer = reader::final_response(received, at, head, ended);
-        // A HEAD that is refused before anybody knows it for one is answered as a GET would be.
-        if head && answer.as_ref().is_ok_and(|answer| answer.status >= 400) {
-            let with_content = reader::final_response(received, at, false, ended);
-            let whole = |body: &reader::Read<(Vec<u8>, usize)>| {
-                body.as_ref().is_ok_and(|(_, end)| *end == received.len())
-            };
-            if with_content.as_ref().is_ok_and(|answer| whole(&answer.body)) {
-                answer = with_content;
-            }
-        }
-        let answer = match answer {
+        // A HEAD that is refused by its bytes has no content in its answer either.
+        let head = requests.is_head(found.len());
+        let answer = match reader::final_response(received, at, head, ended) {
             Ok(answer) => answer,
             Err(Unread::Short) if !ended => return (found, Ok(())),
             Err(why) => return (found, Err(format!("{why:?}"))),

@@ -55,6 +55,9 @@ pub fn check(
     if head.headers.len() > listener.limits.headers {
         return Err(Reason::HeaderTooLarge.into());
     }
+    if head.version == Version::HTTP_2 {
+        list_size(head, listener.limits.header_size)?;
+    }
     method(head)?;
     if head.version == Version::HTTP_2 {
         framed(head, peer, listener)?;
@@ -84,6 +87,26 @@ pub fn check(
     }
     let last_hop = max_forwards(head)?;
     Ok(Admitted { authority, host, path, websocket, last_hop })
+}
+
+/// The size of a header list as RFC 9113 §6.5.2 has it: `h2` lets through more than a head may have.
+fn list_size(head: &Parts, limit: usize) -> Result<(), Failure> {
+    /// What each field counts beside its name and value.
+    const FIELD: usize = 32;
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limit {
+        return Err(Reason::UriTooLong.into());
+    }
+    let entry = |name: &str, length: usize| name.len() + length + FIELD;
+    let authority = head.uri.authority().map_or(0, |it| entry(":authority", it.as_str().len()));
+    let scheme = head.uri.scheme_str().map_or(0, |it| entry(":scheme", it.len()));
+    let first = entry(":method", head.method.as_str().len()) + entry(":path", target);
+    let fields = head.headers.iter().map(|(name, value)| entry(name.as_str(), value.len()));
+    if first + authority + scheme + fields.sum::<usize>() > limit {
+        Err(Reason::HeaderTooLarge.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// CONNECT is for forward proxies; TRACE would show fields that only we and the backend know.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use crate::net::clock;
 use crate::net::pressure::{self, Level};
@@ -33,6 +33,7 @@ use super::rate_limit;
 use super::record::Record;
 use super::respond;
 use super::tunnel;
+use super::upload::Progress;
 use super::visitor;
 use super::websocket;
 
@@ -44,6 +45,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     };
     let (mut head, body) = request.into_parts();
     let extended = websocket::translate(&mut head, local::random);
+    let mut body = Some(body);
     let accept = head.headers.get(ACCEPT).cloned();
     let head_only = head.method == Method::HEAD;
     let grpc = peer.protocol == ClientProtocol::Http2 && http2::is_grpc(&head.headers);
@@ -60,7 +62,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
         (Some(listener), None) => {
             let here = (&**snapshot, listener);
             let timeout = if grpc { grpc::timeout(&head.headers) } else { None };
-            let story = run(&mut head, body, (&peer, timeout), here, &mut record);
+            let story = run(&mut head, &mut body, (&peer, timeout), here, &mut record);
             let result = task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()));
             match result {
                 Ok(response) if extended && !record.is_tunnel() => {
@@ -70,6 +72,9 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             }
         }
     };
+    if let Some(body) = body.filter(|body| peer.handle.is_framed() && !body.is_end_stream()) {
+        record.upload = Some(Arc::new(Progress::unread(body)));
+    }
     if record.request_id.is_none() {
         // No backend was to be asked, so nobody has named it yet.
         name(&mut record, &head.headers, trusts(listener, &peer));
@@ -86,8 +91,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     // or it would send its next request into a connection that is being closed.
     let unread = record.upload.as_ref().is_some_and(|upload| !upload.ended());
     // HTTP/1.0 has no chunks, so the connection's end is the answer's.
-    let endless = head.version == Version::HTTP_10
-        && http_body::Body::size_hint(response.body()).exact().is_none();
+    let endless = head.version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
     if peer.protocol == ClientProtocol::Http1 && (unread || endless) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -159,7 +163,7 @@ fn fail(
 /// The record ends with the answer's body.
 fn carry(response: &mut Response<Body>, mut record: Box<Record>) {
     record.answer(response.status());
-    if http_body::Body::is_end_stream(response.body()) {
+    if response.body().is_end_stream() {
         record.complete();
     }
     // A tunnel has a line of its own; its record ends with the 101.
@@ -178,7 +182,7 @@ fn page<'a>(
 
 async fn run(
     head: &mut Parts,
-    body: Incoming,
+    body: &mut Option<Incoming>,
     (peer, timeout): (&Arc<Peer>, Option<Duration>),
     (snapshot, listener): (&Snapshot, &Listener),
     record: &mut Record,
@@ -258,6 +262,7 @@ async fn run(
         return Err(Reason::OverloadedMemory.into());
     }
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
+    let body = body.take().ok_or(Reason::Internal)?;
     let mut outbound = forward::prepare(head, body, way, record);
     if let Some((granted, request)) = granted.zip(outbound.request.as_mut()) {
         // Once more: a client may have named its fields in `Connection`.

@@ -21,6 +21,7 @@ pub mod times;
 pub mod tunnel;
 mod tunnel_line;
 mod turn;
+mod unread;
 pub mod upload;
 mod visitor;
 mod websocket;

@@ -23,6 +23,7 @@ use super::local::{self, Held};
 use super::peer::Peer;
 use super::times::Times;
 use super::tunnel_line::{Bond, TunnelLine};
+use super::unread;
 use super::upload::Progress;
 
 /// Milliseconds after which an exchange that lasts tells again that its session is alive.
@@ -375,6 +376,10 @@ impl Drop for Record {
             self.reason = reason;
         }
         let bytes_in = self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        if self.complete && self.peer.handle.is_framed() && !local::is_ending() {
+            let rest = self.upload.as_ref().and_then(|upload| upload.rest());
+            rest.into_iter().for_each(unread::read_on);
+        }
         self.count(total, bytes_in);
         if local::logs() {
             self.log(total, bytes_in);

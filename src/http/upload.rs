@@ -24,11 +24,17 @@ pub struct Progress {
     failed: AtomicU8,
     /// Its next part was asked for and is not there yet.
     awaits_client: AtomicBool,
-    /// The body, where it was dropped before a byte of it was taken.
+    /// The body, where it was dropped before a byte of it was taken; over HTTP/2 wherever it was
+    /// dropped before its end.
     back: Mutex<Option<Incoming>>,
 }
 
 impl Progress {
+    /// Of a body that nobody was given.
+    pub(super) fn unread(body: Incoming) -> Self {
+        Self { back: Mutex::new(Some(body)), ..Self::default() }
+    }
+
     /// Bytes taken from the client.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -67,7 +73,16 @@ impl Progress {
 
     /// The body of an attempt that failed, if nothing of it was taken.
     pub(super) fn recover(&self) -> Option<Incoming> {
+        if self.bytes() == 0 { self.rest() } else { None }
+    }
+
+    /// What nobody has taken of it.
+    pub(super) fn rest(&self) -> Option<Incoming> {
         self.back.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn give_back(&self, rest: Incoming) {
+        *self.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
     }
 }
 
@@ -150,19 +165,23 @@ impl Upload {
         error: Option<hyper::Error>,
     ) -> Poll<Option<Result<T, BrokenUpload>>> {
         self.progress.fail(reason);
-        self.incoming = None;
+        let rest = self.incoming.take();
+        let goes_on = matches!(reason, Reason::BodyTooLarge | Reason::ClientBodyTimeout);
+        if let Some(rest) = rest.filter(|_| goes_on && self.wire.is_framed()) {
+            self.progress.give_back(rest);
+        }
         Poll::Ready(Some(Err(BrokenUpload(reason, error))))
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.progress.bytes() == 0
+        let wanted = self.progress.bytes() == 0 || self.wire.is_framed();
+        if wanted
             && !self.progress.ended()
             && let Some(incoming) = self.incoming.take()
         {
-            let mut back = self.progress.back.lock().unwrap_or_else(PoisonError::into_inner);
-            *back = Some(incoming);
+            self.progress.give_back(incoming);
         }
     }
 }

@@ -62,7 +62,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER)
-        .max_header_list_size(u32::try_from(limits.size).unwrap_or(u32::MAX))
+        .max_header_list_size(list_size(limits.size))
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(LOCAL_RESETS)
         .enable_connect_protocol()
@@ -129,6 +129,13 @@ where
         }
         Poll::Ready(())
     }))
+}
+
+/// Bytes of a header list that `h2` may keep. It answers what is larger by itself, unseen by log
+/// and counters: so it is let have twice what a head may have, and what is between is refused by
+/// `admit`, at once and with a line.
+fn list_size(head: usize) -> u32 {
+    u32::try_from(head.saturating_mul(2)).unwrap_or(u32::MAX)
 }
 
 /// Why we have given a connection up; none where its client has gone.

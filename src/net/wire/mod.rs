@@ -39,6 +39,9 @@ pub use turns::{Turn, Turns};
 
 /// Stands in for a refused head. The exchange never reads it: it knows by number.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: invalid\r\nconnection: close\r\n\r\n";
+/// The same where the refused bytes begin as a HEAD does, whose answer has no content whatever is
+/// wrong with the rest (RFC 9110 §9.3.2).
+const STAND_IN_OF_HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nhost: invalid\r\nconnection: close\r\n\r\n";
 
 /// A wait for ever.
 const FOREVER: Duration = Duration::from_hours(24 * 365);
@@ -247,10 +250,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         // It ends soon, but until then something is going on.
         self.handle.set_between(false);
         self.reading.disarm();
+        let refused = self.held_back.get(self.cleared..).unwrap_or_default();
+        let stand_in = if refused.starts_with(b"HEAD ") { STAND_IN_OF_HEAD } else { STAND_IN };
         self.held_back.truncate(self.cleared);
         let first = self.handle.refuse(refusal, in_body);
         if first && !in_body && self.handle.serves_clients() {
-            self.held_back.extend_from_slice(STAND_IN);
+            self.held_back.extend_from_slice(stand_in);
             self.cleared = self.held_back.len();
             self.handle.note(1);
         }

@@ -82,6 +82,40 @@ async fn malformed_requests_never_reach_a_backend() {
 }
 
 #[tokio::test]
+async fn a_head_beyond_the_limit_is_refused_by_us_and_told() {
+    let origin = Origin::start("a");
+    let limits = "limits = { header_size = \"8KiB\" }\n";
+    let body = format!("{SECURE}{limits}{}{}", default_route("web"), pool("web", &[&origin], ""));
+    let proxy = Proxy::start(Config::new(body)).await;
+    let door = proxy.secure("h2");
+    let mut connection = door.connect().await;
+    let large = |path: &str, size| door.request("GET", path).header("x-large", "x".repeat(size));
+    assert_eq!(connection.send(large("/fits", 7_500), "").await.status, 200);
+    for (path, request, status, reason) in [
+        ("/field", large("/field", 8_000), 431, "header_too_large"),
+        ("/twice", large("/twice", 15_000), 431, "header_too_large"),
+        (
+            "/long",
+            door.request("GET", &format!("/long?{}", "x".repeat(9_000))),
+            414,
+            "uri_too_long",
+        ),
+    ] {
+        assert_eq!(connection.send(request, "").await.status, status, "{path}");
+        let line = proxy.logged(path).await;
+        assert_eq!(
+            (line["status"].as_u64(), line["reason"].as_str()),
+            (Some(status.into()), Some(reason))
+        );
+    }
+    // h2 keeps no more than twice that, and says the same by itself.
+    assert_eq!(connection.send(large("/more", 17_000), "").await.status, 431);
+    assert_eq!(connection.get("/fine").await.name(), "a", "the connection goes on");
+    proxy.logged("/fine").await;
+    assert_eq!((proxy.log().len(), origin.count()), (5, 2), "nobody has heard of that one");
+}
+
+#[tokio::test]
 async fn a_length_that_does_not_match_its_data_is_never_a_complete_request() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;

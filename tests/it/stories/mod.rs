@@ -20,6 +20,7 @@ mod concurrency;
 mod connection_names;
 mod crowds;
 mod discovery;
+mod early_answers;
 mod error_pages;
 mod fallbacks;
 mod forward_auth;

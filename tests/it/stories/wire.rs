@@ -127,6 +127,41 @@ async fn what_is_too_large_is_refused_with_its_own_status() {
 }
 
 #[tokio::test]
+async fn a_head_request_that_is_refused_is_answered_without_content() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let long = "x".repeat(64 * 1024);
+    for (what, bytes, expected) in [
+        ("no version", "HEAD /\r\n\r\n".to_owned(), 400),
+        ("a bare LF", "HEAD / HTTP/1.1\nHost: a\n\n".to_owned(), 400),
+        ("behind empty lines", "\r\n\r\nHEAD /#x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 400),
+        ("half a head", "HEAD /late HTTP/1.1\r\nHost:".to_owned(), 408),
+        ("a target of 64 KiB", format!("HEAD /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+        ("a head of 64 KiB", format!("HEAD / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"), 431),
+        (
+            "another coding",
+            "HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n".to_owned(),
+            501,
+        ),
+        ("another version", "HEAD / HTTP/1.2\r\nHost: a\r\n\r\n".to_owned(), 505),
+    ] {
+        // Behind a good one it has its own turn.
+        let behind = format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{bytes}");
+        let text = proxy.raw().await.exchange(&bytes).await;
+        let second = proxy.raw().await.exchange(behind).await;
+        assert_eq!((statuses(&text), statuses(&second)), (vec![expected], vec![200, expected]));
+        for text in [text, second] {
+            let end = text.ends_with("\r\n\r\n");
+            let length = text.rsplit("HTTP/1.1 ").next().unwrap().contains("\r\ncontent-length: ");
+            assert!(end && length, "{what}: content, or no length: {text:?}");
+        }
+    }
+    // What only looks like one has content as ever.
+    let text = proxy.raw().await.exchange("HEADS /\r\n\r\n").await;
+    assert!(statuses(&text) == [400] && text.contains("\r\n\r\n400 "), "{text:?}");
+}
+
+#[tokio::test]
 async fn an_upgrade_that_cannot_be_carried_is_refused() {
     refused(&[
         (
