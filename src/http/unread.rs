@@ -2,28 +2,22 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::net::clock::Deadline;
+use crate::net::wire::linger::{LONGEST, MOST};
 use crate::task;
 
-/// So much is read and thrown away…
-const MOST: usize = 1 << 20;
-/// …for so long.
-const LONGEST: Duration = Duration::from_secs(5);
-
-/// Lets a client say the rest of a request whose answer is on its way. A stream that nobody reads any
-/// more is reset, without an error; RFC 9113 §8.1 has the client keep its answer all the same, but
-/// many lose one that comes together with the reset. So a small rest ends by itself, and of a large
-/// one several windows are taken: by then the client has had its answer for a while.
+/// Lets a client say the rest of a request whose answer is on its way, as a lingering close does. A
+/// stream that nobody reads any more is reset, without an error. RFC 9113 §8.1 has its client keep
+/// the answer all the same, but curl, Java and httpx lose one whose stream is reset while they send.
 ///
 /// # Panics
 /// When called outside a worker's runtime.
-pub fn read_on(rest: Incoming) {
+pub(super) fn read_on(rest: Incoming) {
     let mut deadline = Deadline::new();
     deadline.arm(Some(LONGEST));
     drop(task::spawn("unread", Unread { rest, left: MOST, deadline }));

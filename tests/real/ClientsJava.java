@@ -38,6 +38,9 @@ public class ClientsJava {
             var upload = HttpRequest.newBuilder(URI.create(words[0] + "/upload")).POST(body).build();
             String said = client.send(upload, BodyHandlers.ofString()).body();
             if (!said.contains("\"length\":1000000")) throw new AssertionError(said);
+            var large = HttpRequest.BodyPublishers.ofByteArray(new byte[20_000_000]);
+            var refused = HttpRequest.newBuilder(URI.create(words[0] + "/upload/small")).POST(large).build();
+            expect(client.send(refused, BodyHandlers.ofString()).statusCode(), 413);
         }
         System.exit(0);
     }

@@ -39,6 +39,10 @@ tls.certificates = [{ cert = "site.crt", key = "site.key" }]
 [[routes]]
 pool = "app"
 [[routes]]
+path = "/upload/small"
+pool = "app"
+limits.body_size = "64KiB"
+[[routes]]
 path = "/ws"
 pool = "sockets"
 [pools.app]
@@ -69,9 +73,16 @@ for way in "--http1.1 $https" "--http2 $https" "--http2 $http" "--http2-prior-kn
     curl --head "$url/large" | grep -qi '^content-length: 2097152' || fail "curl $way: HEAD"
     unset -f curl
 done
+head -c 20000000 /dev/zero >large.up
+for way in "--http1.1 $http" "--http1.1 $https" "--http2 $https" "--http2-prior-knowledge $http"; do
+    read -r option url <<<"$way"
+    said=$(curl "$option" --cacert site.crt --silent --max-time 60 --header Expect: --data-binary @large.up \
+        --output /dev/null --write-out '%{http_code} %{errormsg}' "$url/upload/small") || true
+    [ "$said" = "413 " ] || fail "curl $way: of an upload that is too large it says: $said"
+done
 said=$(curl --http2 --cacert site.crt --silent --output /dev/null --write-out '%{http_version}' "$https/")
 [ "$said" = 2 ] || fail "curl spoke $said"
-ok "curl: downloads, uploads, chunks, expectations and HEAD over HTTP/1.0, 1.1 and 2, with and without TLS, by ALPN, Upgrade and prior knowledge"
+ok "curl: downloads, uploads, those that are refused, chunks, expectations and HEAD over HTTP/1.0, 1.1 and 2, with and without TLS, by ALPN, Upgrade and prior knowledge"
 
 for version in 1.0 1.1; do
     ! curl --silent --cacert site.crt --tls-max "$version" --ciphers DEFAULT:@SECLEVEL=0 "$https/" >/dev/null ||
@@ -136,6 +147,6 @@ else
 fi
 
 "$OSTLER" status --check --socket "$OSTLER_SOCKET" >status.log 2>&1 || fail "something is wrong: $(cat status.log)"
-failed=$(grep -v '"reason":"none"' access.json | grep -cv '"reason":"client_gone"' || true)
-[ "$failed" = 0 ] || fail "$failed requests failed: $(grep -v '"reason":"none"' access.json | head -3)"
-ok "and not one of $(wc -l <access.json) exchanges has failed but by those who left"
+failed=$(grep -Ecv '"reason":"(none|client_gone|body_too_large)"' access.json || true)
+[ "$failed" = 0 ] || fail "$failed failed: $(grep -Ev '"reason":"(none|client_gone|body_too_large)"' access.json | head -3)"
+ok "and not one of $(wc -l <access.json) exchanges has failed but by those who left or sent too much"

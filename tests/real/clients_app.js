@@ -37,7 +37,7 @@ Promise.all([events(), socket(), upload()]).then(
 const large = Buffer.alloc(2 * 1024 * 1024, 'a line of the large file\n');
 const server = createServer((request, response) => {
   const path = request.url.split('?')[0];
-  if (path === '/upload') {
+  if (path.startsWith('/upload')) {
     const hash = createHash('sha256');
     let length = 0;
     request.on('data', (data) => { length += data.length; hash.update(data); });

@@ -13,6 +13,9 @@ async function* parts() {
 const answer = await fetch(`${url}/upload`, { method: 'POST', body: ReadableStream.from(parts()), duplex: 'half' });
 expect('a streamed upload', (await answer.json()).length, 2_000_000);
 
+const large = await fetch(`${url}/upload/small`, { method: 'POST', body: new Uint8Array(20_000_000) });
+expect('an upload that is too large', large.status, 413);
+
 const reader = (await fetch(`${url}/events`)).body.getReader();
 const first = new TextDecoder().decode((await reader.read()).value);
 expect('the first event on its own', first, 'data: one\n\n');

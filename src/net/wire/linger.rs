@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::super::clock::Deadline;
 
 /// So much is read and thrown away…
-const MOST: usize = 64 << 20;
+pub const MOST: usize = 64 << 20;
 /// …for so long. A client that sends more than this is cut off. Many look at an answer only when
 /// they have sent all.
-const LONGEST: Duration = Duration::from_secs(5);
+pub const LONGEST: Duration = Duration::from_secs(5);
 
 /// RFC 9112 §9.6: a socket that is closed with bytes unread is reset, and the reset takes the
 /// answer along that is on its way.

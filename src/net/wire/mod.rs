@@ -10,7 +10,7 @@ mod frames;
 pub mod fuzzing;
 mod handle;
 mod head;
-mod linger;
+pub mod linger;
 mod read;
 mod scan;
 mod share;
