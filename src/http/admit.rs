@@ -89,7 +89,7 @@ pub fn check(
     Ok(Admitted { authority, host, path, websocket, last_hop })
 }
 
-/// The size of a header list as RFC 9113 §6.5.2 has it: `h2` lets through more than a head may have.
+/// The size of a header list by RFC 9113 §6.5.2: `h2` lets through more than a head may have.
 fn list_size(head: &Parts, limit: usize) -> Result<(), Failure> {
     /// What each field counts beside its name and value.
     const FIELD: usize = 32;

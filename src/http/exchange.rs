@@ -82,10 +82,8 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     let mut response = result.unwrap_or_else(|failure| {
         fail(&failure, (accept.as_ref(), grpc), (listener, &peer), &mut record)
     });
-    if head_only && let Some(length) = response.body().full_length() {
-        // RFC 9110 §9.3.2; hyper sees to it over HTTP/1 only.
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        *response.body_mut() = Body::empty();
+    if head_only {
+        without_content(&mut response);
     }
     // It is answered before it was read to its end, so nothing can follow it: the client is told,
     // or it would send its next request into a connection that is being closed.
@@ -104,7 +102,8 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
 }
 
 /// Answers a head that was refused, where hyper has not been started for it.
-pub fn refuse(peer: &Arc<Peer>) -> Response<Body> {
+/// `method`: what it seems to have been, GET or HEAD.
+pub fn refuse(peer: &Arc<Peer>, method: &Method) -> Response<Body> {
     let number = peer.next_head();
     let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
         return stopping(peer, None);
@@ -117,6 +116,9 @@ pub fn refuse(peer: &Arc<Peer>) -> Response<Body> {
     let failure = refused.unwrap_or_else(|| Reason::Internal.into());
     name(&mut record, &head.headers, false);
     let mut response = fail(&failure, (None, false), (listener, peer), &mut record);
+    if *method == Method::HEAD {
+        without_content(&mut response);
+    }
     carry(&mut response, record);
     response
 }
@@ -158,6 +160,14 @@ fn fail(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// RFC 9110 §9.3.2; hyper sees to it over HTTP/1 only.
+fn without_content(response: &mut Response<Body>) {
+    if let Some(length) = response.body().full_length() {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *response.body_mut() = Body::empty();
+    }
 }
 
 /// The record ends with the answer's body.

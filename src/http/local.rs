@@ -381,23 +381,19 @@ impl Place {
 
 impl Home<RequestBody> for Place {
     fn give_back(&self, connection: Box<Connection<RequestBody>>) {
-        // At the end of a worker its thread-local may be gone already.
-        let _ = LOCAL.try_with(|local| {
-            if let Some(local) = local.get()
-                && let Ok(mut idle) = local.idle.try_borrow_mut()
-            {
-                idle.put(self.slot, connection, self.keep, clock::now());
-            }
-        });
+        idle(|idle| _ = idle.put(self.slot, connection, self.keep, clock::now()));
     }
 
     fn lost(&self, idled: u64) {
-        let _ = LOCAL.try_with(|local| {
-            if let Some(local) = local.get()
-                && let Ok(mut idle) = local.idle.try_borrow_mut()
-            {
-                idle.lost(self.slot, idled);
-            }
-        });
+        idle(|idle| idle.lost(self.slot, idled));
     }
+}
+
+/// At the end of a worker its thread-local may be gone already.
+fn idle(act: impl FnOnce(&mut Idle<RequestBody>)) {
+    let _ = LOCAL.try_with(|local| {
+        if let Some(Ok(mut idle)) = local.get().map(|local| local.idle.try_borrow_mut()) {
+            act(&mut idle);
+        }
+    });
 }

@@ -299,6 +299,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Tunnel<C> {
     }
 
     fn is_unread(&self) -> bool {
-        self.unread.as_ref().is_some_and(|unread| unread.is_over())
+        self.unread.as_ref().is_some_and(Unread::is_over)
     }
 }

@@ -13,7 +13,7 @@ use crate::task;
 
 /// Lets a client say the rest of a request whose answer is on its way, as a lingering close does. A
 /// stream that nobody reads any more is reset, without an error. RFC 9113 §8.1 has its client keep
-/// the answer all the same, but curl, Java and httpx lose one whose stream is reset while they send.
+/// the answer all the same, but curl, Java and httpx lose one whose stream is reset as they send.
 ///
 /// # Panics
 /// When called outside a worker's runtime.

@@ -52,7 +52,9 @@ mod tests {
 
     fn after(ages: &[u64]) -> Habit {
         let mut habit = Habit::default();
-        ages.iter().for_each(|age| habit.closed(*age));
+        for age in ages {
+            habit.closed(*age);
+        }
         habit
     }
 

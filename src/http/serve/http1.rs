@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::Service;
@@ -145,8 +145,10 @@ where
                     self.fall_asleep();
                 }
                 State::Asleep(wire, _) => match wire.poll_something(cx) {
-                    Poll::Ready(Ok(true)) if wire.take_refused() => self.refuse(),
-                    Poll::Ready(Ok(true)) => self.wake_up(),
+                    Poll::Ready(Ok(true)) => match wire.take_refused() {
+                        Some(method) => self.refuse(&method),
+                        None => self.wake_up(),
+                    },
                     Poll::Ready(Ok(false) | Err(_)) => self.close(),
                     Poll::Pending if self.must_go(cx) || self.is_pressed() => self.close(),
                     Poll::Pending => return Poll::Pending,
@@ -198,9 +200,9 @@ where
         }
     }
 
-    fn refuse(&mut self) {
+    fn refuse(&mut self, method: &Method) {
         if let State::Asleep(wire, exchanges) = std::mem::replace(&mut self.state, State::Ended) {
-            let answer = plain::bytes(exchange::refuse(&self.peer));
+            let answer = plain::bytes(exchange::refuse(&self.peer, method));
             self.state = State::Refusing(Box::new((wire, exchanges, answer)));
         }
     }

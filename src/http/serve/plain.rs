@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::Response;
+use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -30,8 +31,11 @@ pub(super) fn bytes(response: Response<Body>) -> Bytes {
     for (name, value) in &head.headers {
         put(&mut text, &[name.as_str().as_bytes(), b": ", value.as_bytes()]);
     }
-    let length = itoa::Buffer::new().format(content.len()).to_owned();
-    put(&mut text, &[b"content-length: ", length.as_bytes()]);
+    // An answer to HEAD has one already.
+    if !head.headers.contains_key(CONTENT_LENGTH) {
+        let length = itoa::Buffer::new().format(content.len()).to_owned();
+        put(&mut text, &[b"content-length: ", length.as_bytes()]);
+    }
     if let Some(date) = date(clock::unix()) {
         put(&mut text, &[b"date: ", date.as_bytes()]);
     }

@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
+use http::Method;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -186,16 +187,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Takes what stands in for a refused head, if nothing else is there for hyper: it need not be
-    /// started to answer that.
-    pub fn take_refused(&mut self) -> bool {
-        let last = self.handle.heads().checked_sub(1);
-        let refused = last.is_some_and(|last| self.handle.refused(last).is_some());
-        let alone = refused && self.cleared == STAND_IN.len();
-        if alone {
-            self.cleared = 0;
-            self.held_back = BytesMut::new();
-        }
-        alone
+    /// started to answer that. The method that is to be answered: GET or HEAD.
+    pub fn take_refused(&mut self) -> Option<Method> {
+        let last = self.handle.heads().checked_sub(1)?;
+        self.handle.refused(last)?;
+        let there = self.held_back.get(..self.cleared)?;
+        let (_, method) = [(STAND_IN, Method::GET), (STAND_IN_OF_HEAD, Method::HEAD)]
+            .into_iter()
+            .find(|(stand_in, _)| *stand_in == there)?;
+        self.cleared = 0;
+        self.held_back = BytesMut::new();
+        Some(method)
     }
 
     /// What the exchange and this wrapper tell each other.

@@ -62,7 +62,7 @@ impl Turns {
         self.ours.store(true, Ordering::Relaxed);
     }
 
-    /// The stream that is polled becomes a tunnel, which has waits of its own. What is sent cuts it.
+    /// The stream that is polled becomes a tunnel, with waits of its own. What is sent cuts it.
     pub fn begin_tunnel(&self) -> oneshot::Sender<()> {
         let (cut, told) = oneshot::channel();
         *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
@@ -70,7 +70,7 @@ impl Turns {
         cut
     }
 
-    /// Whether what is started now, within a poll of a stream, carries its tunnel, and what cuts it.
+    /// What cuts the tunnel of a stream, if what is started within its poll now carries that.
     pub fn take_tunnel(&self) -> Option<oneshot::Receiver<()>> {
         if !self.tunnel.swap(false, Ordering::Relaxed) {
             return None;
