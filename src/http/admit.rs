@@ -22,7 +22,8 @@ use super::websocket;
 /// What an admitted head asks for.
 #[derive(Debug)]
 pub struct Admitted {
-    /// The one authority for route, log, `Host` and session; absent only in HTTP/1.0.
+    /// The one authority for route, log, `Host` and session; absent only in HTTP/1.0, where the
+    /// target names none either.
     pub authority: Option<HeaderValue>,
     /// Its host, lower case, without port and final dot.
     pub host: Option<Arc<str>>,
@@ -161,8 +162,8 @@ fn authority(head: &mut Parts, seen: Seen) -> Result<Option<HeaderValue>, Failur
             of_target(target).map(Some)
         }
         (None, Some(host)) => Ok(Some(host.clone())),
-        (Some(target), None) if head.version == Version::HTTP_2 => of_target(target).map(Some),
-        (_, None) if head.version == Version::HTTP_10 => Ok(None),
+        (Some(target), None) if head.version != Version::HTTP_11 => of_target(target).map(Some),
+        (None, None) if head.version == Version::HTTP_10 => Ok(None),
         (_, None) => Err(Failure::bad_request("host_missing")),
     }
 }

@@ -287,6 +287,11 @@ async fn an_absolute_form_that_agrees_is_forwarded_in_origin_form() {
     let bytes = bytes.replace("http://www", "http://WWW");
     assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
     assert_eq!(origin.last().one("host"), Some("WWW.example.com"));
+    // HTTP/1.0 needs no `Host` beside it.
+    let bytes = "GET http://old.example.com/x?y HTTP/1.0\r\n\r\n";
+    assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
+    assert_eq!(origin.last().target, "/x?y");
+    assert_eq!(origin.last().one("host"), Some("old.example.com"));
 }
 
 #[tokio::test]
