@@ -160,8 +160,11 @@ fn syntax(message: &str, span: Option<Range<usize>>, report: &mut Report) {
     // What is missing at the end of a line is shown there, not drawn into the next one.
     let at_end =
         |at: usize| report.text.get(at..).is_none_or(|rest| rest.starts_with(['\r', '\n']));
+    // The one mistake of which the parser does not say where it is: a key of 80 parts.
+    let deep = span.is_none().then(|| most_dotted(&report.text));
+    let message = if message == "recursion limit" { "a key of too many parts" } else { message };
     let place = span.map(|span| if at_end(span.start) { span.start..span.start } else { span });
-    let mistake = report.push(Mistake::error(message, place));
+    let mistake = report.push(Mistake::error(message, place.or(deep)));
     if message.contains("duplicate key") {
         mistake.hint(
             "a table may be written in one place only: `sticky.by = …` in [pools.web] and a \
@@ -200,12 +203,24 @@ fn tell_of_more(errors: usize, report: &mut Report) {
     last.hint(hint);
 }
 
+/// The line with the most dots.
+fn most_dotted(text: &str) -> Range<usize> {
+    let mut start = 0;
+    let lines = text.split_inclusive('\n').map(|line| {
+        let at = start;
+        start += line.len();
+        let dots = line.bytes().filter(|byte| *byte == b'.').count();
+        (dots, at..at + line.trim_end().len())
+    });
+    lines.max_by_key(|(dots, _)| *dots).map(|(_, place)| place).unwrap_or_default()
+}
+
 fn forget_neighbours(errors: &[toml::de::Error], report: &mut Report) {
     let index = Lines::new(&report.text);
     let line = |span: Range<usize>| index.position(&report.text, span.start).0;
-    let broken: HashSet<usize> =
-        errors.iter().filter_map(toml::de::Error::span).map(line).collect();
     let (syntax, others) = report.mistakes.split_at(errors.len().min(report.mistakes.len()));
+    let broken: HashSet<usize> =
+        syntax.iter().filter_map(|mistake| mistake.place.clone()).map(line).collect();
     let far = others
         .iter()
         .filter(|mistake| mistake.place.clone().is_some_and(|span| !broken.contains(&line(span))));

@@ -219,6 +219,12 @@ fn a_table_in_two_places_gets_a_hint() {
 }
 
 #[test]
+fn a_key_of_too_many_parts_is_told_where_it_is() {
+    let deep = format!("{START}[pools.p]\nbackends = []\na{} = 1\n", ".a".repeat(90));
+    assert_eq!(errors(&deep)[0], "7:1 a key of too many parts");
+}
+
+#[test]
 fn cookies_that_browsers_refuse_are_errors() {
     for (keys, wrong) in [
         ("same_site = \"none\"\nsecure = false", "SameSite=None without Secure"),
