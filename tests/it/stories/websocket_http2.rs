@@ -1,4 +1,4 @@
-//! WebSockets on a stream of HTTP/2 (RFC 8441): what a backend and the log see is HTTP/1.1's.
+//! Tunnels on a stream of HTTP/2 (RFC 8441): what a backend and the log see is that of HTTP/1.1.
 
 use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
