@@ -385,7 +385,7 @@ impl Home<RequestBody> for Place {
     }
 
     fn lost(&self, idled: u64) {
-        idle(|idle| idle.lost(self.slot, idled));
+        idle(|idle| idle.lost(self.slot, idled, clock::now()));
     }
 }
 

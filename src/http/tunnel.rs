@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
@@ -23,7 +23,7 @@ use crate::task;
 use crate::telemetry::chain;
 use crate::telemetry::counters::ClientProtocol;
 use crate::telemetry::reason::Reason;
-use crate::upstream::connection::Stream;
+use crate::upstream::stream::Stream;
 
 use super::attempt::Reply;
 use super::body::Body;
@@ -128,17 +128,17 @@ pub fn begin(
     connection.drive(&Context::from_waker(Waker::noop()));
     let (stream, early) = connection.into_tunnel().ok_or_else(unsolicited)?;
     let peer = Arc::clone(&upgrade.peer);
-    let busy = if peer.protocol == ClientProtocol::Http2 {
-        Some(Busy::new(&peer.handle))
-    } else {
+    let http2 = peer.protocol == ClientProtocol::Http2;
+    if !http2 {
         peer.handle.begin_tunnel();
-        None
-    };
+    }
 
     let (mut head, _) = reply.response.into_parts();
     let seen = Seen::of(&head.headers);
     hop::strip(&mut head.headers, seen);
-    if busy.is_some() {
+    // RFC 9110 §8.6; over HTTP/2 it would be the stream's.
+    head.headers.remove(CONTENT_LENGTH);
+    if http2 {
         head.status = StatusCode::OK;
         head.headers.remove(SEC_WEBSOCKET_ACCEPT);
     } else {
@@ -148,6 +148,7 @@ pub fn begin(
     respond::session(&mut head.headers, head.status, shape, record);
     record.answer(StatusCode::SWITCHING_PROTOCOLS);
     let line = record.tunnel().ok_or(Reason::Internal)?;
+    let busy = http2.then(|| Busy::new(&peer.handle));
     let place = reply.in_flight.into_tunnel();
     task::spawn("tunnel", async move {
         let streams = (client, stream);
@@ -187,9 +188,17 @@ async fn run(
         unread: busy.as_ref().and(waits.write).map(Unread::new),
     };
     let mut watch = Watch::new(place);
+    let mut told = 0;
     let ended = std::future::poll_fn(|cx| match watch.poll(cx, &line) {
         Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-        Poll::Pending => tunnel.poll(cx),
+        Poll::Pending => {
+            let poll = tunnel.poll(cx);
+            let moved = tunnel.up.total + tunnel.down.total;
+            if busy.is_some() && std::mem::replace(&mut told, moved) != moved {
+                peer.handle.turns().moved();
+            }
+            poll
+        }
     })
     .await;
     line.moved(tunnel.up.total, tunnel.down.total);

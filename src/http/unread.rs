@@ -8,6 +8,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::net::clock::Deadline;
+use crate::net::pressure::{self, Level};
 use crate::net::wire::linger::{LONGEST, MOST};
 use crate::task;
 
@@ -34,6 +35,10 @@ impl Future for Unread {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        // Nothing is cheaper to give up when memory is short.
+        if pressure::level() > Level::Calm {
+            return Poll::Ready(());
+        }
         loop {
             match Pin::new(&mut this.rest).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {

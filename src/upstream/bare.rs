@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::Frame;
 use hyper::rt::{Read as _, ReadBuf};
 
-use super::connection::Stream;
+use super::stream::Stream;
 use crate::net::wire::Wire;
 
 /// At most so much at once (bytes).

@@ -3,7 +3,7 @@
 // own: no wake-ups and no hops between tasks on the way of a request, and to drop it is to close
 // it. Nobody polls it while it is idle; it is looked at when it is taken and now and then.
 
-use std::io;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,26 +14,14 @@ use futures_util::FutureExt as _;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::{TrySendError, http1};
 use hyper::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 use crate::net::proxy_header::Ends;
-use crate::net::socket;
-use crate::net::wire::{Glance, Handle, Wire};
+use crate::net::wire::{Handle, Wire};
 
 use super::bare::{Bare, BodyError};
 use super::dial;
 use super::gate::Gate;
-
-/// TCP, or TLS over it.
-#[derive(Debug)]
-pub enum Stream {
-    /// Plain.
-    Tcp(TcpStream),
-    /// Encrypted.
-    Tls(Box<TlsStream<TcpStream>>),
-}
+use super::stream::Stream;
 
 /// What hyper takes for an error of a body.
 pub trait Failure: Into<Box<dyn std::error::Error + Send + Sync>> {}
@@ -206,9 +194,11 @@ impl<B: Outgoing> Connection<B> {
     }
 
     /// So many bytes of an answer, and nothing else, are still to come. They are read without
-    /// hyper, which has three buffers for whatever else may happen.
+    /// hyper, which has three buffers for whatever else may happen, unless a part of the request
+    /// has still to be written.
     pub fn undress(&mut self, left: u64) {
-        if self.ended {
+        // hyper counts a request as written that still waits for room in the socket.
+        if self.ended || self.handle.is_blocked() {
             return;
         }
         self.driver = match std::mem::replace(&mut self.driver, Driver::Gone) {
@@ -247,8 +237,15 @@ impl<B: Outgoing> Connection<B> {
 
     /// Whether it can carry another exchange now, after a look at what has arrived.
     pub(super) fn is_ready(&mut self) -> bool {
-        self.look();
-        self.takes_requests()
+        // One that ended with the runtime's budget of the task would have registered nowhere.
+        let look = poll_fn(|_| Poll::Ready(self.look()));
+        drop(tokio::task::unconstrained(look).now_or_never());
+        let ready = self.takes_requests();
+        if ready {
+            // What it was stirred by has not ended it.
+            self.gate.settle();
+        }
+        ready
     }
 
     fn takes_requests(&self) -> bool {
@@ -324,73 +321,5 @@ impl<B: Outgoing> Connection<B> {
         let mut first = BytesMut::from(parts.read_buf);
         first.extend_from_slice(&held_back);
         Some((stream, first.freeze()))
-    }
-}
-
-impl Glance for Stream {
-    // Under TLS, too, whatever comes between two exchanges is a farewell, or costs a connection.
-    fn stirred(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => socket::stirred(stream),
-            Self::Tls(stream) => socket::stirred(stream.get_ref().0),
-        }
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
     }
 }

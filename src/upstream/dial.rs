@@ -18,7 +18,8 @@ use crate::net::wire::{HeadLimits, Waits, Wire};
 use crate::telemetry::chain;
 use crate::tls::client::{ClientTls, HTTP2};
 
-use super::connection::{Connection, Outgoing, Stream};
+use super::connection::{Connection, Outgoing};
+use super::stream::Stream;
 
 /// What hyper buffers for one connection, each way.
 const BUFFER: usize = 64 * 1024;

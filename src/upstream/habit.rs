@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
-/// So many connections in a row that were closed at about the same age make a habit.
+/// So many times in a row that connections were closed at about the same age make a habit…
 const ALIKE: u8 = 3;
+/// …if so much lies between them (ms): a backend that ends closes all of its connections at once.
+const APART: u64 = 500;
 
 /// Ages of connections (milliseconds idle) at which their backend closed them, unannounced.
 #[derive(Debug, Default, Clone, Copy)]
@@ -13,16 +15,29 @@ pub(super) struct Habit {
     /// The least of those that are alike.
     age: u64,
     alike: u8,
+    /// When the last of them was counted, on the worker's clock (ms).
+    counted: u64,
 }
 
 impl Habit {
-    /// The backend closed a connection at this age.
-    pub(super) fn closed(&mut self, age: u64) {
-        if self.alike > 0 && age.abs_diff(self.age) <= blur(self.age.max(age)) {
-            self.age = self.age.min(age);
+    /// The backend closed a connection at this age. `now`: when, on the worker's clock (ms).
+    pub(super) fn closed(&mut self, age: u64, now: u64) {
+        if self.alike == 0 || age.abs_diff(self.age) > blur(self.age.max(age)) {
+            *self = Self { age, alike: 1, counted: now };
+            return;
+        }
+        self.age = self.age.min(age);
+        if now.saturating_sub(self.counted) >= APART {
             self.alike = ALIKE.min(self.alike + 1);
-        } else {
-            *self = Self { age, alike: 1 };
+            self.counted = now;
+        }
+    }
+
+    /// It closed one that had been idle for so long, and was taken for a request. What is hardly
+    /// idle is rather lost because its backend has died.
+    pub(super) fn lost(&mut self, age: u64, now: u64) {
+        if age >= APART {
+            self.closed(age, now);
         }
     }
 
@@ -50,10 +65,11 @@ mod tests {
 
     use super::*;
 
+    /// Closed at these ages, a second apart.
     fn after(ages: &[u64]) -> Habit {
         let mut habit = Habit::default();
-        for age in ages {
-            habit.closed(*age);
+        for (second, age) in (1..).zip(ages) {
+            habit.closed(*age, second * 1000);
         }
         habit
     }
@@ -66,14 +82,23 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_that_is_restarted_has_no_habit() {
-        assert_eq!(after(&[300, 9_000, 4_000, 40_000, 700]).keeps(), None);
+    fn a_backend_that_ends_has_no_habit() {
+        assert_eq!(after(&[300, 9_000, 4_000, 40_000, 700]).keeps(), None, "of several ages");
+        let mut habit = Habit::default();
+        (0..100).for_each(|_| habit.closed(0, 7_000));
+        assert_eq!(habit.keeps(), None, "all at once");
+        for second in 0..100 {
+            habit.lost(0, second * 1000);
+        }
+        assert_eq!(habit.keeps(), None, "under requests, time and again");
     }
 
     #[test]
     fn another_idle_time_is_learned_as_the_first_was() {
         let mut habit = after(&[60_000; 9]);
-        (0..3).for_each(|_| habit.closed(5_000));
+        for second in 20..23 {
+            habit.lost(5_000, second * 1000);
+        }
         assert_eq!(habit.keeps(), Some(Duration::from_secs(5)));
     }
 
@@ -91,13 +116,16 @@ mod tests {
         /// never one much below that at which another was open since.
         #[test]
         fn nothing_is_learned_that_was_not_seen(
-            events in proptest::collection::vec((any::<bool>(), 0..100_000_u64), 1..60),
+            events in proptest::collection::vec(
+                (any::<bool>(), 0..100_000_u64, 0..2_000_u64), 1..60,
+            ),
         ) {
             let mut habit = Habit::default();
-            let mut closed = Vec::new();
-            for (closes, age) in events {
+            let (mut closed, mut now) = (Vec::new(), 0);
+            for (closes, age, passed) in events {
+                now += passed;
                 if closes {
-                    habit.closed(age);
+                    habit.closed(age, now);
                     closed.push(age);
                 } else {
                     habit.left_open(age);

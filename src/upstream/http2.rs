@@ -14,9 +14,10 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 
-use super::connection::{Answer, Outgoing, Stream as Io};
+use super::connection::{Answer, Outgoing};
 use super::dial::{DialError, Target, reach};
 use super::idle::Keep;
+use super::stream::Stream as Io;
 use crate::config::defaults;
 use crate::net::clock;
 use crate::task;

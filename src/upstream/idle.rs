@@ -85,7 +85,7 @@ impl<B: Outgoing> Resting<B> {
         if ready {
             habit.left_open(self.idled(now));
         } else if let Some(age) = self.connection.closed_after(now) {
-            habit.closed(age);
+            habit.closed(age, now);
         }
     }
 }
@@ -127,9 +127,9 @@ impl<B: Outgoing> Idle<B> {
     }
 
     /// One that was taken was closed under its request, after it had been idle for so long (ms).
-    pub fn lost(&mut self, slot: usize, idled: u64) {
+    pub fn lost(&mut self, slot: usize, idled: u64, now: u64) {
         if let Some(slot) = self.slots.get_mut(slot) {
-            slot.habit.closed(idled);
+            slot.habit.lost(idled, now);
         }
     }
 
@@ -156,11 +156,15 @@ impl<B: Outgoing> Idle<B> {
         }
         if resting.len() >= keep.most {
             let Some(oldest) = resting.first() else { return false };
-            if candidate.connection.told.is_none() && !oldest.doubtful(*habit, now) {
+            // The oldest is of a client that has not come back for longest; or it is about to be
+            // closed, and the one above it goes, for how long the oldest lasts is what the habit
+            // is to be measured by.
+            let place = usize::from(candidate.connection.told.is_none());
+            let doubted = place == 0 || oldest.doubtful(*habit, now);
+            if !doubted || resting.len() <= place {
                 return false;
             }
-            // It is about to be closed, or of a client that has not come back for longest.
-            resting.remove(0);
+            resting.remove(place);
         }
         resting.push(candidate);
         true

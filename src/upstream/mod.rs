@@ -8,6 +8,7 @@ mod habit;
 pub mod http2;
 pub mod idle;
 pub mod lease;
+pub mod stream;
 
 pub use bare::BodyError;
 pub use connection::Connection;

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::Response;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http_body::Body as _;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
@@ -16,8 +16,8 @@ use crate::net::clock;
 /// What the head is likely to need.
 const HEAD: usize = 512;
 
-/// All of it as HTTP/1.1 says it (RFC 9112 §4). Its exchange ends here, so its body must be ours:
-/// nothing of a backend's is awaited.
+/// All of it as HTTP/1.1 says it (RFC 9112 §4), and that the connection ends. Its exchange ends here,
+/// so its body must be ours: nothing of a backend's is awaited.
 pub(super) fn bytes(response: Response<Body>) -> Bytes {
     let (head, mut body) = response.into_parts();
     let mut content = Vec::new();
@@ -30,6 +30,9 @@ pub(super) fn bytes(response: Response<Body>) -> Bytes {
     put(&mut text, &[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" ", reason.as_bytes()]);
     for (name, value) in &head.headers {
         put(&mut text, &[name.as_str().as_bytes(), b": ", value.as_bytes()]);
+    }
+    if !head.headers.contains_key(CONNECTION) {
+        put(&mut text, &[b"connection: close"]);
     }
     // An answer to HEAD has one already.
     if !head.headers.contains_key(CONTENT_LENGTH) {
@@ -57,7 +60,6 @@ fn date(unix: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use http::header::CONNECTION;
 
     use super::*;
 

@@ -27,8 +27,9 @@ where
     fn execute(&self, future: F) {
         if let Some(cut) = self.handle.turns().take_tunnel() {
             drop(task::spawn("http2 tunnel", async move {
-                // `h2` resets a stream that is dropped; one that ends well has more to write.
-                if let Either::Right((Err(_), rest)) = select(pin!(future), cut).await {
+                // `h2` resets a stream that is dropped; one that ends well has more to write. The
+                // cut first: what ends badly looks to hyper as if it had ended well.
+                if let Either::Left((Err(_), rest)) = select(cut, pin!(future)).await {
                     rest.await;
                 }
             }));
@@ -59,7 +60,10 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
         let turns = this.handle.turns();
         turns.begin();
-        if future.poll(cx).is_ready() {
+        let poll = future.poll(cx);
+        // One that hyper did not begin after all is not the next stream's.
+        drop(turns.take_tunnel());
+        if poll.is_ready() {
             return Poll::Ready(());
         }
         match turns.end() {

@@ -192,6 +192,11 @@ impl Handle {
         self.turns.blocked(now);
     }
 
+    /// Whether something is said that the peer does not take.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_unblocked(&self) {
         self.blocked.store(false, Ordering::Relaxed);
         self.turns.unblocked();

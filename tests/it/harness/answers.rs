@@ -163,6 +163,11 @@ impl Wire {
             }
             ("websocket", _) => return self.websocket(seen).await,
             ("tunnel", _) => return self.tunnel(&accept(seen)).await,
+            ("broken", _) => {
+                self.switch(&accept(seen)).await?;
+                self.more().await?;
+                return self.reset();
+            }
             ("misheard", _) => return self.tunnel(&derive_accept_key(b"another")).await,
             _ => self.echo(seen).await?,
         }

@@ -7,6 +7,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
+use crate::harness::frames::{END, Frames, GET, frame, headers, kind};
 use crate::harness::{
     Config, Jar, Origin, Proxy, SECURE, SOON, default_route, pool, soon, sticky_pool, within,
 };
@@ -160,6 +161,51 @@ async fn a_client_that_reads_nothing_is_given_up() {
     });
     drop(said.await);
     assert_eq!(proxy.logged("/tunnel").await["reason"], "client_read_timeout");
+}
+
+#[tokio::test]
+async fn a_tunnel_whose_backend_breaks_it_off_is_reset_and_does_not_look_whole() {
+    let origin = Origin::start("a");
+    let proxy = front(&[&origin]).await;
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    let mut broken = vec![(":method", "CONNECT"), (":protocol", "websocket")];
+    broken.extend(
+        GET.iter()
+            .skip(1)
+            .map(|(name, value)| (*name, if *name == ":path" { "/broken" } else { value })),
+    );
+    frames.send(&headers(1, 0, &broken)).await;
+    let begun = frames.until(|it| it.stream == 1 && it.kind == kind::HEADERS).await.unwrap();
+    assert_eq!(begun.flags & END, 0);
+    frames.send(&[frame(kind::DATA, 0, 1, b"x"), headers(3, END, &GET)].concat()).await;
+    let (mut reset, mut served) = (None, false);
+    while reset.is_none() || !served {
+        let it = frames.until(|it| it.kind == kind::RST_STREAM || it.flags & END != 0).await;
+        let it = it.unwrap();
+        match (it.stream, it.kind) {
+            (1, kind) => reset = Some((kind, it.code())),
+            (3, kind::DATA | kind::HEADERS) => served = true,
+            _ => {}
+        }
+    }
+    assert_eq!(reset, Some((kind::RST_STREAM, 8)), "RFC 8441 §5: CANCEL");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cancelled_while_its_tunnel_begins_takes_no_other_along() {
+    let origin = Origin::start("a");
+    let proxy = front(&[&origin]).await;
+    let mut connection = proxy.secure("h2").connect().await;
+    assert_eq!(connection.get("/first").await.status, 200);
+    for _ in 0..30 {
+        let request = http::Request::connect("https://localhost/tunnel")
+            .extension(hyper::ext::Protocol::from_static("websocket"));
+        let mut other = connection.share();
+        let given_up = tokio::spawn(async move { drop(other.head(request).await) });
+        tokio::task::yield_now().await;
+        given_up.abort();
+        assert_eq!(connection.get("/after").await.name(), "a");
+    }
 }
 
 #[tokio::test]
