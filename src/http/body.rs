@@ -23,6 +23,9 @@ use super::upload::RequestBody;
 /// server asks twice a turn.
 const STREAK: u32 = 4;
 
+/// A body of no more than this is not worth another way of reading it (bytes).
+const SHORT: u64 = 4 * 1024;
+
 /// The end of an exchange's time as a whole, for the log.
 pub(super) const OVER: &str = "timeouts.request, or the call's grpc-timeout";
 
@@ -90,10 +93,15 @@ impl Download {
         Self { incoming, loan, in_flight, patience, end, ended, bare, given, streak: 0 }
     }
 
-    /// Has the rest of it read without hyper once it has begun, where its length is known: for a
-    /// client who has many of them. Nothing of the request may be on its way any more.
+    /// Whether its length is known, and more than what mostly comes with the head.
+    pub fn is_long(incoming: &Incoming) -> bool {
+        incoming.size_hint().exact().is_some_and(|length| length > SHORT)
+    }
+
+    /// Has the rest of it read without hyper once it has begun, for a client who has many of them.
+    /// Nothing of the request may be on its way any more.
     pub fn undress(&mut self) {
-        self.bare = self.incoming.size_hint().exact().is_some();
+        self.bare = true;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {

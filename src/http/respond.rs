@@ -72,6 +72,7 @@ pub fn build(
     let mut response = reply.response;
     // hyper knows whether the backend goes on after this answer: without it, it has to be certain.
     let undresses = record.is_crowded()
+        && Download::is_long(response.body())
         && record.upload.is_none()
         && response.version() == Version::HTTP_11
         && !(seen.any(Seen::CONNECTION) && hop::has_token(response.headers(), CONNECTION, "close"));

@@ -1,5 +1,5 @@
-//! The only unsafe code: reading from a stream straight into hyper's buffer, and a word to the
-//! allocator.
+//! The only unsafe code: reading from a stream straight into a buffer that nobody has cleared, and a
+//! word to the allocator.
 
 #![expect(unsafe_code, reason = "hyper's read cursor hands out uninitialised memory; see below")]
 
@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -45,4 +46,20 @@ pub(super) fn read_into<S: AsyncRead + Unpin>(
     // SAFETY: `poll_read` has filled, hence initialised, at least `read >= given` bytes.
     unsafe { cursor.advance(given) };
     Poll::Ready(Ok(read))
+}
+
+/// Reads once, so many bytes at most; none at the end of the stream.
+pub(super) fn read_piece<R: hyper::rt::Read + Unpin>(
+    reader: &mut R,
+    cx: &mut Context<'_>,
+    most: usize,
+) -> Poll<io::Result<Bytes>> {
+    let mut room = BytesMut::with_capacity(most);
+    let spare = room.spare_capacity_mut().get_mut(..most).unwrap_or_default();
+    let mut buffer = hyper::rt::ReadBuf::uninit(spare);
+    ready!(Pin::new(reader).poll_read(cx, buffer.unfilled()))?;
+    let read = buffer.filled().len();
+    // SAFETY: `filled` are the bytes at the front of the room that were filled, hence initialised.
+    unsafe { room.set_len(read) };
+    Poll::Ready(Ok(room.freeze()))
 }

@@ -1,12 +1,10 @@
 //! The rest of an answer of a known length, read from its connection without hyper.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::Frame;
-use hyper::rt::{Read as _, ReadBuf};
 
 use super::stream::Stream;
 use crate::net::wire::Wire;
@@ -67,17 +65,12 @@ impl Bare {
     }
 
     fn read(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let most = most.min(self.wire.handle().piece()).min(PIECE);
-        let mut room = BytesMut::zeroed(most);
-        let mut buffer = ReadBuf::new(&mut room);
-        ready!(Pin::new(&mut self.wire).poll_read(cx, buffer.unfilled()))?;
-        let read = buffer.filled().len();
-        if read == 0 {
+        let piece = ready!(self.wire.poll_piece(cx, most.min(PIECE)))?;
+        if piece.is_empty() {
             let cause = "the connection ended before the answer";
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, cause)));
         }
-        room.truncate(read);
-        Poll::Ready(Ok(room.freeze()))
+        Poll::Ready(Ok(piece))
     }
 
     /// The connection, if it has said what it had to say, and nothing else.

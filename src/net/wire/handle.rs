@@ -163,8 +163,7 @@ impl Handle {
         self.piece.store(piece, Ordering::Relaxed);
     }
 
-    /// That many.
-    pub fn piece(&self) -> usize {
+    pub(super) fn piece(&self) -> usize {
         self.piece.load(Ordering::Relaxed)
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -74,6 +75,15 @@ pub(super) enum Read {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// The next bytes, so many at most, for who reads them without hyper; none at the end.
+    ///
+    /// # Errors
+    /// Of the stream.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Bytes>> {
+        let most = most.min(self.handle.piece());
+        sys::read_piece(self, cx, most)
+    }
+
     /// The common case: straight into hyper's buffer, all of it cleared.
     fn read_directly(
         &mut self,
