@@ -14,8 +14,8 @@ use tokio::sync::Notify;
 
 use super::pressure::{self, Level};
 
-/// How often a worker looks for deadlines that have passed: they are late by up to this much, and by
-/// less than a second where thousands pass at once and are heard in turns.
+/// How often a worker looks for deadlines that have passed: they are late by up to this much, and
+/// by less than a second where thousands pass at once and are heard in turns.
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// So many of those whose deadlines have passed are woken at once, to begin with.

@@ -1,5 +1,5 @@
-//! The only unsafe code: reading from a stream straight into a buffer that nobody has cleared, and a
-//! word to the allocator.
+//! The only unsafe code: reading from a stream straight into buffers that nobody has cleared, and
+//! a word to the allocator.
 
 #![expect(unsafe_code, reason = "hyper's read cursor hands out uninitialised memory; see below")]
 

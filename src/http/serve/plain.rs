@@ -16,8 +16,8 @@ use crate::net::clock;
 /// What the head is likely to need.
 const HEAD: usize = 512;
 
-/// All of it as HTTP/1.1 says it (RFC 9112 §4), and that the connection ends. Its exchange ends here,
-/// so its body must be ours: nothing of a backend's is awaited.
+/// All of it as HTTP/1.1 says it (RFC 9112 §4), and that the connection ends. Its exchange ends
+/// here, so its body must be ours: nothing of a backend's is awaited.
 pub(super) fn bytes(response: Response<Body>) -> Bytes {
     let (head, mut body) = response.into_parts();
     let mut content = Vec::new();
