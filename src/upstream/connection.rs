@@ -238,8 +238,11 @@ impl<B: Outgoing> Connection<B> {
     /// Whether it can carry another exchange now, after a look at what has arrived.
     pub(super) fn is_ready(&mut self) -> bool {
         // One that ended with the runtime's budget of the task would have registered nowhere.
-        let look = poll_fn(|_| Poll::Ready(self.look()));
-        drop(tokio::task::unconstrained(look).now_or_never());
+        let look = poll_fn(|_| {
+            self.look();
+            Poll::Ready(())
+        });
+        let _ = tokio::task::unconstrained(look).now_or_never();
         let ready = self.takes_requests();
         if ready {
             // What it was stirred by has not ended it.
