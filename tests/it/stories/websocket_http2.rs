@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::harness::frames::{END, Frames, GET, frame, headers, kind};
 use crate::harness::{
-    Config, Jar, Origin, Proxy, SECURE, SOON, default_route, pool, soon, sticky_pool, within,
+    Config, Jar, Origin, Proxy, SECURE, SOON, default_route, pool, soon, spawn, sticky_pool, within,
 };
 
 async fn front(origins: &[&Origin]) -> Proxy {
@@ -201,7 +201,7 @@ async fn a_stream_that_is_cancelled_while_its_tunnel_begins_takes_no_other_along
         let request = http::Request::connect("https://localhost/tunnel")
             .extension(hyper::ext::Protocol::from_static("websocket"));
         let mut other = connection.share();
-        let given_up = tokio::spawn(async move { drop(other.head(request).await) });
+        let given_up = spawn(async move { drop(other.head(request).await) });
         tokio::task::yield_now().await;
         given_up.abort();
         assert_eq!(connection.get("/after").await.name(), "a");
