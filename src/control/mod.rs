@@ -340,13 +340,17 @@ impl<S: ListenerSockets> Control<S> {
         self.sessions.tick(&snapshot, now);
         self.outliers.tick(&snapshot);
         self.usable();
-        for (ghost, why) in self.loader.remains.end(&snapshot, now) {
+        let ended = self.loader.remains.end(&snapshot, now);
+        for (ghost, why) in &ended {
             tracing::info!(ghost, why, "a ghost has ended");
         }
         let loaded = self.facts.loaded();
         let folder = loaded.model.admin.maintenance_dir.as_ref().map(|folder| &*folder.value);
         self.maintenance.look(folder, &mut self.marks, &snapshot);
         drop(snapshot);
+        if !ended.is_empty() {
+            self.go_on_without_ghosts().await;
+        }
         self.rediscover().await;
     }
 

@@ -1,4 +1,4 @@
-//! Backends that DNS tells come and go: another generation of the same configuration.
+//! Backends of DNS come and go, ghosts end: another generation of the same configuration.
 
 use tokio::time::Instant;
 
@@ -39,6 +39,22 @@ impl<S: ListenerSockets> Control<S> {
             }
         }
         *lock(&self.facts.discovered) = self.discovery.told(&self.loader.book);
+    }
+
+    /// Without the ghosts that have ended: nobody is told of them any more, and no check asks them.
+    pub(super) async fn go_on_without_ghosts(&mut self) {
+        if self.facts.phase.get() == Phase::Stopping {
+            return;
+        }
+        let (loaded, snapshot) = (self.facts.loaded(), self.facts.current.load());
+        let book = self.loader.book.clone();
+        match self.loader.recompile(&loaded, &book, &snapshot) {
+            Ok(compiled) => self.swap(compiled, book, None).await,
+            Err(report) => {
+                let report = report.render(false);
+                tracing::error!("ghosts that have ended stay until the next reload\n{report}");
+            }
+        }
     }
 
     /// Asks about the names of the configuration in force, and about no others.

@@ -254,7 +254,7 @@ impl Record {
             tls: self.peer.tls.as_ref().map(|tls| tls.version),
             method: self.method.clone(),
             uri: self.uri.clone(),
-            host: self.host.clone(),
+            host: self.told_host(),
             route: route.map(|r| (Arc::clone(&r.name), Arc::clone(&r.counters))),
             pool: self.pool().map(|pool| Arc::clone(&pool.name)),
             backend: self.member().map(|member| Arc::clone(&member.backend.id)),
@@ -270,6 +270,13 @@ impl Record {
             cause: String::new(),
             opened: false,
         })
+    }
+
+    /// The authority as the log has it.
+    fn told_host(&self) -> Option<HeaderValue> {
+        let authority = self.uri.authority();
+        let authority = authority.and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+        authority.or_else(|| self.host.clone())
     }
 
     /// What a tunnel keeps its session alive by.

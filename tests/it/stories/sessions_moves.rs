@@ -192,6 +192,11 @@ async fn a_ghost_ends_by_its_first_failed_check() {
     assert!(crowd.visit(&proxy.door()).await.is_empty());
     origins[0].healthy(false);
     proxy.hears("a ghost has ended").await;
+    within(SOON, "a status that tells of it no more", async || {
+        let status = proxy.command(&["status"]).await.text();
+        (!status.contains("ghost") && !status.contains("web/a")).then_some(())
+    })
+    .await;
     let moves = crowd.visit(&proxy.door()).await;
     assert_eq!(moves.len(), bound, "{moves:?}");
     origins[0].healthy(true);

@@ -35,7 +35,7 @@ async fn messages_are_echoed_beside_other_streams_and_logged_as_the_handshake_th
     while let Some(Ok(_)) = soon("the close", socket.next()).await {}
     let line = proxy.logged("/websocket").await;
     assert_eq!((&line["method"], &line["status"]), (&"GET".into(), &101.into()), "{line}");
-    assert_eq!(line["protocol"], "websocket");
+    assert_eq!((&line["protocol"], &line["host"]), (&"websocket".into(), &"localhost".into()));
     assert!(line["bytes_out"].as_u64().unwrap() > 1_000_000, "{line}");
     let seen = origin.seen();
     let asked = seen.iter().find(|seen| seen.target == "/websocket").unwrap();
