@@ -162,6 +162,12 @@ impl Outcomes {
         (word.phase, word.epoch)
     }
 
+    /// Whether it is ejected because there was no connection to it, and for nothing else.
+    pub fn is_unreachable(&self) -> bool {
+        let word = self.word();
+        word.phase == Phase::Ejected && !word.reached
+    }
+
     /// Failures in a row so far.
     pub fn consecutive(&self) -> u16 {
         self.word().consecutive
@@ -186,7 +192,9 @@ impl Outcomes {
     pub fn order(&self, order: Order, quota: &Quota) -> bool {
         let taken = matches!(order, Order::Eject(_)) && quota.take();
         let change = |word: Word| match (order, word.phase) {
-            (Order::Eject(_), Phase::In) if taken => Some(word.turn(Phase::Ejected)),
+            (Order::Eject(_), Phase::In) if taken => {
+                Some(Word { reached: true, ..word.turn(Phase::Ejected) })
+            }
             (Order::Try, Phase::Ejected) => {
                 let word = word.turn(Phase::Trial);
                 Some(Word { places: PLACES, needed: NEEDED, ..word })
@@ -221,7 +229,9 @@ impl Outcomes {
     fn succeeded(&self, entry: Entry, ejection: Option<(&Terms, &Quota)>) {
         let changed = self.change(|word| match word.phase {
             _ if word.epoch != entry.0 => None,
-            Phase::In if word.consecutive > 0 => Some(Word { consecutive: 0, ..word }),
+            Phase::In if word.consecutive > 0 => {
+                Some(Word { consecutive: 0, reached: false, ..word })
+            }
             Phase::Trial if word.needed > 1 => Some(Word { needed: word.needed - 1, ..word }),
             Phase::Trial => Some(word.turn(Phase::In)),
             _ => None,
@@ -246,15 +256,18 @@ impl Outcomes {
             _ if word.epoch != entry.0 => None,
             Phase::In => {
                 let consecutive = word.consecutive.saturating_add(1);
+                let reached = word.reached || kind != Kind::Connect;
                 if consecutive >= terms.consecutive {
                     taken = taken || quota.take();
                     if taken {
-                        return Some(word.turn(Phase::Ejected));
+                        return Some(Word { reached, ..word.turn(Phase::Ejected) });
                     }
                 }
-                Some(Word { consecutive, ..word })
+                Some(Word { consecutive, reached, ..word })
             }
-            Phase::Trial => Some(word.turn(Phase::Ejected)),
+            Phase::Trial => {
+                Some(Word { reached: kind != Kind::Connect, ..word.turn(Phase::Ejected) })
+            }
             Phase::Ejected | Phase::Aside => None,
         });
         let ejected = changed.is_some_and(|(_, to)| to == Phase::Ejected);

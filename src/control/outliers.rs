@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Standing;
 use crate::backend::outlier::{Ejection, Meter, News, Seen, Weights};
@@ -36,7 +36,7 @@ impl Outliers {
             let watched = self.pools.entry(Arc::clone(&pool.name)).or_default();
             let held = pool.state.quota.held();
             let seen: Vec<Seen> =
-                pool.members.iter().map(|member| look(member, &mut watched.meter)).collect();
+                pool.members.iter().map(|member| look(member, &mut watched.meter, now)).collect();
             watched.meter.retain(|name| seen.iter().any(|seen| seen.name == name));
             let factors = watched.weights.tick(&seen);
             for (member, factor) in pool.members.iter().zip(factors) {
@@ -50,14 +50,25 @@ impl Outliers {
     }
 }
 
-fn look(member: &Member, meter: &mut Meter) -> Seen {
+fn look(member: &Member, meter: &mut Meter, now: Duration) -> Seen {
     let backend = &member.backend;
+    let unreachable = backend.state.outcomes.is_unreachable();
     Seen {
+        unreachable,
+        // Nobody else is asked about.
+        passed: if unreachable && backend.checked { passed(member, now) } else { None },
         name: backend.name,
         usable: backend.standing() == Standing::Open,
         phase: backend.state.outcomes.phase(),
         counts: meter.read(backend.name, member.tally.iter()),
     }
+}
+
+/// When the last check began, if that has passed.
+fn passed(member: &Member, now: Duration) -> Option<Duration> {
+    let check = member.backend.state.last_check().filter(|check| check.passed)?;
+    let began = check.at.checked_sub(check.took)?;
+    now.checked_sub(SystemTime::now().duration_since(began).ok()?)
 }
 
 fn tell(pool: &Pool, news: &[Option<News>]) {

@@ -22,6 +22,10 @@ pub struct Seen {
     pub usable: bool,
     /// Where it is in its course, and the number of the phase.
     pub phase: (Phase, u16),
+    /// It is ejected because there was no connection, and for nothing else.
+    pub unreachable: bool,
+    /// When its last check began, if that has passed: on the clock of the looks.
+    pub passed: Option<Duration>,
     /// Attempts since the last look.
     pub counts: Counts,
 }
@@ -99,13 +103,22 @@ pub struct Ejection {
 struct Course {
     /// How often it was ejected, less the intervals without.
     ejections: u32,
-    /// The ejection that it is in, or on trial after: its number, and when it is over.
-    ejected: Option<(u16, Duration)>,
+    /// The ejection that it is in, or on trial after.
+    ejected: Option<Term>,
     /// Whether it was out in this interval.
     was_out: bool,
     /// Why it was told to go, until it is seen to be gone.
     blamed: Option<Cause>,
     interval: Interval,
+}
+
+/// One ejection.
+#[derive(Debug, Clone, Copy)]
+struct Term {
+    number: u16,
+    /// The look at which it was seen.
+    since: Duration,
+    until: Duration,
 }
 
 impl Ejection {
@@ -158,7 +171,7 @@ impl Ejection {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         out.sort_by_key(|(seen, _)| {
             let until = self.courses.get(&seen.name).and_then(|course| course.ejected);
-            (seen.phase.0 == Phase::Ejected, until.map(|(_, until)| until))
+            (seen.phase.0 == Phase::Ejected, until.map(|term| term.until))
         });
         let (room, excess) = (most.saturating_sub(out.len()), out.len().saturating_sub(most));
         for (_, order) in out.into_iter().take(excess) {
@@ -211,12 +224,15 @@ impl Course {
         match phase {
             Phase::Aside => (Some(Order::Include), None),
             Phase::Ejected => match self.ejected {
-                Some((known, until)) if known == number => {
-                    ((now >= until).then_some(Order::Try), None)
+                Some(term) if term.number == number => {
+                    // There was nobody, and a check says that there is somebody again.
+                    let is_there = seen.passed.is_some_and(|began| began > term.since);
+                    let back = (seen.unreachable && is_there).then_some(Order::Return);
+                    (back.or((now >= term.until).then_some(Order::Try)), None)
                 }
                 before => {
                     // Two phases after the one before: it went from there to trial and failed.
-                    let tried = before.is_some_and(|(known, _)| known.wrapping_add(2) == number);
+                    let tried = before.is_some_and(|it| it.number.wrapping_add(2) == number);
                     let instead = if tried { Cause::Trial } else { Cause::Consecutive };
                     let cause = blamed.unwrap_or(instead);
                     let time = self.ejected(now, number, base);
@@ -238,7 +254,7 @@ impl Course {
     fn ejected(&mut self, now: Duration, number: u16, base: Duration) -> Duration {
         self.ejections = self.ejections.saturating_add(1);
         let time = base.saturating_mul(self.ejections).min(LONGEST.max(base));
-        self.ejected = Some((number, now.saturating_add(time)));
+        self.ejected = Some(Term { number, since: now, until: now.saturating_add(time) });
         time
     }
 

@@ -25,6 +25,8 @@ struct Backend {
     tally: Tally,
     /// The checks have given it up.
     down: bool,
+    /// The second at which its last check began, if that has passed.
+    passed: Option<u64>,
 }
 
 /// A pool, one worker and the control thread.
@@ -80,6 +82,8 @@ impl World {
             name: backend.name,
             usable: !backend.down,
             phase: backend.outcomes.phase(),
+            unreachable: backend.outcomes.is_unreachable(),
+            passed: backend.passed.map(Duration::from_secs),
             counts: meter.read(backend.name, std::iter::once(&backend.tally)),
         });
         let seen: Vec<_> = seen.collect();

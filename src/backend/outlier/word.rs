@@ -55,6 +55,9 @@ pub(super) struct Word {
     pub(super) places: u8,
     /// Attempts that must still go well; on trial only.
     pub(super) needed: u8,
+    /// Among the failures in a row, or those that have ejected it, was one of a connection that
+    /// there was.
+    pub(super) reached: bool,
     /// Another one with each phase.
     pub(super) epoch: u16,
 }
@@ -63,13 +66,13 @@ impl Word {
     /// The next phase, with nothing of the one before.
     pub(super) fn turn(self, phase: Phase) -> Self {
         let epoch = self.epoch.wrapping_add(1);
-        Self { consecutive: 0, phase, places: 0, needed: 0, epoch }
+        Self { consecutive: 0, phase, places: 0, needed: 0, reached: false, epoch }
     }
 }
 
 impl From<u64> for Word {
     fn from(word: u64) -> Self {
-        let [low, high, phase, places, needed, _, first, last] = word.to_le_bytes();
+        let [low, high, phase, places, needed, reached, first, last] = word.to_le_bytes();
         let phase = match phase {
             0 => Phase::In,
             EJECTED => Phase::Ejected,
@@ -77,7 +80,8 @@ impl From<u64> for Word {
             _ => Phase::Aside,
         };
         let consecutive = u16::from_le_bytes([low, high]);
-        Self { consecutive, phase, places, needed, epoch: u16::from_le_bytes([first, last]) }
+        let epoch = u16::from_le_bytes([first, last]);
+        Self { consecutive, phase, places, needed, reached: reached != 0, epoch }
     }
 }
 
@@ -86,7 +90,8 @@ impl From<Word> for u64 {
         let [low, high] = word.consecutive.to_le_bytes();
         let [first, last] = word.epoch.to_le_bytes();
         let phase = word.phase.code();
-        Self::from_le_bytes([low, high, phase, word.places, word.needed, 0, first, last])
+        let reached = word.reached.into();
+        Self::from_le_bytes([low, high, phase, word.places, word.needed, reached, first, last])
     }
 }
 
@@ -99,10 +104,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_word_survives_being_packed(
-            consecutive: u16, phase in 0_usize..4, places: u8, needed: u8, epoch: u16,
+            consecutive: u16, phase in 0_usize..4, places: u8, needed: u8, reached: bool,
+            epoch: u16,
         ) {
             let phase = [Phase::In, Phase::Ejected, Phase::Trial, Phase::Aside][phase];
-            let word = Word { consecutive, phase, places, needed, epoch };
+            let word = Word { consecutive, phase, places, needed, reached, epoch };
             let packed = u64::from(word);
             prop_assert_eq!(Word::from(packed), word);
             let watched = consecutive > 0 || phase == Phase::Trial;

@@ -173,6 +173,28 @@ fn who_is_out_for_other_reasons_holds_no_place_and_begins_anew() {
 }
 
 #[test]
+fn who_refused_connections_is_back_when_a_check_has_found_it() {
+    const REFUSED: Outcome = Outcome::Failure(Kind::Connect);
+    for (last, back) in [(REFUSED, true), (BROKEN, false)] {
+        let mut world = World::new(4, TERMS);
+        world.backends[0].passed = Some(0);
+        world.attempts(0, &[REFUSED, REFUSED, last, REFUSED, REFUSED]);
+        world.tick();
+        let seen = world.seconds;
+        world.tick();
+        assert_eq!(world.phase(0), Phase::Ejected, "that check was before it was ejected");
+        world.backends[0].passed = Some(seen + 1);
+        world.tick();
+        let phase = if back { Phase::In } else { Phase::Ejected };
+        assert_eq!((world.phase(0), world.quota.held()), (phase, u32::from(!back)), "{last:?}");
+    }
+    // A success in between, and what came before it is forgotten.
+    let mut world = World::new(4, TERMS);
+    world.attempts(0, &[BROKEN, FINE, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED]);
+    assert!(world.backends[0].outcomes.is_unreachable());
+}
+
+#[test]
 fn the_place_of_a_backend_that_left_the_pool_is_found() {
     let mut world = World::new(4, TERMS);
     world.attempts(0, &[BROKEN; 5]);
@@ -189,7 +211,9 @@ fn without_terms_outcomes_are_counted_and_who_was_out_comes_back() {
     let mut world = World::new(4, TERMS);
     world.attempts(0, &[BROKEN; 5]);
     let Backend { outcomes, tally, .. } = &world.backends[0];
-    let seen = Seen { name: 0, usable: true, phase: outcomes.phase(), counts: tally.counts() };
+    let (phase, counts) = (outcomes.phase(), tally.counts());
+    let (unreachable, passed) = (false, None);
+    let seen = Seen { name: 0, usable: true, phase, unreachable, passed, counts };
     let plan = world.ejection.tick(Duration::from_secs(1), None, 1, &[seen]);
     plan.apply(std::iter::once(outcomes), &world.quota);
     assert_eq!((outcomes.phase().0, world.quota.held(), plan.most), (Phase::In, 0, 0));
