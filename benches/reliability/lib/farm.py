@@ -36,6 +36,8 @@ class Backend:
         for _ in range(count):
             log = self.folder / f"{self.name}-{len(self.logs)}.posts"
             self.logs.append(log)
+            # Of an earlier run, in a folder that was kept.
+            log.unlink(missing_ok=True)
             command = [sys.executable, str(ORIGIN), self.name, str(self.port), "--held",
                        "--control", str(self.control), "--log", str(log), *self.settings]
             with open(self.folder / f"origin-{self.name}.log", "ab") as errors:
