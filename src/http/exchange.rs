@@ -146,8 +146,11 @@ fn fail(
     record: &mut Record,
 ) -> Response<Body> {
     record.fail(failure);
-    if failure.reason == Reason::OverloadedMemory {
-        peer.handle.shed();
+    match failure.reason {
+        Reason::OverloadedMemory => peer.handle.shed(),
+        // Over HTTP/1 its connection ends.
+        Reason::HeaderTooLarge => peer.handle.turns().head_was_large(),
+        _ => {}
     }
     if grpc {
         return grpc::answer(failure);

@@ -228,7 +228,7 @@ impl Course {
                     // There was nobody, and a check says that there is somebody again.
                     let is_there = seen.passed.is_some_and(|began| began > term.since);
                     let back = (seen.unreachable && is_there).then_some(Order::Return);
-                    (back.or((now >= term.until).then_some(Order::Try)), None)
+                    (back.or_else(|| (now >= term.until).then_some(Order::Try)), None)
                 }
                 before => {
                     // Two phases after the one before: it went from there to trial and failed.

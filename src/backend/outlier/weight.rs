@@ -203,7 +203,14 @@ mod tests {
             let nanos = successes * millis * MILLI;
             let counts =
                 Counts { successes, measured: successes, nanos, status, ..Counts::default() };
-            Seen { name, usable: true, phase: (Phase::In, 0), counts }
+            Seen {
+                name,
+                usable: true,
+                phase: (Phase::In, 0),
+                unreachable: false,
+                passed: None,
+                counts,
+            }
         });
         weights.tick(&seen.collect::<Vec<_>>())
     }
@@ -280,7 +287,14 @@ mod tests {
         let mut weights = Weights::default();
         let seen = |phase| {
             let counts = Counts { successes: 50, ..Counts::default() };
-            [Seen { name: 1, usable: true, phase: (phase, 0), counts }]
+            [Seen {
+                name: 1,
+                usable: true,
+                phase: (phase, 0),
+                unreachable: false,
+                passed: None,
+                counts,
+            }]
         };
         assert_eq!(weights.tick(&seen(Phase::In)), [WHOLE]);
         assert_eq!(weights.tick(&seen(Phase::Ejected)), [FLOOR]);

@@ -60,10 +60,10 @@ impl Record {
     }
 
     /// What became of the visitor's session. Without an answer nobody was bound anew.
-    fn session(&self) -> &'static str {
-        let bound = |told: &Told| told.outcome != StickyOutcome::Bound;
+    fn bound(&self) -> &'static str {
+        let others = |told: &Told| told.outcome != StickyOutcome::Bound;
         let answered = self.times.first_byte.is_some();
-        self.told.filter(|told| answered || bound(told)).map_or("none", Told::word)
+        self.told.filter(|told| answered || others(told)).map_or("none", Told::word)
     }
 
     /// Why the visitor was moved.
@@ -103,7 +103,7 @@ impl Record {
             pool: self.pool().map(|pool| &*pool.name),
             backend: self.member().map(|member| &*member.backend.id),
             attempts: self.attempts,
-            session: self.session(),
+            session: self.bound(),
             token: self.told.map_or("none", |told| told.token.as_str()),
             bytes_in,
             bytes_out: self.bytes_out,

@@ -13,6 +13,9 @@ const SETTINGS_ACK: u64 = 9;
 const REQUEST: u64 = 4 * FRAME;
 /// So many may come at once: 10,000.
 const MOST: u64 = 10_000 * FRAME;
+/// What a head counts that was refused for its size or the number of its fields: to unpack it costs
+/// as much as many requests. Eight of them may come at once.
+const LARGE_HEAD: u64 = MOST / 8;
 /// Forgotten in a millisecond: 1,000 frames in a second, which cost less than ten requests.
 const FORGOTTEN: u64 = FRAME;
 
@@ -50,6 +53,11 @@ impl Chatter {
     /// So many bytes were taken by the client.
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.earned(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// So many heads were refused because they are too large.
+    pub(super) fn refused_heads(&mut self, heads: u64) {
+        self.level = self.level.saturating_add(heads.saturating_mul(LARGE_HEAD));
     }
 
     fn earned(&mut self, much: u64) {
@@ -104,6 +112,16 @@ mod tests {
         }
         assert!(!chatter.is_flood(|| 0), "four priorities for every request");
         assert!(!after(1_000_000, DATA, 0).is_flood(|| 0));
+    }
+
+    #[test]
+    fn heads_that_are_too_large_are_few() {
+        let mut chatter = Chatter::default();
+        chatter.refused_heads(8);
+        assert!(!chatter.is_flood(|| 0));
+        chatter.refused_heads(1);
+        assert!(chatter.is_flood(|| 1000), "one is forgotten in a second and a quarter");
+        assert!(!chatter.is_flood(|| 1250));
     }
 
     #[test]

@@ -103,7 +103,9 @@ impl Frames {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Ends an HTTP/2 connection whose client says far more than its requests need.
     pub(super) fn unless_flooded(&mut self) -> io::Result<()> {
-        if self.frames.as_mut().is_some_and(|frames| frames.chatter.is_flood(now)) {
+        let Some(frames) = &mut self.frames else { return Ok(()) };
+        frames.chatter.refused_heads(self.handle.turns().take_large_heads());
+        if frames.chatter.is_flood(now) {
             self.handle.frames_were_flood();
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a flood of frames"));
         }

@@ -19,6 +19,8 @@ pub struct Turns {
     moves: AtomicU64,
     given_up: AtomicBool,
     tunnel: AtomicBool,
+    /// Heads that were refused for their size, and not held against the client yet.
+    large_heads: AtomicU64,
     cut: Mutex<Option<oneshot::Receiver<()>>>,
     /// Milliseconds on the worker's clock: when the socket last took nothing; 0 is never.
     blocked_at: AtomicU64,
@@ -76,6 +78,19 @@ impl Turns {
             return None;
         }
         self.cut.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A head was refused for its size, which is known when it has been unpacked.
+    pub fn head_was_large(&self) {
+        self.large_heads.store(self.large_heads.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_large_heads(&self) -> u64 {
+        let heads = self.large_heads.load(Ordering::Relaxed);
+        if heads > 0 {
+            self.large_heads.store(0, Ordering::Relaxed);
+        }
+        heads
     }
 
     /// The client was given something.

@@ -95,6 +95,33 @@ async fn what_is_said_beside_requests_is_let_be_until_it_is_a_flood() {
 }
 
 #[tokio::test]
+async fn heads_that_are_too_large_are_refused_one_by_one_and_end_the_connection_when_they_are_many()
+{
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut fields = GET.to_vec();
+    fields.resize(200, ("x", "y"));
+    let large = |number: u32| headers(2 * number + 1, END, &fields);
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    for number in 0..4 {
+        frames.send(&large(number)).await;
+        let end = frames.outcome(2 * number + 1).await.unwrap();
+        assert_eq!((end.kind, end.stream), (kind::DATA, 2 * number + 1), "a 431 as a whole");
+    }
+    frames.send(&headers(9, END, &GET)).await;
+    assert_eq!(frames.outcome(9).await.unwrap().stream, 9);
+    assert_eq!(origin.count(), 1);
+    let before = proxy.metric(REFUSED, &["cause=\"http2_flood\""]).await;
+    let mut many = flood(&proxy, 2000, large).await;
+    while many.next().await.is_some() {}
+    within(SOON, "a counted end", async || {
+        (proxy.metric(REFUSED, &["cause=\"http2_flood\""]).await > before).then_some(())
+    })
+    .await;
+    assert_eq!(proxy.secure("h2").get("/honest").await.name(), "a");
+}
+
+#[tokio::test]
 async fn a_block_that_grows_when_it_is_unpacked_goes_no_further() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;

@@ -189,7 +189,7 @@ fn who_refused_connections_is_back_when_a_check_has_found_it() {
         assert_eq!((world.phase(0), world.quota.held()), (phase, u32::from(!back)), "{last:?}");
     }
     // A success in between, and what came before it is forgotten.
-    let mut world = World::new(4, TERMS);
+    let world = World::new(4, TERMS);
     world.attempts(0, &[BROKEN, FINE, REFUSED, REFUSED, REFUSED, REFUSED, REFUSED]);
     assert!(world.backends[0].outcomes.is_unreachable());
 }
