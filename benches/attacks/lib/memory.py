@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hello import CLIENT_HELLO
 from peers import UNVERIFIED, Peer, Running, Site, read
-from siege import Siege, causes, warm
+from siege import Beside, Siege, causes, warm
 from troops import Deaf, all_of_them
 
 BUDGET = 256  # MB
@@ -92,7 +92,7 @@ def level(running: Running) -> int:
     return int(found[1]) if found else -1
 
 
-class Eye:
+class Eye(Beside):
     """In the background: memory, and three honest clients on connections of their own: one who has
     a session where the proxy makes some, one without, and one of TLS."""
 
@@ -102,13 +102,12 @@ class Eye:
         self.cookie = running.cookie(False)
         self.asked: dict[str, Counter[str]] = {}
         self.good: dict[str, float] = {}
-        self._over = threading.Event()
+        super().__init__()
         kinds = {"known": (False, True), "new": (False, False), "new, TLS": (True, False)}
-        self._threads = [threading.Thread(target=self._measure, daemon=True)]
+        self._begin(self._measure)
         for kind, how in kinds.items():
             self.asked[kind], self.good[kind] = Counter(), 0.0
-            self._threads.append(
-                threading.Thread(target=self._ask, args=(kind, *how), daemon=True))
+            self._begin(self._ask, kind, *how)
 
     def _measure(self) -> None:
         while not self._over.wait(0.1):
@@ -136,13 +135,3 @@ class Eye:
     def well(self, since: float) -> bool:
         """Whether each has had an answer that it asked for after this moment."""
         return all(began > since for began in self.good.values())
-
-    def __enter__(self) -> Eye:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()

@@ -9,9 +9,10 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import template
 from peers import Plan, Running, answers, read
@@ -45,16 +46,37 @@ def client(*protocols: str) -> ssl.SSLContext:
     return context
 
 
-class Watch:
+class Beside:
+    """What goes on beside an attack, each in a thread of its own, until that is over."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def _begin(self, work: Callable[..., None], *how: object) -> None:
+        self._threads.append(threading.Thread(target=work, args=how, daemon=True))
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+class Watch(Beside):
     """In the background: the most memory a proxy had (MiB), and honest requests on connections of
     their own, which are counted, not timed."""
 
     def __init__(self, running: Running, pause: float = 0.1) -> None:
         self.running, self.pause = running, pause
         self.peak, self.asked, self.failed, self.slowest = 0.0, 0, 0, 0.0
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True)
-                         for work in (self._measure, self._ask)]
+        super().__init__()
+        self._begin(self._measure)
+        self._begin(self._ask)
 
     def _measure(self) -> None:
         while not self._over.wait(self.pause):
@@ -67,16 +89,6 @@ class Watch:
             self.asked += 1
             self.failed += not good
             self.slowest = max(self.slowest, time.monotonic() - began)
-
-    def __enter__(self) -> Watch:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 @contextlib.contextmanager

@@ -109,13 +109,13 @@ async fn a_tunnel_keeps_to_the_session() {
 #[tokio::test]
 async fn a_connection_with_nothing_but_a_tunnel_is_not_idle() {
     let origin = Origin::start("a");
-    let secure = format!("{SECURE}timeouts = {{ idle = \"300ms\", header = \"300ms\" }}\n");
+    let secure = format!("{SECURE}timeouts = {{ idle = \"1s\" }}\n");
     let body = format!("{secure}{}{}", default_route("web"), pool("web", &[&origin], ""));
     let proxy = Proxy::start(Config::new(body)).await;
     let mut connection = proxy.secure("h2").connect().await;
     let mut tunnel = connection.tunnel("/tunnel").await;
-    for _ in 0..4 {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    for _ in 0..3 {
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
         tunnel.write_all(b"still").await.unwrap();
         let mut echo = [0; 5];
         soon("an echo", tunnel.read_exact(&mut echo)).await.unwrap();
