@@ -11,7 +11,6 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::Response;
-use hyper::body::Incoming;
 
 use crate::backend::InFlight;
 use crate::backend::outlier::Kind;
@@ -23,7 +22,7 @@ use crate::telemetry::chain;
 use crate::telemetry::counters::{BackendCounters, Class, Phase};
 use crate::telemetry::reason::Reason;
 use crate::upstream::http2::{self, Found};
-use crate::upstream::{DialError, Lease, Target, dial};
+use crate::upstream::{AnswerError, Answered, DialError, Lease, Target, dial};
 
 use super::body::{CUT, Loan, OVER};
 use super::failure::Failure;
@@ -48,7 +47,7 @@ pub struct Waits {
 #[derive(Debug)]
 pub struct Reply {
     /// As the backend sent it.
-    pub response: Response<Incoming>,
+    pub response: Response<Answered>,
     /// The connection.
     pub loan: Loan,
     /// Counts at the backend until it is dropped.
@@ -120,7 +119,7 @@ pub async fn send(
         times.connected(took.unwrap_or_default(), took.is_none());
         loan.read_at_most(outbound.wire.share());
         let request = outbound.take_for(pool, member);
-        let sent = request.and_then(|request| loan.send(request, outbound.repeatable));
+        let sent = request.and_then(|request| loan.send(request));
         let Some(answer) = sent else { return Err(Missed::internal()) };
         // The runtime's budget of a task must not end here: nobody would be woken for the answer.
         let mut answer = pin!(tokio::task::unconstrained(answer));
@@ -133,10 +132,10 @@ pub async fn send(
         .await;
         if took.is_none()
             && let Outcome::Error(error) = &mut outcome
-            && let Some(request) = error.take_message()
+            && let Some(request) = error.message.take()
         {
             // Its backend had closed it while it was idle. That is no attempt: nothing was sent.
-            outbound.give_back(request);
+            outbound.give_back(*request);
             reuse.0 = None;
             continue;
         }
@@ -165,17 +164,17 @@ pub async fn send(
         Outcome::Cut => (Reason::BackendReset, CUT.into()),
         Outcome::Error(mut error) => {
             let reason = Reason::BackendReset;
-            let unsent = error.take_message().map(|request| outbound.give_back(request)).is_some();
-            if unsent || (loan.is_stream() && http2::unprocessed(error.error())) {
+            let unsent = error.message.take().map(|request| outbound.give_back(*request)).is_some();
+            if unsent || (loan.is_stream() && http2::unprocessed(&error.error)) {
                 // A stream that is refused, or comes too late for a backend that leaves, is no
                 // fault of anybody's.
                 let (untouched, blame) =
                     (unsent || outbound.untouched(), unsent.then_some(Kind::Reset));
                 let failed = Failed { reason, sent: false, reused, untouched };
-                let failure = Failure::because(reason, chain(error.error()));
+                let failure = Failure::because(reason, chain(&error.error));
                 return Err(Missed { failed, failure, blame });
             }
-            why(error.error(), outbound, &loan)
+            why(&error.error, outbound)
         }
     };
     if outbound.repeatable
@@ -262,8 +261,8 @@ fn target<'a>(
 }
 
 /// Why a request that was (or may have been) sent has no answer.
-fn why(error: &hyper::Error, outbound: &Outbound, loan: &Loan) -> (Reason, Cow<'static, str>) {
-    if let Some(refusal) = loan.refusal() {
+fn why(error: &AnswerError, outbound: &Outbound) -> (Reason, Cow<'static, str>) {
+    if let AnswerError::Refused(refusal) = error {
         let reason = match refusal {
             Refusal::HeadTooLarge | Refusal::TooManyFields => Reason::BackendHeaderTooLarge,
             _ => Reason::BadResponse,
@@ -278,8 +277,6 @@ fn why(error: &hyper::Error, outbound: &Outbound, loan: &Loan) -> (Reason, Cow<'
             return (Reason::BadRequest, cause.into());
         }
         Some(reason) => reason,
-        None if error.is_parse_too_large() => Reason::BackendHeaderTooLarge,
-        None if error.is_parse() => Reason::BadResponse,
         None => Reason::BackendReset,
     };
     (reason, chain(error).into())

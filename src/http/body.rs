@@ -6,25 +6,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use crate::backend::InFlight;
 use crate::net::clock::{self, Deadline, Patience};
 use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
-use crate::upstream::{self, BodyError};
+use crate::upstream::{self, AnswerError, Answered};
 
 use super::local::Place;
 use super::record::Record;
 use super::upload::RequestBody;
 
-/// So many parts of a body (of 64 KiB at most) go on before others have a turn; hyper's HTTP/1
+/// So many parts of a body (of 160 KiB at most) go on before others have a turn; hyper's HTTP/1
 /// server asks twice a turn.
 const STREAK: u32 = 4;
-
-/// A body of no more than this is not worth another way of reading it (bytes).
-const SHORT: u64 = 4 * 1024;
 
 /// The end of an exchange's time as a whole, for the log.
 pub(super) const OVER: &str = "timeouts.request, or the call's grpc-timeout";
@@ -60,15 +56,13 @@ enum Kind {
 /// A body that comes from a backend.
 #[derive(Debug)]
 pub struct Download {
-    incoming: Incoming,
+    answered: Answered,
     loan: Loan,
     in_flight: InFlight,
     patience: Patience,
     /// The end of the exchange as a whole, where the route has one.
     end: Deadline,
     ended: bool,
-    /// Once it has begun, the rest of it may be read without hyper.
-    bare: bool,
     /// How often the client's connection had been flushed when it was given a part.
     given: Option<u64>,
     /// Parts since somebody else had a turn.
@@ -78,30 +72,18 @@ pub struct Download {
 impl Download {
     /// A body, the connection it comes by, the wait for progress, and what is left for all of it.
     pub fn new(
-        incoming: Incoming,
+        answered: Answered,
         loan: Loan,
         in_flight: InFlight,
         (timeout, left): (Option<Duration>, Option<Duration>),
     ) -> Self {
-        let ended = incoming.is_end_stream();
+        let ended = loan.is_complete(&answered);
         let mut end = Deadline::new();
         if left.is_some() {
             end.arm(left);
         }
         let patience = Patience::new(timeout);
-        let (bare, given) = (false, None);
-        Self { incoming, loan, in_flight, patience, end, ended, bare, given, streak: 0 }
-    }
-
-    /// Whether its length is known, and more than what mostly comes with the head.
-    pub fn is_long(incoming: &Incoming) -> bool {
-        incoming.size_hint().exact().is_some_and(|length| length > SHORT)
-    }
-
-    /// Has the rest of it read without hyper once it has begun, for a client who has many of them.
-    /// Nothing of the request may be on its way any more.
-    pub fn undress(&mut self) {
-        self.bare = true;
+        Self { answered, loan, in_flight, patience, end, ended, given: None, streak: 0 }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
@@ -119,17 +101,11 @@ impl Download {
             return Poll::Pending;
         }
         self.streak += 1;
-        match self.loan.poll_body(&mut self.incoming, cx) {
+        match self.loan.poll_body(&mut self.answered, cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.patience.moved();
                 // hyper asks for nothing after trailers.
-                self.ended = frame.is_trailers() || self.loan.is_complete(&self.incoming);
-                if std::mem::take(&mut self.bare)
-                    && !self.ended
-                    && let Some(left) = self.incoming.size_hint().exact()
-                {
-                    self.loan.undress(left);
-                }
+                self.ended = frame.is_trailers() || self.loan.is_complete(&self.answered);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -137,7 +113,9 @@ impl Download {
                 Poll::Ready(Some(Err(BrokenBody { error: Some(error), ..aborted })))
             }
             // hyper tells a stream that was reset without an error as one that ended.
-            Poll::Ready(None) if self.loan.is_stream() && !self.incoming.is_end_stream() => {
+            Poll::Ready(None)
+                if self.loan.is_stream() && !self.loan.is_complete(&self.answered) =>
+            {
                 Poll::Ready(Some(Err(BrokenBody::new(Reason::BackendBodyAborted, RESET))))
             }
             Poll::Ready(None) => {
@@ -167,7 +145,7 @@ impl Drop for Download {
 pub struct BrokenBody {
     reason: Reason,
     #[source]
-    error: Option<BodyError>,
+    error: Option<AnswerError>,
     /// Without an error, what it was.
     what: &'static str,
 }
@@ -285,7 +263,9 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             }
-            Kind::Backend(download) => download.incoming.size_hint(),
+            Kind::Backend(download) => {
+                download.answered.length().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -142,6 +143,10 @@ fn read_back(written: &[u8], method: &Method) -> Option<(Uri, HeaderMap)> {
     let mut headers = HeaderMap::with_capacity(head.headers.len());
     for field in head.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        if name == TRANSFER_ENCODING {
+            // It is told by the body anew.
+            continue;
+        }
         headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }
     Some((uri, headers))
@@ -181,14 +186,9 @@ pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Reco
     let mut upload = None;
     // A client's `Content-Length: 0` stays; nothing else says anything about an empty body.
     if !body.is_end_stream() {
-        // Framing is derived from the body at hand: hyper writes it anew.
+        // Framing is derived from the body at hand, and written anew.
         if body.size_hint().exact().is_none() {
             headers.remove(CONTENT_LENGTH);
-            if matches!(head.method, Method::GET | Method::HEAD) {
-                // hyper takes a body of unknown length for none there, unless it is told.
-                let chunked = HeaderValue::from_static("chunked");
-                headers.insert(http::header::TRANSFER_ENCODING, chunked);
-            }
         }
         let progress = Arc::new(Progress::default());
         record.upload = Some(Arc::clone(&progress));

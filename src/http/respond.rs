@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE,
-};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Response, StatusCode, Version};
 
 use crate::route::action::RespondPlan;
@@ -70,24 +68,12 @@ pub fn build(
     }
     let status = reply.response.status();
     let mut response = reply.response;
-    // hyper knows whether the backend goes on after this answer: without it, it has to be certain.
-    let undresses = record.is_crowded()
-        && Download::is_long(response.body())
-        && record.upload.is_none()
-        && response.version() == Version::HTTP_11
-        && !(seen.any(Seen::CONNECTION) && hop::has_token(response.headers(), CONNECTION, "close"));
     hop::strip(response.headers_mut(), seen);
     // The backend's version never leaks; hyper writes what the client understands.
     *response.version_mut() = Version::HTTP_11;
     session(response.headers_mut(), status, shape, record);
     let (loan, in_flight, waits) = (reply.loan, reply.in_flight, (shape.body, shape.left));
-    Ok(response.map(|incoming| {
-        let mut download = Download::new(incoming, loan, in_flight, waits);
-        if undresses {
-            download.undress();
-        }
-        Body::backend(download)
-    }))
+    Ok(response.map(|answered| Body::backend(Download::new(answered, loan, in_flight, waits))))
 }
 
 /// An answer that the file has.

@@ -4,7 +4,7 @@ mod half;
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -123,10 +123,8 @@ pub fn begin(
         return Err(Failure::because(Reason::BadResponse, "websocket_accept"));
     }
     let client = upgrade.client.take().ok_or_else(unsolicited)?;
-    // What hyper has read ahead of the 101 is part of the tunnel.
-    let mut connection = reply.loan.keep().ok_or_else(unsolicited)?;
-    connection.drive(&Context::from_waker(Waker::noop()));
-    let (stream, early) = connection.into_tunnel().ok_or_else(unsolicited)?;
+    // What has come behind the 101 is part of the tunnel.
+    let (stream, early) = reply.loan.keep().ok_or_else(unsolicited)?.into_tunnel();
     let peer = Arc::clone(&upgrade.peer);
     let http2 = peer.protocol == ClientProtocol::Http2;
     if !http2 {

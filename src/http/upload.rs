@@ -86,7 +86,7 @@ impl Progress {
     }
 }
 
-/// A request's body as hyper's client reads it.
+/// A request's body as it goes to a backend.
 #[derive(Debug)]
 pub enum RequestBody {
     /// There is none.

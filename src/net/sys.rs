@@ -1,5 +1,5 @@
-//! The only unsafe code: reading from a stream straight into buffers that nobody has cleared, and
-//! a word to the allocator.
+//! The only unsafe code: reading from a stream straight into buffers that nobody has cleared,
+//! values that were checked already, and a word to the allocator.
 
 #![expect(unsafe_code, reason = "hyper's read cursor hands out uninitialised memory; see below")]
 
@@ -8,8 +8,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, ReadBuf};
+
+use super::wire::head::Value;
 
 // The program's allocator, which has the function below.
 use mimalloc as _;
@@ -48,18 +51,41 @@ pub(super) fn read_into<S: AsyncRead + Unpin>(
     Poll::Ready(Ok(read))
 }
 
+/// A field's value that shares the memory of the head it stands in.
+pub(super) fn field_value(head: &Bytes, value: Value<'_>) -> HeaderValue {
+    let value = head.slice_ref(value.get());
+    // SAFETY: a `Value` has no control but tabs in it, as a `HeaderValue` wants it: see
+    // `wire::scan::control`, which is compared with the `http` crate for every byte.
+    unsafe { HeaderValue::from_maybe_shared_unchecked(value) }
+}
+
 /// Reads once, so many bytes at most; none at the end of the stream.
 pub(super) fn read_piece<R: hyper::rt::Read + Unpin>(
     reader: &mut R,
     cx: &mut Context<'_>,
     most: usize,
 ) -> Poll<io::Result<Bytes>> {
-    let mut room = BytesMut::with_capacity(most);
-    let spare = room.spare_capacity_mut().get_mut(..most).unwrap_or_default();
+    let mut room = BytesMut::new();
+    ready!(read_more(reader, cx, &mut room, most))?;
+    Poll::Ready(Ok(room.freeze()))
+}
+
+/// Reads once behind what is there, so many bytes at most. How many have come: none at the end of
+/// the stream.
+pub(super) fn read_more<R: hyper::rt::Read + Unpin>(
+    reader: &mut R,
+    cx: &mut Context<'_>,
+    there: &mut BytesMut,
+    most: usize,
+) -> Poll<io::Result<usize>> {
+    there.reserve(most);
+    let before = there.len();
+    let spare = there.spare_capacity_mut().get_mut(..most).unwrap_or_default();
     let mut buffer = hyper::rt::ReadBuf::uninit(spare);
     ready!(Pin::new(reader).poll_read(cx, buffer.unfilled()))?;
     let read = buffer.filled().len();
-    // SAFETY: `filled` are the bytes at the front of the room that were filled, hence initialised.
-    unsafe { room.set_len(read) };
-    Poll::Ready(Ok(room.freeze()))
+    // SAFETY: `filled` are the bytes at the front of the spare room that were filled, hence
+    // initialised.
+    unsafe { there.set_len(before + read) };
+    Poll::Ready(Ok(read))
 }

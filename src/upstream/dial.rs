@@ -6,23 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::http1;
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsConnector;
 
-use crate::config::defaults;
 use crate::net::clock;
 use crate::net::proxy_header::{self, Ends, Version};
 use crate::net::socket;
-use crate::net::wire::{HeadLimits, Waits, Wire};
+use crate::net::wire::{Waits, Wire};
 use crate::telemetry::chain;
 use crate::tls::client::{ClientTls, HTTP2};
 
 use super::connection::{Connection, Outgoing};
 use super::stream::Stream;
-
-/// What hyper buffers for one connection, each way.
-const BUFFER: usize = 64 * 1024;
 
 /// Whom to connect to.
 #[derive(Debug)]
@@ -69,25 +64,9 @@ pub enum DialError {
 /// Of the last address, when none of them served.
 pub async fn dial<B: Outgoing>(target: Target<'_>) -> Result<Box<Connection<B>>, DialError> {
     let stream = reach(&target).await?;
-    let limits = HeadLimits {
-        size: defaults::BACKEND_HEADER_SIZE,
-        fields: defaults::BACKEND_HEADERS,
-        target: 0,
-    };
     let waits = Waits { write: target.write_timeout, ..Waits::default() };
-    let wire = Wire::backend(stream, limits, waits);
-    let handle = Arc::clone(wire.handle());
-    let dressed = dress(wire).await;
-    let (sender, driver) = dressed.map_err(|error| DialError::Refused(io::Error::other(error)))?;
     let told = target.proxy.map(|(_, ends)| ends);
-    Ok(Box::new(Connection::new(sender, driver, handle, told, clock::now())))
-}
-
-/// Has hyper speak HTTP/1.1 on a connection; nothing of the other side is waited for.
-pub(super) async fn dress<B: Outgoing>(
-    wire: Wire<Stream>,
-) -> hyper::Result<(http1::SendRequest<B>, http1::Connection<Wire<Stream>, B>)> {
-    http1::Builder::new().max_buf_size(BUFFER).handshake(wire).await
+    Ok(Box::new(Connection::new(Wire::backend(stream, waits), told, clock::now())))
 }
 
 /// TCP, and TLS where it is wanted, to the first address that serves.

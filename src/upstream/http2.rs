@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 
+use super::answered::{AnswerError, Answered, Unanswered};
 use super::connection::{Answer, Outgoing};
 use super::dial::{DialError, Target, reach};
 use super::idle::Keep;
@@ -100,7 +102,13 @@ impl<B: Outgoing> Stream<B> {
 
     /// Begins to send a request.
     pub(super) fn send(&mut self, request: Request<B>) -> impl Future<Output = Answer<B>> + use<B> {
-        self.sender.try_send_request(request)
+        self.sender.try_send_request(request).map(|answer| match answer {
+            Ok(response) => Ok(response.map(Answered::Http2)),
+            Err(mut error) => {
+                let message = error.take_message().map(Box::new);
+                Err(Unanswered { error: error.into_error().into(), message })
+            }
+        })
     }
 }
 
@@ -310,7 +318,8 @@ async fn open<B: Outgoing>(target: Target<'_>) -> Result<Opened<B>, DialError> {
 
 /// Whether the backend has said that it did not process the stream whose request came to this end:
 /// a refused one, or one above the last of a graceful GOAWAY (RFC 9113 §8.7).
-pub fn unprocessed(error: &hyper::Error) -> bool {
+pub fn unprocessed(error: &AnswerError) -> bool {
+    let AnswerError::Http2(error) = error else { return false };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<h2::Error>() {

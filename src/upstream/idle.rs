@@ -200,7 +200,6 @@ mod tests {
     use std::future::poll_fn;
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
-    use std::pin::pin;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -227,9 +226,9 @@ mod tests {
         let mut connection = dial(target).await.unwrap();
         let (mut backend, _) = listener.accept().unwrap();
         let request = hyper::Request::new(Empty::new());
-        let mut answer = pin!(connection.send(request, false).unwrap());
+        connection.send(request);
         backend.write_all(HEAD).unwrap();
-        let answered = poll_fn(|cx| connection.poll_answer(answer.as_mut(), cx)).await;
+        let answered = poll_fn(|cx| connection.poll_answer(cx)).await;
         assert_eq!(answered.unwrap().status(), 204);
         connection.rest();
         assert!(backend.read(&mut [0; 1024]).unwrap() > 0);

@@ -7,12 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::Either;
 use hyper::Request;
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::body::{Body as _, Frame};
 
-use super::bare::BodyError;
+use super::answered::{AnswerError, Answered};
 use super::connection::{Answer, Connection, Outgoing};
 use super::http2;
-use crate::net::wire::Refusal;
 
 /// Takes a connection back when its exchange is complete and clean.
 pub trait Home<B: Outgoing>: Send {
@@ -46,15 +45,16 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
         }
     }
 
-    /// Begins to send a request, see [`Connection::send`]. Nothing where the connection is gone.
+    /// Begins to send a request. What comes back is for [`Self::poll_answer`] alone. Nothing where
+    /// the connection is gone.
     pub fn send(
         &mut self,
         request: Request<B>,
-        remember: bool,
     ) -> Option<impl Future<Output = Answer<B>> + use<B, H>> {
         Some(match self {
             Self::Connection(lease) => {
-                Either::Left(lease.connection.as_deref_mut()?.send(request, remember)?)
+                lease.connection.as_deref_mut()?.send(request);
+                Either::Left(std::future::pending())
             }
             Self::Stream(stream) => Either::Right(stream.send(request)),
         })
@@ -76,7 +76,7 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
     ) -> Poll<Answer<B>> {
         match self {
             Self::Connection(Lease { connection: Some(connection), .. }) => {
-                connection.poll_answer(answer, cx)
+                connection.poll_answer(cx)
             }
             _ => answer.poll(cx),
         }
@@ -85,46 +85,33 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
     /// Asks for a part of the answer's body.
     pub fn poll_body(
         &mut self,
-        body: &mut Incoming,
+        body: &mut Answered,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self {
-            Self::Connection(Lease { connection: Some(connection), .. }) => {
-                connection.poll_body(body, cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        match (self, body) {
+            (_, Answered::Http2(body)) => Pin::new(body).poll_frame(cx).map_err(AnswerError::from),
+            (Self::Connection(Lease { connection: Some(connection), .. }), _) => {
+                connection.poll_body(cx)
             }
-            _ => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            _ => Poll::Ready(None),
         }
     }
 
-    /// So many bytes of the answer, and nothing else, are still to come: see
-    /// [`Connection::undress`].
-    pub fn undress(&mut self, left: u64) {
-        if let Self::Connection(Lease { connection: Some(connection), .. }) = self {
-            connection.undress(left);
+    /// Whether all of the answer has come. `body`: of it.
+    pub fn is_complete(&self, body: &Answered) -> bool {
+        match (self, body) {
+            (_, Answered::Http2(body)) => body.is_end_stream(),
+            (Self::Connection(lease), _) => {
+                lease.connection.as_ref().is_some_and(|it| it.is_complete())
+            }
+            (Self::Stream(_), _) => true,
         }
     }
 
-    /// Whether all of the answer has come. `body`: as far as it comes by that.
-    pub fn is_complete(&self, body: &Incoming) -> bool {
-        let left = match self {
-            Self::Connection(lease) => lease.connection.as_ref().and_then(|it| it.left()),
-            Self::Stream(_) => None,
-        };
-        left.map_or_else(|| body.is_end_stream(), |left| left == 0)
-    }
-
-    /// The head of the last request, where it was written by a connection that remembers it.
+    /// The head of the last request, where it was written in HTTP/1.1.
     pub fn take_written(&mut self) -> Option<Vec<u8>> {
         match self {
-            Self::Connection(lease) => Some(lease.connection.as_ref()?.take_written()),
-            Self::Stream(_) => None,
-        }
-    }
-
-    /// What was refused of the backend's bytes.
-    pub fn refusal(&self) -> Option<Refusal> {
-        match self {
-            Self::Connection(lease) => lease.connection.as_ref()?.handle().refusal(),
+            Self::Connection(lease) => Some(lease.connection.as_mut()?.take_written()),
             Self::Stream(_) => None,
         }
     }

@@ -4,8 +4,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Response;
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 
 use super::super::times::Times;
 use super::super::upload::{Progress, RequestBody};
@@ -14,14 +12,15 @@ use crate::backend::Verdict;
 use crate::net::clock::{self, Deadline};
 use crate::net::pressure;
 use crate::snapshot::Member;
+use crate::upstream::{Answered, Unanswered};
 
 /// A waiting exchange looks this often whether its backend has gone down, or its time is over.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// What came of the wait for an answer.
 pub(super) enum Outcome {
-    Answer(Response<Incoming>),
-    Error(TrySendError<http::Request<RequestBody>>),
+    Answer(Response<Answered>),
+    Error(Unanswered<RequestBody>),
     /// `response_header` is over.
     Late,
     /// The backend gives the request's body no room.

@@ -25,12 +25,7 @@ impl Record {
     /// How often the client's connection has been flushed, where its answers are so many that each
     /// may have only one part on its way.
     pub(in crate::http) fn flushes(&self) -> Option<u64> {
-        self.is_crowded().then(|| self.peer.handle.flushes())
-    }
-
-    /// Whether the client has many answers on one connection.
-    pub(in crate::http) fn is_crowded(&self) -> bool {
-        self.peer.handle.is_crowded()
+        self.peer.handle.is_crowded().then(|| self.peer.handle.flushes())
     }
 
     /// How much of the answer may be taken from its backend at once (bytes).

@@ -2,7 +2,6 @@
 //! `--cfg fuzzing`.
 
 use super::frames;
-use super::head::Kind;
 use super::tracker::Tracker;
 use super::{HeadLimits, Refusal};
 
@@ -24,14 +23,7 @@ pub struct Gate(Tracker);
 impl Gate {
     /// Of a client's.
     pub fn of_requests(limits: HeadLimits) -> Self {
-        Self(Tracker::new(Kind::Request, limits))
-    }
-
-    /// Of a backend's, where a head is expected.
-    pub fn of_responses(limits: HeadLimits) -> Self {
-        let mut tracker = Tracker::new(Kind::Response, limits);
-        tracker.expect_head();
-        Self(tracker)
+        Self(Tracker::new(limits))
     }
 
     /// `bytes`: all that was not cleared so far, in one piece.

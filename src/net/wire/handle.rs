@@ -1,7 +1,6 @@
 //! What an exchange and the wire below it tell each other, without a lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -14,9 +13,6 @@ use super::turns::Turns;
 const KEEP: u8 = 0;
 const RELEASE: u8 = 1;
 const TUNNEL: u8 = 2;
-
-/// The buffer for heads that may have to be repeated is kept if it is no larger than this (bytes).
-const KEPT: usize = 4 * 1024;
 
 /// Shared by the wire and those who serve its messages. All on one thread; atomics because
 /// futures are `Send`.
@@ -36,12 +32,8 @@ pub struct Handle {
     holding: AtomicBool,
     release: AtomicU8,
     waker: AtomicWaker,
-    expect: AtomicBool,
     /// The next read is to ask the system whether something has come.
     doubted: AtomicBool,
-    /// The next head that is written is to be kept.
-    remember: AtomicBool,
-    written: Mutex<Vec<u8>>,
     clients: AtomicBool,
     stalled: AtomicBool,
     framed: AtomicBool,
@@ -51,7 +43,7 @@ pub struct Handle {
     blocked: AtomicBool,
     /// An HTTP/2 client was in the middle of a frame for too long.
     late: AtomicBool,
-    /// Bytes of a backend that hyper is given at once.
+    /// Bytes of a backend that are read at once.
     piece: AtomicUsize,
     /// What ends now ends because memory is short.
     pressed: AtomicBool,
@@ -76,10 +68,7 @@ impl Default for Handle {
             holding: AtomicBool::new(false),
             release: AtomicU8::new(KEEP),
             waker: AtomicWaker::new(),
-            expect: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
-            remember: AtomicBool::new(false),
-            written: Mutex::default(),
             clients: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
             framed: AtomicBool::new(false),
@@ -158,7 +147,7 @@ impl Handle {
         self.is_framed() && self.open() > share::FEW
     }
 
-    /// Of this backend, so many bytes are read at once.
+    /// Of this backend, so many bytes are read at once, at most.
     pub fn read_at_most(&self, piece: usize) {
         self.piece.store(piece, Ordering::Relaxed);
     }
@@ -263,7 +252,7 @@ impl Handle {
             return false;
         }
         self.refusal.store(refusal as u8, Ordering::Relaxed);
-        if in_body || !self.serves_clients() {
+        if in_body {
             self.in_stream.store(true, Ordering::Relaxed);
         } else {
             self.refused_head.store(self.heads(), Ordering::Relaxed);
@@ -275,19 +264,13 @@ impl Handle {
         self.in_stream.load(Ordering::Relaxed)
     }
 
-    /// This is a connection to a backend: a head comes when it is expected, and a refusal is an
-    /// error.
+    /// This is a connection to a backend.
     pub(super) fn towards_backend(&self) {
         self.clients.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn serves_clients(&self) -> bool {
         self.clients.load(Ordering::Relaxed)
-    }
-
-    /// The next bytes from the backend are a head.
-    pub fn expect_head(&self) {
-        self.expect.store(true, Ordering::Relaxed);
     }
 
     /// Whether the next read asks the system itself if the backend has said anything or has ended,
@@ -298,39 +281,6 @@ impl Handle {
 
     pub(super) fn take_doubt(&self) -> bool {
         self.doubted.load(Ordering::Relaxed) && self.doubted.swap(false, Ordering::Relaxed)
-    }
-
-    /// A request begins. Whether its head is kept as it is written; that of the one before is not
-    /// any more.
-    pub fn remember_head(&self, remember: bool) {
-        self.remember.store(remember, Ordering::Relaxed);
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.capacity() > KEPT {
-            *written = Vec::new();
-        }
-        written.clear();
-    }
-
-    /// The head that was written, as far as it was kept; perhaps more than it.
-    pub fn take_written(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// `slices`: the first bytes of a message.
-    pub(super) fn writes<'a>(&self, mut slices: impl Iterator<Item = &'a [u8]>) {
-        if !self.remember.load(Ordering::Relaxed) {
-            return;
-        }
-        self.remember.store(false, Ordering::Relaxed);
-        // hyper hands over a head in one piece, and what there is of a body behind it.
-        if let Some(head) = slices.next() {
-            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-            written.extend_from_slice(head);
-        }
-    }
-
-    pub(super) fn take_expect(&self) -> bool {
-        self.expect.load(Ordering::Relaxed) && self.expect.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn hold(&self) {

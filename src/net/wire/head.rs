@@ -112,7 +112,7 @@ impl Refusal {
 /// How the bytes after a head are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// Nothing follows (of a response: whatever status and method say).
+    /// Nothing follows.
     None,
     /// So many bytes.
     Length(u64),
@@ -131,24 +131,13 @@ pub struct HeadLimits {
     pub target: usize,
 }
 
-/// Which kind of head is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// From a client.
-    Request,
-    /// From a backend.
-    Response,
-}
-
-/// A head that may go on to hyper.
+/// A request's head that may go on to hyper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     /// What follows.
     pub(super) framing: Framing,
     /// Whether it asks to change to the WebSocket protocol.
     pub(super) websocket: bool,
-    /// Status of a response, 0 for a request.
-    pub(super) status: u16,
 }
 
 /// Length of the head at the front of `bytes`, its empty line included, if it is complete.
@@ -167,33 +156,35 @@ pub(super) fn end_of_head(bytes: &[u8], searched: usize) -> Option<usize> {
     None
 }
 
-/// Checks the head at the front of `bytes`, its final empty line included, in one pass. `None`
-/// while it is not complete; else what it says, and its length.
+/// Checks the request's head at the front of `bytes`, its final empty line included, in one pass.
+/// `None` while it is not complete; else what it says, and its length.
 ///
 /// # Errors
 /// The first thing for which it is refused, also where more of it is to come.
-pub(super) fn check(
-    bytes: &[u8],
-    kind: Kind,
-    limits: &HeadLimits,
-) -> Result<Option<(Head, usize)>, Refusal> {
-    let first = match kind {
-        Kind::Request => request_line(bytes, limits)?,
-        Kind::Response => status_line(bytes)?,
-    };
-    let Some(First { mut rest, http10, status }) = first else { return Ok(None) };
+pub(super) fn check(bytes: &[u8], limits: &HeadLimits) -> Unfinished<(Head, usize)> {
+    let Some(First { rest, http10, .. }) = request_line(bytes, limits)? else { return Ok(None) };
     let mut found = Found { http10, ..Found::default() };
+    let Some(after) = fields(rest, limits, &mut found, |_, _| ())? else { return Ok(None) };
+    let framing = found.framing()?;
+    if found.websocket && framing != Framing::None {
+        return Err(Refusal::UpgradeWithBody);
+    }
+    let head = Head { framing, websocket: found.websocket };
+    Ok(Some((head, bytes.len() - after.len())))
+}
+
+/// Reads field lines up to the empty one, and shows name and value of each, white space around the
+/// value included. What comes behind them.
+pub(super) fn fields<'a>(
+    mut rest: &'a [u8],
+    limits: &HeadLimits,
+    found: &mut Found,
+    mut see: impl FnMut(&'a [u8], Value<'a>),
+) -> Unfinished<&'a [u8]> {
     let mut fields = 0;
     loop {
         match rest {
-            [b'\r', b'\n', after @ ..] => {
-                let framing = found.framing()?;
-                if kind == Kind::Request && found.websocket && framing != Framing::None {
-                    return Err(Refusal::UpgradeWithBody);
-                }
-                let head = Head { framing, websocket: found.websocket, status };
-                return Ok(Some((head, bytes.len() - after.len())));
-            }
+            [b'\r', b'\n', after @ ..] => return Ok(Some(after)),
             [] | [b'\r'] => return Ok(None),
             _ => {}
         }
@@ -202,28 +193,35 @@ pub(super) fn check(
         }
         fields += 1;
         let Some((name, value, after)) = field_line(rest)? else { return Ok(None) };
-        found.field(name, value)?;
+        found.field(name, value.get())?;
+        see(name, value);
         rest = after;
     }
 }
 
-/// Checks one trailer line, its end included.
-pub(super) fn check_trailer(line: &[u8]) -> Result<(), Refusal> {
-    match field_line(line) {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) | Err(_) => Err(Refusal::Trailers),
+/// A field's value: no control but tabs is in it, for [`field_line`] alone makes one.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::net) struct Value<'a>(&'a [u8]);
+
+impl<'a> Value<'a> {
+    /// Its bytes.
+    pub(in crate::net) fn get(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Without the white space around it.
+    pub(super) fn trimmed(self) -> Self {
+        Self(self.0.trim_ascii())
     }
 }
 
 /// What was looked for; none while it is not complete.
-type Unfinished<T> = Result<Option<T>, Refusal>;
+pub(super) type Unfinished<T> = Result<Option<T>, Refusal>;
 
 /// What a first line says, and what comes behind it.
-struct First<'a> {
-    rest: &'a [u8],
-    http10: bool,
-    /// 0 for a request.
-    status: u16,
+pub(super) struct First<'a> {
+    pub(super) rest: &'a [u8],
+    pub(super) http10: bool,
 }
 
 fn request_line<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<First<'a>>, Refusal> {
@@ -242,7 +240,7 @@ fn request_line<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<First
         [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b'\r', b'\n', rest @ ..]
             if is_target(target) =>
         {
-            Ok(Some(First { rest, http10: false, status: 0 }))
+            Ok(Some(First { rest, http10: false }))
         }
         // HTTP/0.9 has no second space.
         [b'\r' | b'\n', ..] => Err(Refusal::RequestLine),
@@ -256,7 +254,7 @@ fn other_version<'a>(target: &[u8], rest: &'a [u8]) -> Result<Option<First<'a>>,
     let Some((version, rest)) = line(rest)? else { return Ok(None) };
     match version {
         b"HTTP/1.0" | b"HTTP/1.1" if !is_target(target) => Err(Refusal::Target),
-        b"HTTP/1.0" => Ok(Some(First { rest, http10: true, status: 0 })),
+        b"HTTP/1.0" => Ok(Some(First { rest, http10: true })),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
@@ -266,7 +264,8 @@ fn other_version<'a>(target: &[u8], rest: &'a [u8]) -> Result<Option<First<'a>>,
     }
 }
 
-fn status_line(bytes: &[u8]) -> Result<Option<First<'_>>, Refusal> {
+/// Status and reason phrase of an answer, and what else its first line says.
+pub(super) fn status_line(bytes: &[u8]) -> Unfinished<(First<'_>, u16, &[u8])> {
     let Some((line, rest)) = line(bytes)? else { return Ok(None) };
     let (version, code_and_more) = line.split_at_checked(9).ok_or(Refusal::StatusLine)?;
     let http10 = match version {
@@ -285,7 +284,8 @@ fn status_line(bytes: &[u8]) -> Result<Option<First<'_>>, Refusal> {
     if control(phrase).is_some() {
         return Err(Refusal::StatusLine);
     }
-    Ok(Some(First { rest, http10, status }))
+    let phrase = phrase.get(1..).unwrap_or_default();
+    Ok(Some((First { rest, http10 }, status, phrase)))
 }
 
 /// A line without its CR LF, and what comes behind it.
@@ -299,7 +299,7 @@ fn line(bytes: &[u8]) -> Unfinished<(&[u8], &[u8])> {
 }
 
 /// Name and value of a field, white space around the value included, and what comes behind it.
-fn field_line(bytes: &[u8]) -> Unfinished<(&[u8], &[u8], &[u8])> {
+pub(super) fn field_line(bytes: &[u8]) -> Unfinished<(&[u8], Value<'_>, &[u8])> {
     let (name, rest) = split_at(bytes, token_length(bytes));
     let value_and_more = match rest {
         [] => return Ok(None),
@@ -311,19 +311,20 @@ fn field_line(bytes: &[u8]) -> Unfinished<(&[u8], &[u8], &[u8])> {
     let Some(end) = control(value_and_more) else { return Ok(None) };
     let (value, rest) = split_at(value_and_more, end);
     match rest {
-        [b'\r', b'\n', after @ ..] => Ok(Some((name, value, after))),
+        [b'\r', b'\n', after @ ..] => Ok(Some((name, Value(value), after))),
         [] | [b'\r'] => Ok(None),
         [b'\n', ..] => Err(Refusal::LineEnd),
         _ => Err(Refusal::FieldValue),
     }
 }
 
+/// What the fields of a head say about its framing.
 #[derive(Default)]
-struct Found {
-    http10: bool,
-    length: Option<u64>,
-    chunked: bool,
-    websocket: bool,
+pub(super) struct Found {
+    pub(super) http10: bool,
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+    pub(super) websocket: bool,
 }
 
 impl Found {
@@ -352,7 +353,7 @@ impl Found {
         Ok(())
     }
 
-    fn framing(&self) -> Result<Framing, Refusal> {
+    pub(super) fn framing(&self) -> Result<Framing, Refusal> {
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(Refusal::BothLengths),
             (true, None) => Ok(Framing::Chunked),

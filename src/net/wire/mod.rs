@@ -2,14 +2,16 @@
 // Towards a client it follows the framing of requests, so that each head, pipelined ones too, is
 // checked before hyper sees it. A refused one is replaced by a harmless one whose number is told by
 // the [`Handle`]: its answer keeps its place, and goes the way of other failures, log and counters.
-// Towards a backend heads are checked where one is expected, and bodies pass untouched.
+// Towards a backend it is [`answer`] that heads are checked by, where they are read.
 
+mod answer;
 mod chatter;
+pub mod chunk;
 mod frames;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handle;
-mod head;
+pub(in crate::net) mod head;
 pub mod linger;
 mod read;
 mod scan;
@@ -29,9 +31,9 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::clock::{Deadline, Patience, now};
+pub use answer::{AnswerHead, end_of_answer, read_answer};
 use frames::Frames;
 pub use handle::Handle;
-use head::Kind;
 pub use head::{HeadLimits, Refusal};
 use linger::Linger;
 use read::Read;
@@ -96,15 +98,15 @@ pub struct Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A client's HTTP/1 connection.
     pub fn client(stream: S, limits: HeadLimits, waits: Waits) -> Self {
-        Self::new(stream, Some(Tracker::new(Kind::Request, limits)), waits)
+        Self::new(stream, Some(Tracker::new(limits)), waits)
     }
 
     /// A backend's HTTP/1 connection. Waits for answers are the exchange's business.
-    pub fn backend(stream: S, limits: HeadLimits, waits: Waits) -> Self
+    pub fn backend(stream: S, waits: Waits) -> Self
     where
         S: Glance,
     {
-        let mut wire = Self::new(stream, Some(Tracker::new(Kind::Response, limits)), waits);
+        let mut wire = Self::new(stream, None, waits);
         wire.glance = Some(S::stirred);
         wire.handle.towards_backend();
         wire
@@ -211,16 +213,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn obey(&mut self) {
-        if let Some(tracker) = &mut self.tracker {
-            if self.handle.take_expect() {
-                tracker.expect_head();
-            }
-            if tracker.held()
-                && let Some(tunnel) = self.handle.take_release()
-            {
-                tracker.release(tunnel);
-                self.inspect_held_back();
-            }
+        if let Some(tracker) = &mut self.tracker
+            && tracker.held()
+            && let Some(tunnel) = self.handle.take_release()
+        {
+            tracker.release(tunnel);
+            self.inspect_held_back();
         }
     }
 
@@ -256,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let stand_in = if refused.starts_with(b"HEAD ") { STAND_IN_OF_HEAD } else { STAND_IN };
         self.held_back.truncate(self.cleared);
         let first = self.handle.refuse(refusal, in_body);
-        if first && !in_body && self.handle.serves_clients() {
+        if first && !in_body {
             self.held_back.extend_from_slice(stand_in);
             self.cleared = self.held_back.len();
             self.handle.note(1);
@@ -277,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Whether the peer kept us waiting too long: `Some(true)` in mid-head.
     fn waited_too_long(&mut self, cx: &Context<'_>) -> Option<bool> {
         let tracker = self.tracker.as_ref()?;
-        if !tracker.at_head() || !self.handle.serves_clients() {
+        if !tracker.at_head() {
             return None;
         }
         let begun = self.held_back.len() > self.cleared;

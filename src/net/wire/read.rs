@@ -4,12 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::sys;
-use super::head::Refusal;
 use super::{Wire, tracker};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
@@ -84,6 +83,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         sys::read_piece(self, cx, most)
     }
 
+    /// The same behind what is there already. How many have come: none at the end.
+    ///
+    /// # Errors
+    /// Of the stream.
+    pub fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        there: &mut BytesMut,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let most = most.min(self.handle.piece());
+        sys::read_more(self, cx, there, most)
+    }
+
+    /// Whether its peer has said something, or has ended, while it has nothing to say. What it has
+    /// said is lost.
+    pub fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut one = [0; 1];
+        let mut buffer = hyper::rt::ReadBuf::new(&mut one);
+        hyper::rt::Read::poll_read(Pin::new(self), cx, buffer.unfilled()).map(drop)
+    }
+
     /// The common case: straight into hyper's buffer, all of it cleared.
     fn read_directly(
         &mut self,
@@ -128,9 +149,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut buffer = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         if buffer.filled().is_empty() {
-            if !self.handle.serves_clients() {
-                self.refuse(Refusal::Truncated, false);
-            }
             return Poll::Ready(Ok(Read::End));
         }
         self.held_back.extend_from_slice(buffer.filled());

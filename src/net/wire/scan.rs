@@ -125,6 +125,15 @@ mod tests {
         }
     }
 
+    /// `net::sys` makes values of bytes without a control, and does not ask again.
+    #[test]
+    fn what_has_no_control_is_a_value() {
+        for byte in 0..=u8::MAX {
+            let value = http::HeaderValue::from_bytes(&[byte]);
+            assert_eq!(control(&[byte]).is_none(), value.is_ok(), "{byte}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_control_is_found_wherever_it_stands(

@@ -1,26 +1,15 @@
 //! Where one message ends and the next head begins, in the bytes that a peer sends (pure).
 
-use super::head::{Framing, Head, HeadLimits, Kind, Refusal, check, check_trailer, end_of_head};
+use super::chunk;
+use super::head::{Framing, Head, HeadLimits, Refusal, check, end_of_head};
 
-/// A chunk's size and extensions; the extensions are dropped by hyper.
-const CHUNK_LINE: usize = 1024;
-/// Extensions of one message's chunks in all. hyper ends a body with twice as much, without a word
-/// on why.
-const EXTENSIONS: usize = 8 * 1024;
-/// Trailers of one message in all.
-const TRAILERS: usize = 8 * 1024;
-/// Interim answers before the final one.
-const INTERIM: u32 = 16;
-
-/// Follows the bytes of one direction of a connection.
+/// Follows what a client sends.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    kind: Kind,
     limits: HeadLimits,
     state: State,
     /// Bytes at the front that are known to hold no end of a head or line.
     searched: usize,
-    interim: u32,
     /// Bytes of empty lines since the last message.
     empty: usize,
     extensions: usize,
@@ -40,7 +29,7 @@ enum State {
     Trailers,
     /// A protocol change was asked for: nothing is read until it is decided.
     Held,
-    /// Everything goes through: a tunnel, or a response's body.
+    /// Everything goes through: a tunnel.
     Open,
     /// Nothing goes through any more.
     Refused,
@@ -60,20 +49,9 @@ pub(super) struct Step {
 }
 
 impl Tracker {
-    pub(super) fn new(kind: Kind, limits: HeadLimits) -> Self {
-        let state = match kind {
-            Kind::Request => State::Head,
-            Kind::Response => State::Open,
-        };
-        let (searched, interim, empty, extensions, trailers) = (0, 0, 0, 0, 0);
-        Self { kind, limits, state, searched, interim, empty, extensions, trailers }
-    }
-
-    /// The next bytes are a head (of a response).
-    pub(super) fn expect_head(&mut self) {
-        self.state = State::Head;
-        self.searched = 0;
-        self.interim = 0;
+    pub(super) fn new(limits: HeadLimits) -> Self {
+        let (searched, empty, extensions, trailers) = (0, 0, 0, 0);
+        Self { limits, state: State::Head, searched, empty, extensions, trailers }
     }
 
     /// A change of protocol was decided.
@@ -138,22 +116,20 @@ impl Tracker {
     }
 
     fn head(&mut self, rest: &[u8], heads: &mut u64) -> Result<Option<usize>, Refusal> {
-        if self.kind == Kind::Request {
-            // RFC 9112 §2.2: at least one empty line before a request line is ignored. hyper keeps
-            // them until the head is whole, so they count as a part of it.
-            match rest {
-                [b'\r', b'\n', ..] if self.room() <= 2 => return Err(Refusal::HeadTooLarge),
-                [b'\r', b'\n', ..] => {
-                    self.empty += 2;
-                    return Ok(Some(2));
-                }
-                [b'\r'] => return Ok(None),
-                _ => {}
+        // RFC 9112 §2.2: at least one empty line before a request line is ignored. hyper keeps them
+        // until the head is whole, so they count as a part of it.
+        match rest {
+            [b'\r', b'\n', ..] if self.room() <= 2 => return Err(Refusal::HeadTooLarge),
+            [b'\r', b'\n', ..] => {
+                self.empty += 2;
+                return Ok(Some(2));
             }
+            [b'\r'] => return Ok(None),
+            _ => {}
         }
         // What came in pieces is not parsed again with each of them.
         let complete = self.searched == 0 || end_of_head(rest, self.searched).is_some();
-        let checked = if complete { check(rest, self.kind, &self.limits)? } else { None };
+        let checked = if complete { check(rest, &self.limits)? } else { None };
         let Some((head, length)) = checked else {
             self.searched = rest.len();
             return self.unfinished(rest);
@@ -162,7 +138,7 @@ impl Tracker {
             return Err(self.too_large(rest));
         }
         self.empty = 0;
-        self.state = self.after(&head)?;
+        self.state = self.after(&head);
         *heads += 1;
         Ok(Some(length))
     }
@@ -173,7 +149,7 @@ impl Tracker {
         }
         // What can be no HTTP/1 at all need not be awaited: TLS on a plain port, say.
         let line = rest.get(..rest.len().min(16)).unwrap_or_default();
-        if self.kind == Kind::Request && line.iter().any(|byte| *byte < b'\t' || *byte > b'~') {
+        if line.iter().any(|byte| *byte < b'\t' || *byte > b'~') {
             return Err(Refusal::RequestLine);
         }
         Ok(None)
@@ -187,27 +163,15 @@ impl Tracker {
     /// Whether it is the target that makes a head too large.
     fn too_large(&self, rest: &[u8]) -> Refusal {
         let first_line = rest.get(..self.limits.size.min(rest.len())).unwrap_or_default();
-        if self.kind == Kind::Request && memchr::memchr(b'\n', first_line).is_none() {
+        if memchr::memchr(b'\n', first_line).is_none() {
             Refusal::UriTooLong
         } else {
             Refusal::HeadTooLarge
         }
     }
 
-    fn after(&mut self, head: &Head) -> Result<State, Refusal> {
-        if self.kind == Kind::Response {
-            if head.status != 101 && head.status < 200 {
-                self.interim += 1;
-                return if self.interim > INTERIM {
-                    Err(Refusal::TooManyInterim)
-                } else {
-                    Ok(State::Head)
-                };
-            }
-            // hyper frames the body; the next head is announced by `expect_head`.
-            return Ok(State::Open);
-        }
-        Ok(match head.framing {
+    fn after(&mut self, head: &Head) -> State {
+        match head.framing {
             _ if head.websocket => State::Held,
             Framing::None => State::Head,
             Framing::Length(left) => State::Body { left, chunked: false },
@@ -216,7 +180,7 @@ impl Tracker {
                 self.trailers = 0;
                 State::ChunkLine
             }
-        })
+        }
     }
 
     fn body(&mut self, available: usize, left: u64, chunked: bool) -> usize {
@@ -232,22 +196,11 @@ impl Tracker {
 
     /// RFC 9112 §7.1: size in hex, extensions, CR LF.
     fn chunk_line(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
-        let Some(end) = self.line_end(rest, CHUNK_LINE, Refusal::ChunkSize)? else {
+        let Some(end) = self.line_end(rest, chunk::LINE, Refusal::ChunkSize)? else {
             return Ok(None);
         };
-        let line = rest.get(..end).and_then(|line| line.strip_suffix(b"\r"));
-        let line = line.ok_or(Refusal::ChunkSize)?;
-        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        let (size, extension) = line.split_at_checked(digits).ok_or(Refusal::ChunkSize)?;
-        let clean = matches!(extension.trim_ascii_start(), [] | [b';', ..])
-            && !extension.contains(&b'\r')
-            && !extension.iter().any(|byte| *byte < 0x20 && *byte != b'\t');
-        self.extensions += extension.len();
-        if digits == 0 || digits > 15 || !clean || self.extensions > EXTENSIONS {
-            return Err(Refusal::ChunkSize);
-        }
-        let size = std::str::from_utf8(size).ok().and_then(|hex| u64::from_str_radix(hex, 16).ok());
-        self.state = match size.ok_or(Refusal::ChunkSize)? {
+        let line = rest.get(..=end).unwrap_or_default();
+        self.state = match chunk::size(line, &mut self.extensions)? {
             0 => State::Trailers,
             // The chunk's own line end counts with it; hyper checks that it is one.
             size => State::Body { left: size + 2, chunked: true },
@@ -256,14 +209,14 @@ impl Tracker {
     }
 
     fn trailer(&mut self, rest: &[u8]) -> Result<Option<usize>, Refusal> {
-        let room = TRAILERS.saturating_sub(self.trailers);
+        let room = chunk::TRAILERS.saturating_sub(self.trailers);
         let Some(end) = self.line_end(rest, room, Refusal::Trailers)? else { return Ok(None) };
         let line = rest.get(..=end).unwrap_or_default();
         self.trailers += end + 1;
         if line == b"\r\n" {
             self.state = State::Head;
         } else {
-            check_trailer(line)?;
+            chunk::trailer(line)?;
         }
         Ok(Some(end + 1))
     }

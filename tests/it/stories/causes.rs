@@ -66,7 +66,7 @@ async fn what_breaks_off_or_makes_no_sense_is_told_apart() {
     let says = &["Connection reset by peer (os error 104)"];
     tells(&proxy, "/reset", Story { status: 502, reason: "backend_reset", says }).await;
     origin.fault(Fault::Bytes(Vec::new(), After::Close));
-    let says = &["connection closed before message completed"];
+    let says = &["connection closed before the answer"];
     tells(&proxy, "/closed", Story { status: 502, reason: "backend_reset", says }).await;
     origin.fault(Fault::Bytes(b"220 mail.example.com ESMTP\r\n\r\n".to_vec(), After::Close));
     let says = &[];
@@ -76,6 +76,6 @@ async fn what_breaks_off_or_makes_no_sense_is_told_apart() {
     tells(&proxy, "/hangs", Story { status: 504, reason: "backend_header_timeout", says }).await;
     let half = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec();
     origin.fault(Fault::Bytes(half, After::Close));
-    let says = &["end of file before message length reached"];
+    let says = &["the connection ended within the answer"];
     tells(&proxy, "/half", Story { status: 200, reason: "backend_body_aborted", says }).await;
 }

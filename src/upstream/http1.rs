@@ -1,0 +1,285 @@
+//! HTTP/1.1 as a client speaks it: one exchange at a time on one connection (RFC 9112).
+// hyper's client is made for many who share a connection: a task that drives it, channels between
+// that and whoever waits, buffers for each way. An exchange of ours has its connection for itself,
+// polls it within its own task, and knows what it waits for: half of the work is left.
+
+mod chunked;
+mod encode;
+mod send;
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::header::HeaderMap;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Frame;
+use hyper::ext::ReasonPhrase;
+
+use super::answered::{AnswerError, Answered};
+use super::connection::Outgoing;
+use super::stream::Stream;
+use crate::config::defaults;
+use crate::net::wire::{HeadLimits, Refusal, Wire, end_of_answer, read_answer};
+use chunked::{Chunked, Part};
+use send::Sending;
+
+/// What is read at once where a head is awaited, or a chunk's size (bytes).
+const FIRST: usize = 8 * 1024;
+/// What is read at once of a body (bytes): a third less work for the kernel than 64 KiB, and what a
+/// client does not read of its answer is no more than twice that.
+const PIECE: usize = 160 * 1024;
+/// Interim answers (RFC 9110 §15.2) before the final one.
+const INTERIM: u32 = 16;
+
+const LIMITS: HeadLimits = HeadLimits {
+    size: defaults::BACKEND_HEADER_SIZE,
+    fields: defaults::BACKEND_HEADERS,
+    target: 0,
+};
+
+/// One end of a connection.
+#[derive(Debug)]
+pub(super) struct Http1<B> {
+    wire: Wire<Stream>,
+    request: Sending<B>,
+    answer: Receiving,
+    /// Read, and not used yet.
+    there: BytesMut,
+    /// Memory of a map that is not needed any more.
+    fields: HeaderMap,
+}
+
+/// An answer as it comes.
+#[derive(Debug)]
+struct Receiving {
+    extent: Extent,
+    /// It is one to HEAD, which has no content whatever it says.
+    to_head: bool,
+    /// Whether the backend goes on after it.
+    keeps: bool,
+    searched: usize,
+    interim: u32,
+}
+
+/// How much of an answer is still to come.
+#[derive(Debug)]
+enum Extent {
+    /// Its head, and what that says.
+    Head,
+    Length(u64),
+    Chunks(Box<Chunked>),
+    /// Whatever comes until the connection ends.
+    Open,
+    /// Nothing: it is complete, or there was no request.
+    None,
+}
+
+impl<B: Outgoing> Http1<B> {
+    pub(super) fn new(wire: Wire<Stream>) -> Self {
+        let (extent, to_head, keeps) = (Extent::None, false, true);
+        let answer = Receiving { extent, to_head, keeps, searched: 0, interim: 0 };
+        let (request, there) = (Sending::default(), BytesMut::new());
+        Self { wire, request, answer, there, fields: HeaderMap::new() }
+    }
+
+    /// A request that is to be sent.
+    pub(super) fn begin(&mut self, request: Request<B>) {
+        self.answer.extent = Extent::Head;
+        self.answer.to_head = *request.method() == Method::HEAD;
+        self.answer.interim = 0;
+        self.fields = self.request.begin(request);
+    }
+
+    /// The head that was written last.
+    pub(super) fn take_written(&mut self) -> Vec<u8> {
+        self.request.take_head()
+    }
+
+    /// Sends what there is to send, and waits for the answer's head.
+    pub(super) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<Answered>, AnswerError>> {
+        let sent = self.request.poll(&mut self.wire, cx);
+        let answered = self.poll_head(cx);
+        match (sent, answered) {
+            (_, Poll::Ready(answered)) => Poll::Ready(answered),
+            (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error)),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Answered>, AnswerError>> {
+        loop {
+            let end = end_of_answer(&self.there, self.answer.searched, &LIMITS)?;
+            if let Some(end) = end {
+                self.answer.searched = 0;
+                if let Some(response) = self.read_head(end)? {
+                    return Poll::Ready(Ok(response));
+                }
+                continue;
+            }
+            self.answer.searched = self.there.len();
+            let begun = !self.there.is_empty();
+            let read = ready!(self.wire.poll_more(cx, &mut self.there, FIRST));
+            match read.map_err(AnswerError::Stream)? {
+                0 if begun => return Poll::Ready(Err(Refusal::Truncated.into())),
+                0 => return Poll::Ready(Err(AnswerError::Closed)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads the head at the front, which has so many bytes. None for an interim one.
+    fn read_head(&mut self, end: usize) -> Result<Option<Response<Answered>>, Refusal> {
+        let bytes = self.there.split_to(end).freeze();
+        let head = read_answer(&bytes, &LIMITS, std::mem::take(&mut self.fields))?;
+        let status = head.status;
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        if status.is_informational() && !switches {
+            self.answer.interim += 1;
+            if self.answer.interim > INTERIM {
+                return Err(Refusal::TooManyInterim);
+            }
+            self.fields = head.headers;
+            self.fields.clear();
+            return Ok(None);
+        }
+        // RFC 9112 §6.3.
+        let empty = switches
+            || self.answer.to_head
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let (extent, length) = match head.length {
+            _ if empty => (Extent::None, Some(0)),
+            _ if head.chunked => (Extent::Chunks(Box::default()), None),
+            Some(0) => (Extent::None, Some(0)),
+            Some(length) => (Extent::Length(length), Some(length)),
+            None => (Extent::Open, None),
+        };
+        self.answer.keeps = head.keeps && !switches && !matches!(extent, Extent::Open);
+        self.answer.extent = extent;
+        let mut response = Response::new(Answered::Http1 { length });
+        *response.status_mut() = status;
+        *response.version_mut() = head.version;
+        *response.headers_mut() = head.headers;
+        if status.canonical_reason().map(str::as_bytes) != Some(&head.reason)
+            && let Ok(reason) = ReasonPhrase::try_from(head.reason)
+        {
+            response.extensions_mut().insert(reason);
+        }
+        Ok(Some(response))
+    }
+
+    /// The next part of the answer's body. What is left of the request is sent meanwhile.
+    pub(super) fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
+        if let Poll::Ready(Err(error)) = self.request.poll(&mut self.wire, cx) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let part = ready!(self.poll_part(cx));
+        if part.is_err() {
+            self.answer.keeps = false;
+        }
+        Poll::Ready(part.transpose())
+    }
+
+    fn poll_part(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, AnswerError>> {
+        loop {
+            let (most, chunks) = match &mut self.answer.extent {
+                Extent::None | Extent::Head => return Poll::Ready(Ok(None)),
+                Extent::Length(left) => (*left, None),
+                Extent::Open => (u64::MAX, None),
+                Extent::Chunks(chunks) => match chunks.next(&mut self.there)? {
+                    Part::Data(data) => {
+                        if chunks.has_ended() {
+                            self.answer.extent = Extent::None;
+                        }
+                        return Poll::Ready(Ok(Some(Frame::data(data))));
+                    }
+                    Part::Trailers(fields) => {
+                        self.answer.extent = Extent::None;
+                        return Poll::Ready(Ok(Some(Frame::trailers(fields))));
+                    }
+                    Part::End => {
+                        self.answer.extent = Extent::None;
+                        return Poll::Ready(Ok(None));
+                    }
+                    // Of a short chunk, what is behind it is welcome, too.
+                    Part::MoreData(left) if left > FIRST as u64 => (left, Some(chunks)),
+                    Part::More | Part::MoreData(_) => {
+                        let read = ready!(self.wire.poll_more(cx, &mut self.there, FIRST));
+                        if read.map_err(AnswerError::Stream)? == 0 {
+                            return Poll::Ready(Err(AnswerError::Cut));
+                        }
+                        continue;
+                    }
+                },
+            };
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
+            let piece = if self.there.is_empty() {
+                let piece = ready!(self.wire.poll_piece(cx, most.min(PIECE)));
+                piece.map_err(AnswerError::Stream)?
+            } else {
+                self.there.split_to(most.min(self.there.len())).freeze()
+            };
+            if let Some(chunks) = chunks {
+                chunks.took(&piece);
+            }
+            return Poll::Ready(self.took(piece));
+        }
+    }
+
+    /// A piece of a body has come; an empty one is the connection's end.
+    fn took(&mut self, piece: Bytes) -> Result<Option<Frame<Bytes>>, AnswerError> {
+        match &mut self.answer.extent {
+            Extent::Open if piece.is_empty() => {
+                self.answer.extent = Extent::None;
+                return Ok(None);
+            }
+            _ if piece.is_empty() => return Err(AnswerError::Cut),
+            Extent::Length(left) => {
+                *left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+                if *left == 0 {
+                    self.answer.extent = Extent::None;
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(Frame::data(piece)))
+    }
+
+    /// Whether all of the answer has come.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.answer.extent, Extent::None)
+    }
+
+    /// Whether request and answer are complete, and the backend goes on.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.is_complete()
+            && self.answer.keeps
+            && self.there.is_empty()
+            && self.request.is_complete()
+    }
+
+    /// Lets go of what an idle connection needs not.
+    pub(super) fn rest(&mut self) {
+        self.there = BytesMut::new();
+        self.fields = HeaderMap::new();
+        self.request.rest();
+    }
+
+    /// Whether the backend has said something, or has ended, while nothing is asked of it.
+    pub(super) fn is_stirred(&mut self, cx: &mut Context<'_>) -> bool {
+        self.wire.poll_stirred(cx).is_ready()
+    }
+
+    /// The stream, and what was read from it already.
+    pub(super) fn into_parts(self) -> (Stream, Bytes) {
+        (self.wire.into_parts().0, self.there.freeze())
+    }
+}
