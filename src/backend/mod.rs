@@ -1,5 +1,6 @@
 //! One origin server of a pool: who it is, where it is, and what it may be given.
 
+pub mod budget;
 pub mod concurrency;
 pub mod drain;
 pub mod latency;
@@ -14,6 +15,7 @@ pub mod tier;
 use std::sync::Arc;
 
 use crate::config::model::{self, Address, AdminState, Found, Leaving};
+pub use budget::Budget;
 pub use drain::{DrainTerms, TunnelOrder};
 pub use latency::Latency;
 pub use own_word::OwnWord;

@@ -83,7 +83,7 @@ impl Asked<'_> {
         let mut last: Option<Failure> = None;
         // What the next attempt is to be paid for: why, and whether the request was sent.
         let mut owed: Option<(Reason, bool)> = None;
-        local::position(self.pool, |_, budget| budget.earn(self.route.retry.budget_percent));
+        self.pool.state.retries.earn(local::worker(), self.route.retry.budget_percent);
         loop {
             if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
                 return Err(Failure::because(Reason::Deadline, body::OVER));
@@ -146,7 +146,7 @@ impl Asked<'_> {
             self.offer(&choice);
             let hedge = self.hedge(&attempts, upgrade.is_some());
             let (sent, Try { choice, member, entry, began }) = if let Some(after) = hedge {
-                local::hedges(self.pool, |it| it.earn(self.route.retry.hedge_percent));
+                self.pool.state.hedges.earn(local::worker(), self.route.retry.hedge_percent);
                 let first = Try { choice, member, entry, began: record.elapsed() };
                 // Boxed: it is rare, and holds two attempts.
                 let race = self.raced((first, in_flight), after, &mut attempts, waits, record);
@@ -203,7 +203,7 @@ impl Asked<'_> {
     /// another pool that shares the route.
     fn select(&mut self, attempts: &Attempts, record: &mut Record) -> Result<Selected, Reason> {
         let select = |asked: &Self| {
-            local::position(asked.pool, |cursor, _| {
+            local::position(asked.pool, |cursor| {
                 asked.pool.select(asked.sticky, &asked.visitor, &attempts.tried, cursor)
             })
         };
@@ -274,7 +274,7 @@ impl Asked<'_> {
         };
         let verdict = attempts.after(failed, &self.outbound.method, choice.member, false);
         // Without anybody else to ask, the backend's own answer is the best there is.
-        let others = local::position(self.pool, |cursor, _| {
+        let others = local::position(self.pool, |cursor| {
             self.pool.select(self.sticky, &self.visitor, &attempts.tried, cursor).is_ok()
         });
         if verdict == Verdict::Stop || !others || !self.afford(Reason::BackendStatus, true) {
@@ -317,7 +317,7 @@ impl Asked<'_> {
 
     /// Pays for a retry out of the pool's budget, where a backend may have seen the request.
     fn afford(&self, reason: Reason, sent: bool) -> bool {
-        let paid = !sent || local::position(self.pool, |_, budget| budget.spend(clock::now()));
+        let paid = !sent || self.pool.state.retries.spend();
         let counters = self.pool.counters.get(local::worker());
         if paid {
             counters.retry(reason);

@@ -23,7 +23,6 @@ use crate::upstream::lease::Home;
 use crate::upstream::{Connection, Idle};
 
 use super::auth::Verifier;
-use super::retry::Budget;
 use super::upload::RequestBody;
 
 /// Idle connections are looked through once in so many ticks of the worker's clock: a second.
@@ -51,7 +50,7 @@ struct Local {
     snapshot: RefCell<View>,
     idle: RefCell<Idle<RequestBody>>,
     streams: RefCell<Streams<RequestBody>>,
-    pools: RefCell<Vec<Option<Position>>>,
+    cursors: RefCell<Vec<Option<Cursor>>>,
     random: RefCell<fastrand::Rng>,
     log: RefCell<LineBuffer>,
     verifier: Arc<Verifier>,
@@ -69,13 +68,6 @@ struct View {
     held: Held,
     /// The one before, while requests of listeners that left may still come in.
     previous: Option<Held>,
-}
-
-/// Where one worker stands in one pool.
-struct Position {
-    cursor: Cursor,
-    budget: Budget,
-    hedges: Budget,
 }
 
 /// What a worker is made of.
@@ -108,7 +100,7 @@ pub fn install(setup: Setup) {
         snapshot: RefCell::new(View { cache, held, previous: None }),
         idle: RefCell::default(),
         streams: RefCell::default(),
-        pools: RefCell::default(),
+        cursors: RefCell::default(),
         random: RefCell::new(fastrand::Rng::with_seed(setup.seed)),
         log: RefCell::new(log),
         verifier: setup.verifier,
@@ -194,29 +186,17 @@ pub fn nonce() -> [u8; 12] {
     nonce
 }
 
-/// This worker's position in a pool, and the pool's retry budget here.
-pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor, &mut Budget) -> T) -> T {
-    standing(pool, |position| act(&mut position.cursor, &mut position.budget))
-}
-
-/// The pool's budget here of second attempts beside a first one.
-pub fn hedges<T>(pool: &Pool, act: impl FnOnce(&mut Budget) -> T) -> T {
-    standing(pool, |position| act(&mut position.hedges))
-}
-
-fn standing<T>(pool: &Pool, act: impl FnOnce(&mut Position) -> T) -> T {
+/// This worker's position in a pool.
+pub fn position<T>(pool: &Pool, act: impl FnOnce(&mut Cursor) -> T) -> T {
     with(|local| {
-        let mut pools = local.pools.borrow_mut();
-        if pools.len() <= pool.slot {
-            pools.resize_with(pool.slot + 1, || None);
+        let mut cursors = local.cursors.borrow_mut();
+        if cursors.len() <= pool.slot {
+            cursors.resize_with(pool.slot + 1, || None);
         }
         #[expect(clippy::indexing_slicing, reason = "resized two lines above")]
-        let position = pools[pool.slot].get_or_insert_with(|| Position {
-            cursor: Cursor::new(local.random.borrow_mut().u64(..)),
-            budget: Budget::new(local.counters.iter().count()),
-            hedges: Budget::new(local.counters.iter().count()),
-        });
-        act(position)
+        let cursor = cursors[pool.slot]
+            .get_or_insert_with(|| Cursor::new(local.random.borrow_mut().u64(..)));
+        act(cursor)
     })
 }
 

@@ -1,4 +1,4 @@
-//! Whether a request may be tried again: the table of the contract, and the budget (pure).
+//! Whether a request may be tried again: the table of the contract (pure).
 
 use http::Method;
 
@@ -119,65 +119,6 @@ fn decide(failed: Failed, method: &Method, rules: &RetryRules) -> Verdict {
     }
 }
 
-/// What repetitions of requests that a backend may have seen can cost a pool on one worker: a
-/// share of its requests, and a few a second so that small traffic is helped too. What was never
-/// sent is repeated for nothing: it adds no load to any backend, and a dead backend's visitors are
-/// more than a share.
-#[derive(Debug, Clone, Copy)]
-pub struct Budget {
-    /// In hundredths of a retry.
-    credit: u64,
-    /// What requests have earned since the last look, beyond the advance.
-    earned: u64,
-    /// What the floor has given and requests have not earned since: they do so first.
-    advance: u64,
-    /// Hundredths of a retry a second, however little traffic there is.
-    floor: u64,
-    /// Milliseconds on the worker's clock.
-    refilled: u64,
-}
-
-/// Retries a second over all workers whatever the traffic: in place of the share, not beside it.
-const FLOOR_PER_SECOND: u64 = 10;
-/// Retries that requests may save up; the floor saves those of one second, and one at the least.
-const MOST: u64 = 100;
-
-impl Budget {
-    /// Of one of so many workers, with what a second is worth.
-    pub fn new(workers: usize) -> Self {
-        let workers = u64::try_from(workers).unwrap_or(u64::MAX).max(1);
-        let floor = (FLOOR_PER_SECOND * 100).div_ceil(workers);
-        Self { credit: floor, earned: 0, advance: floor, floor, refilled: 0 }
-    }
-
-    /// A request has come: it earns its share.
-    pub fn earn(&mut self, percent: u32) {
-        let percent = u64::from(percent);
-        let owed = percent.min(self.advance);
-        self.advance -= owed;
-        self.earned = self.earned.saturating_add(percent - owed);
-        self.credit = (self.credit + percent - owed).min(MOST * 100);
-    }
-
-    /// Takes a retry out, if there is one. `now`: milliseconds.
-    pub fn spend(&mut self, now: u64) -> bool {
-        let since = now.saturating_sub(self.refilled);
-        // The clock stands still between two ticks: until it goes on, what is earned adds up.
-        if since > 0 {
-            self.refilled = now;
-            let floor = since.min(60_000) * self.floor / 1000;
-            let refill = floor.saturating_sub(std::mem::take(&mut self.earned));
-            let most = self.floor.max(100);
-            let given = refill.min(most.saturating_sub(self.credit));
-            self.credit += given;
-            self.advance = (self.advance + given).min(most);
-        }
-        let paid = self.credit.checked_sub(100);
-        self.credit = paid.unwrap_or(self.credit);
-        paid.is_some()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,69 +184,5 @@ mod tests {
         assert!(!attempts.tried.has(1));
         assert_eq!(attempts.after(refused, &Method::GET, 1, true), Verdict::Elsewhere);
         assert!(attempts.tried.has(1));
-    }
-
-    #[test]
-    fn retries_stay_a_share_of_requests() {
-        let mut budget = Budget::new(1);
-        let mut retries = 0;
-        for _ in 0..1_000 {
-            budget.earn(20);
-            retries += u32::from(budget.spend(0));
-        }
-        assert_eq!(retries, 200);
-        assert!(!budget.spend(1_000), "that second had its share");
-        assert!(budget.spend(2_000), "a quiet one brings ten more");
-    }
-
-    #[test]
-    fn what_is_earned_counts_against_the_floor_so_that_the_share_is_never_exceeded() {
-        // 500 requests a second over two workers, of which all want to be repeated.
-        let mut workers = [Budget::new(2), Budget::new(2)];
-        let mut retries = 0;
-        for request in 0..10_000_u64 {
-            let budget = &mut workers[usize::try_from(request % 2).unwrap()];
-            budget.earn(20);
-            // As the worker's clock has it.
-            let now = request * 2 / 100 * 100;
-            retries += u32::from(budget.spend(now));
-        }
-        assert!(retries <= 2_000, "{retries}");
-        // The same after a quiet minute.
-        let mut rested = Budget::new(2);
-        rested.spend(0);
-        let mut retries = 0;
-        for request in 0..10_000 {
-            rested.earn(20);
-            retries += u32::from(rested.spend(60_000 + request * 4 / 100 * 100));
-        }
-        assert!(retries <= 2_000, "{retries}");
-        // Two and a half times what earns as much as the floor gives, and a part of it: it is in
-        // place of the share, and there in full.
-        for (rate, least, most) in [(10, 100, 110), (25, 100, 110), (125, 245, 255)] {
-            let mut budget = Budget::new(1);
-            let mut retries = 0;
-            for request in 0..10 * rate {
-                budget.earn(20);
-                while budget.spend(request * 1_000 / rate / 100 * 100) {
-                    retries += 1;
-                }
-            }
-            assert!((least..=most).contains(&retries), "{rate} a second: {retries}");
-        }
-        // Many workers have a part of it each, which must come to a whole retry some time.
-        let mut sixteenth = Budget::new(16);
-        let mut retries = 0;
-        for second in 0..32 {
-            sixteenth.earn(20);
-            retries += u32::from(sixteenth.spend(second * 1_000));
-        }
-        assert!((15..=25).contains(&retries), "{retries}");
-        // Five in ten seconds: the floor, and it is there for each of them.
-        let mut quiet = Budget::new(2);
-        for request in 0..5_u64 {
-            quiet.earn(20);
-            assert!(quiet.spend(request * 2_000));
-        }
     }
 }

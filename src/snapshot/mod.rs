@@ -11,6 +11,7 @@ pub mod ghost;
 pub mod listener;
 pub mod pool;
 pub mod pool_state;
+pub mod purse;
 mod rate_limit;
 pub mod registry;
 mod select;
@@ -36,6 +37,7 @@ pub use forward::{Forward, Share};
 pub use listener::Listener;
 pub use pool::{Member, Pool};
 pub use pool_state::PoolState;
+pub use purse::Purse;
 pub use rate_limit::RateLimit;
 
 /// Configuration, compiled.

@@ -7,6 +7,8 @@ use crate::backend::Queue;
 use crate::backend::outlier::Quota;
 use crate::sticky::count::Sessions;
 
+use super::Purse;
+
 /// Kept by the registry under the pool's name.
 #[derive(Debug)]
 pub struct PoolState {
@@ -18,6 +20,10 @@ pub struct PoolState {
     pub queue: Arc<Queue>,
     /// How many backends may be ejected at once.
     pub quota: Quota,
+    /// What pays for repetitions of requests.
+    pub retries: Purse,
+    /// What pays for second attempts beside a first one.
+    pub hedges: Purse,
     /// Sessions that may still be moved in this period to even out the pool.
     moves: AtomicU32,
     /// The tier in force: a lower one may be held back.
@@ -28,12 +34,14 @@ pub struct PoolState {
 
 impl PoolState {
     /// Of a pool that has served nobody yet.
-    pub fn new(sessions: Sessions, learns: bool, queue: Arc<Queue>) -> Self {
+    pub fn new(sessions: Sessions, learns: bool, queue: Arc<Queue>, workers: usize) -> Self {
         Self {
             sessions,
             learns,
             queue,
             quota: Quota::default(),
+            retries: Purse::new(workers),
+            hedges: Purse::new(workers),
             moves: AtomicU32::new(0),
             tier: AtomicU8::new(0),
             short: AtomicBool::new(false),

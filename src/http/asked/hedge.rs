@@ -123,10 +123,10 @@ fn another<'a>(
 ) -> Option<(Try<'a>, InFlight)> {
     let mut tried = attempts.tried;
     tried.add(first.choice.member);
-    let selected = local::position(pool, |cursor, _| pool.select(None, visitor, &tried, cursor));
+    let selected = local::position(pool, |cursor| pool.select(None, visitor, &tried, cursor));
     let Ok(Selected::Now(choice)) = selected else { return None };
     let member = pool.members.get(choice.member)?;
-    if choice.member == first.choice.member || !local::hedges(pool, |it| it.spend(clock::now())) {
+    if choice.member == first.choice.member || !pool.state.hedges.spend() {
         return None;
     }
     let backend = &member.backend;

@@ -99,7 +99,7 @@ impl<'a> Asked<'a> {
     /// A place that would do now, were it our turn.
     pub(super) fn place(&self, attempts: &Attempts) -> Option<&'a Arc<BackendState>> {
         let visitor = Visitor { called: true, ..self.visitor };
-        let selected = local::position(self.pool, |cursor, _| {
+        let selected = local::position(self.pool, |cursor| {
             self.pool.select(self.sticky, &visitor, &attempts.tried, cursor)
         });
         let Ok(Selected::Now(choice)) = selected else { return None };

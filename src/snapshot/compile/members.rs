@@ -59,7 +59,8 @@ impl Compiler<'_> {
         // Backends keep the queue that they have been given.
         let queue = self.registry.pool_state(&pool.name).map(|kept| Arc::clone(&kept.queue));
         let sessions = Sessions::new(purpose, idle, now);
-        Arc::new(PoolState::new(sessions, learns, queue.unwrap_or_default()))
+        let workers = self.registry.workers();
+        Arc::new(PoolState::new(sessions, learns, queue.unwrap_or_default(), workers))
     }
 
     /// The backends of the file in its order, then the ghosts.
