@@ -34,6 +34,9 @@ pub struct CheckReport {
     pub at: SystemTime,
     /// Whether it passed.
     pub passed: bool,
+    /// Whether it has asked, TLS included; else it has only connected.
+    #[serde(skip)]
+    pub full: bool,
     /// `HTTP 200`, or why it failed.
     pub detail: String,
     /// How long it took.

@@ -36,7 +36,7 @@ impl Outliers {
             let watched = self.pools.entry(Arc::clone(&pool.name)).or_default();
             let held = pool.state.quota.held();
             let seen: Vec<Seen> =
-                pool.members.iter().map(|member| look(member, &mut watched.meter, now)).collect();
+                pool.members.iter().map(|it| look(pool, it, &mut watched.meter, now)).collect();
             watched.meter.retain(|name| seen.iter().any(|seen| seen.name == name));
             let factors = watched.weights.tick(&seen);
             for (member, factor) in pool.members.iter().zip(factors) {
@@ -50,13 +50,13 @@ impl Outliers {
     }
 }
 
-fn look(member: &Member, meter: &mut Meter, now: Duration) -> Seen {
+fn look(pool: &Pool, member: &Member, meter: &mut Meter, now: Duration) -> Seen {
     let backend = &member.backend;
     let unreachable = backend.state.outcomes.is_unreachable();
     Seen {
         unreachable,
         // Nobody else is asked about.
-        passed: if unreachable && backend.checked { passed(member, now) } else { None },
+        passed: if unreachable && backend.checked { passed(pool, member, now) } else { None },
         name: backend.name,
         usable: backend.standing() == Standing::Open,
         phase: backend.state.outcomes.phase(),
@@ -64,9 +64,14 @@ fn look(member: &Member, meter: &mut Meter, now: Duration) -> Seen {
     }
 }
 
-/// When the last check began, if that has passed.
-fn passed(member: &Member, now: Duration) -> Option<Duration> {
-    let check = member.backend.state.last_check().filter(|check| check.passed)?;
+/// When the last check began, if that has passed, and by the way that visitors go: a port of its
+/// own may be another process, and one that only connects says nothing of TLS.
+fn passed(pool: &Pool, member: &Member, now: Duration) -> Option<Duration> {
+    pool.health.as_ref().filter(|health| health.port.is_none())?;
+    let check = member.backend.state.last_check()?;
+    if !check.passed || (pool.tls.is_some() && !check.full) {
+        return None;
+    }
     let began = check.at.checked_sub(check.took)?;
     now.checked_sub(SystemTime::now().duration_since(began).ok()?)
 }

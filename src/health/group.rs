@@ -164,7 +164,7 @@ impl Group {
             Some(last) if passed && !full => (last.detail.clone(), last.took),
             _ => (detail, took),
         };
-        let report = CheckReport { at: SystemTime::now(), passed, detail, took, in_a_row };
+        let report = CheckReport { at: SystemTime::now(), passed, full, detail, took, in_a_row };
         for member in &inner.members {
             let Checked { name, state, .. } = &member.checked;
             state.set_last_check(report.clone());

@@ -94,6 +94,46 @@ async fn who_was_ejected_is_tried_after_its_time_and_comes_back() {
     .await;
 }
 
+/// A pool that is checked by connecting, and ejects for so long that only a check brings anybody
+/// back. No check takes anybody down.
+async fn knocked(origins: &[Origin], port: &str) -> Proxy {
+    let lines = format!(
+        "ejection = {{ consecutive = 3, base = \"1h\" }}\n\
+         health = {{ tcp = true, interval = \"200ms\", rise = 1, fall = 1000{port} }}"
+    );
+    front(origins, &lines).await
+}
+
+#[tokio::test]
+async fn who_refused_connections_is_back_with_the_next_check_that_passes() {
+    let mut origins = Origin::three();
+    let proxy = knocked(&origins, "").await;
+    origins[0].kill();
+    ejects(&proxy, "web", "/", 1).await;
+    origins[0].revive();
+    within(SOON, "all three to be up", async || {
+        (count(&proxy, "web", "up").await == 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_check_of_another_port_brings_nobody_back() {
+    let mut origins = Origin::three();
+    let port = origins[1].address().port();
+    let proxy = knocked(&origins, &format!(", port = {port}")).await;
+    origins[0].kill();
+    ejects(&proxy, "web", "/", 1).await;
+    let passed = async || {
+        let labels = ["backend=\"a\"", "result=\"pass\""];
+        proxy.metric("ostler_backend_checks_total", &labels).await
+    };
+    // Looks are taken once a second.
+    let enough = passed().await + 15.0;
+    within(SOON, "checks to pass", async || (passed().await >= enough).then_some(())).await;
+    assert_eq!(count(&proxy, "web", "ejected").await, 1, "its own port refuses still");
+}
+
 #[tokio::test]
 async fn an_application_that_answers_5xx_is_ejected_only_by_asking() {
     let origins = ["a", "b"].map(Origin::start);
