@@ -72,8 +72,15 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             }
         }
     };
-    if let Some(body) = body.filter(|body| peer.handle.is_framed() && !body.is_end_stream()) {
-        record.upload = Some(Arc::new(Progress::unread(body)));
+    // Nobody has asked for it.
+    let mut left = false;
+    if let Some(body) = body.filter(|body| !body.is_end_stream()) {
+        if peer.handle.is_framed() {
+            record.upload = Some(Arc::new(Progress::unread(body)));
+        } else {
+            // hyper throws away what has come already, where that is one piece.
+            left = body.size_hint().exact().is_none() || !peer.handle.is_whole(number);
+        }
     }
     if record.request_id.is_none() {
         // No backend was to be asked, so nobody has named it yet.
@@ -87,7 +94,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     }
     // It is answered before it was read to its end, so nothing can follow it: the client is told,
     // or it would send its next request into a connection that is being closed.
-    let unread = record.upload.as_ref().is_some_and(|upload| !upload.ended());
+    let unread = left || record.upload.as_ref().is_some_and(|upload| !upload.ended());
     // HTTP/1.0 has no chunks, so the connection's end is the answer's.
     let endless = head.version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
     if peer.protocol == ClientProtocol::Http1 && (unread || endless) {

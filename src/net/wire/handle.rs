@@ -175,6 +175,11 @@ impl Handle {
         self.between.store(between, Ordering::Relaxed);
     }
 
+    /// Whether all of the message with this head (its number, from 0) has come.
+    pub fn is_whole(&self, head: u64) -> bool {
+        self.heads() > head + 1 || self.between.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_blocked(&self, now: u64) {
         self.blocked.store(true, Ordering::Relaxed);
         self.turns.blocked(now);

@@ -54,6 +54,37 @@ async fn who_sends_all_before_it_reads_gets_a_413_over_http_1() {
     }
 }
 
+#[tokio::test]
+async fn a_refusal_over_http_1_says_that_the_connection_ends_where_the_body_has_not_come() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let head = |framing| format!("POST /nobody HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n");
+    for begun in [
+        head("Content-Length: 6") + "hello",
+        head("Content-Length: 5\r\nExpect: 100-continue"),
+        head("Transfer-Encoding: chunked") + "5\r\nhello\r\n",
+    ] {
+        let mut raw = proxy.raw().await;
+        raw.write(&begun).await;
+        let text = raw.rest().await.to_lowercase();
+        assert!(text.starts_with("http/1.1 403 "), "{begun}: {text}");
+        assert!(text.contains("connection: close\r\n"), "{begun}: {text}");
+    }
+    // One that has come whole is thrown away, and the next request is heard.
+    let mut raw = proxy.raw().await;
+    let whole = head("Content-Length: 5") + "hello";
+    raw.write(&whole).await;
+    let text = raw.until("\r\n\r\nno").await;
+    assert!(!text.to_lowercase().contains("connection:"), "{text}");
+    // Of two that come at once the first is whole, and the second is not.
+    raw.write(whole + &head("Content-Length: 6") + "hello").await;
+    let text = raw.rest().await.to_lowercase();
+    let status = "http/1.1 403 ";
+    assert_eq!(text.matches(status).count(), 2, "{text}");
+    assert_eq!(text.matches("connection: close").count(), 1, "{text}");
+    assert!(text.rfind(status) < text.find("connection: close"), "{text}");
+}
+
 /// An upload whose answer does not wait for its end.
 async fn upload(mut connection: Connection, path: &str) -> Answer {
     let body = Sent::Pattern { offset: 0, length: LARGE, sent: Arc::default() };
