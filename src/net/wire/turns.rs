@@ -74,9 +74,10 @@ impl Turns {
 
     /// What cuts the tunnel of a stream, if what is started within its poll now carries that.
     pub fn take_tunnel(&self) -> Option<oneshot::Receiver<()>> {
-        if !self.tunnel.swap(false, Ordering::Relaxed) {
+        if !self.tunnel.load(Ordering::Relaxed) {
             return None;
         }
+        self.tunnel.store(false, Ordering::Relaxed);
         self.cut.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
