@@ -30,12 +30,12 @@ const MOST: u64 = 100;
 const LONGEST: Duration = Duration::from_mins(1);
 
 impl Budget {
-    /// Of a pool that nobody has asked yet, with what a second is worth.
-    pub fn new(workers: usize) -> Self {
+    /// One with what a second is worth. `earned`: what requests had earned before it began.
+    pub fn new(workers: usize, earned: u64) -> Self {
         let workers = u64::try_from(workers).unwrap_or(u64::MAX).max(1);
         let most = workers.saturating_mul(MOST * 100);
         let (credit, advance) = (FLOOR, FLOOR);
-        Self { credit, most, earned: 0, advance, ahead: 0, looked: Duration::ZERO }
+        Self { credit, most, earned, advance, ahead: 0, looked: Duration::ZERO }
     }
 
     /// Takes a repetition out, if there is one. `earned`: by all requests so far, a percent of one
@@ -88,7 +88,7 @@ mod tests {
 
     impl Failing {
         fn new() -> Self {
-            Self { budget: Budget::new(2), earned: 0, now: Duration::ZERO, repeated: 0 }
+            Self { budget: Budget::new(2, 0), earned: 0, now: Duration::ZERO, repeated: 0 }
         }
 
         fn passes(&mut self, millis: u64) {

@@ -83,7 +83,8 @@ impl Asked<'_> {
         let mut last: Option<Failure> = None;
         // What the next attempt is to be paid for: why, and whether the request was sent.
         let mut owed: Option<(Reason, bool)> = None;
-        self.pool.state.retries.earn(local::worker(), self.route.retry.budget_percent);
+        let counters = self.pool.counters.get(local::worker());
+        counters.earned.add(self.route.retry.budget_percent.into());
         loop {
             if waits.total.is_some_and(|limit| record.elapsed() >= limit) {
                 return Err(Failure::because(Reason::Deadline, body::OVER));
@@ -146,7 +147,8 @@ impl Asked<'_> {
             self.offer(&choice);
             let hedge = self.hedge(&attempts, upgrade.is_some());
             let (sent, Try { choice, member, entry, began }) = if let Some(after) = hedge {
-                self.pool.state.hedges.earn(local::worker(), self.route.retry.hedge_percent);
+                let counters = self.pool.counters.get(local::worker());
+                counters.hedges_earned.add(self.route.retry.hedge_percent.into());
                 let first = Try { choice, member, entry, began: record.elapsed() };
                 // Boxed: it is rare, and holds two attempts.
                 let race = self.raced((first, in_flight), after, &mut attempts, waits, record);
@@ -317,7 +319,8 @@ impl Asked<'_> {
 
     /// Pays for a retry out of the pool's budget, where a backend may have seen the request.
     fn afford(&self, reason: Reason, sent: bool) -> bool {
-        let paid = !sent || self.pool.state.retries.spend();
+        let earned = || self.pool.counters.sum(|it| it.earned.get());
+        let paid = !sent || self.pool.state.retries.spend(earned);
         let counters = self.pool.counters.get(local::worker());
         if paid {
             counters.retry(reason);

@@ -127,9 +127,6 @@ pub fn begin(
     let (stream, early) = reply.loan.keep().ok_or_else(unsolicited)?.into_tunnel();
     let peer = Arc::clone(&upgrade.peer);
     let http2 = peer.protocol == ClientProtocol::Http2;
-    if !http2 {
-        peer.handle.begin_tunnel();
-    }
 
     let (mut head, _) = reply.response.into_parts();
     let seen = Seen::of(&head.headers);
@@ -147,6 +144,9 @@ pub fn begin(
     record.answer(StatusCode::SWITCHING_PROTOCOLS);
     let line = record.tunnel().ok_or(Reason::Internal)?;
     let busy = http2.then(|| Busy::new(&peer.handle));
+    if !http2 {
+        peer.handle.begin_tunnel();
+    }
     let place = reply.in_flight.into_tunnel();
     task::spawn("tunnel", async move {
         let streams = (client, stream);

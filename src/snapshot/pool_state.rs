@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use crate::backend::Queue;
 use crate::backend::outlier::Quota;
 use crate::sticky::count::Sessions;
+use crate::telemetry::counters::{PerWorker, PoolCounters};
 
 use super::Purse;
 
@@ -34,14 +35,20 @@ pub struct PoolState {
 
 impl PoolState {
     /// Of a pool that has served nobody yet.
-    pub fn new(sessions: Sessions, learns: bool, queue: Arc<Queue>, workers: usize) -> Self {
+    pub fn new(
+        sessions: Sessions,
+        learns: bool,
+        queue: Arc<Queue>,
+        counters: &PerWorker<PoolCounters>,
+    ) -> Self {
+        let workers = counters.iter().count();
         Self {
             sessions,
             learns,
             queue,
             quota: Quota::default(),
-            retries: Purse::new(workers),
-            hedges: Purse::new(workers),
+            retries: Purse::new(workers, counters.sum(|it| it.earned.get())),
+            hedges: Purse::new(workers, counters.sum(|it| it.hedges_earned.get())),
             moves: AtomicU32::new(0),
             tier: AtomicU8::new(0),
             short: AtomicBool::new(false),

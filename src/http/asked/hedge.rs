@@ -126,7 +126,8 @@ fn another<'a>(
     let selected = local::position(pool, |cursor| pool.select(None, visitor, &tried, cursor));
     let Ok(Selected::Now(choice)) = selected else { return None };
     let member = pool.members.get(choice.member)?;
-    if choice.member == first.choice.member || !pool.state.hedges.spend() {
+    let earned = || pool.counters.sum(|it| it.hedges_earned.get());
+    if choice.member == first.choice.member || !pool.state.hedges.spend(earned) {
         return None;
     }
     let backend = &member.backend;

@@ -12,6 +12,7 @@ use crate::snapshot::pool::carriage;
 use crate::snapshot::registry::{BackendName, Kept, Wire};
 use crate::snapshot::{Member, PoolState};
 use crate::sticky::count::{Purpose, Seat, Sessions};
+use crate::telemetry::counters::{PerWorker, PoolCounters};
 use crate::tls::client::ClientTls;
 
 /// Former names of a backend that are remembered.
@@ -42,7 +43,11 @@ struct Facts<'a> {
 
 impl Compiler<'_> {
     /// What the pool of this name knows of its visitors, for as long as there is such a pool.
-    pub(super) fn pool_state(&mut self, pool: &model::Pool) -> Arc<PoolState> {
+    pub(super) fn pool_state(
+        &mut self,
+        pool: &model::Pool,
+        counters: &PerWorker<PoolCounters>,
+    ) -> Arc<PoolState> {
         let sticky = pool.sticky.as_ref();
         let learns = sticky
             .is_some_and(|sticky| matches!(sticky.by, By::LearnHeader(_) | By::LearnCookie(_)));
@@ -59,8 +64,7 @@ impl Compiler<'_> {
         // Backends keep the queue that they have been given.
         let queue = self.registry.pool_state(&pool.name).map(|kept| Arc::clone(&kept.queue));
         let sessions = Sessions::new(purpose, idle, now);
-        let workers = self.registry.workers();
-        Arc::new(PoolState::new(sessions, learns, queue.unwrap_or_default(), workers))
+        Arc::new(PoolState::new(sessions, learns, queue.unwrap_or_default(), counters))
     }
 
     /// The backends of the file in its order, then the ghosts.

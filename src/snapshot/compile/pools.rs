@@ -21,7 +21,7 @@ impl Compiler<'_> {
             Some(tls) => Some(self.client_tls(pool, tls)?),
         };
         let (counters, slot) = self.registry.pool(&pool.name);
-        let state = self.pool_state(pool);
+        let state = self.pool_state(pool, &counters);
         let members = self.members(pool, tls.as_ref(), &state);
         let by_name = self.names(pool, &members);
         let hashing = (pool.policy == PolicyKind::Hash).then(|| {

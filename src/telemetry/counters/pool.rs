@@ -78,6 +78,10 @@ pub struct PoolCounters {
     retries: OnceLock<Box<Counters<{ Reason::COUNT }>>>,
     /// Attempts that were not repeated because the pool's budget was used up.
     pub retry_budget_exhausted: Counter,
+    /// What requests have earned for it: hundredths of a repetition.
+    pub earned: Counter,
+    /// The same for second attempts beside a first one.
+    pub hedges_earned: Counter,
 }
 
 impl PoolCounters {
