@@ -182,6 +182,9 @@ impl Asked<'_> {
                         last = Some(missed);
                         continue;
                     }
+                    if upgrade.as_ref().is_some_and(|it| !it.lets(&reply.response)) {
+                        return Err(Failure::because(Reason::BadResponse, "no_101"));
+                    }
                     return respond::build(reply, &self.shape(&choice, record), record);
                 }
                 Err(missed) => missed,

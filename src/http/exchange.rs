@@ -65,9 +65,7 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
             let story = run(&mut head, &mut body, (&peer, timeout), here, &mut record);
             let result = task::catch(story).await.unwrap_or_else(|_| Err(Reason::Internal.into()));
             match result {
-                Ok(response) if extended && !record.is_tunnel() => {
-                    websocket::checked(response, record.attempts > 0)
-                }
+                Ok(response) if extended && !record.is_tunnel() => websocket::checked(response),
                 other => other,
             }
         }

@@ -61,6 +61,12 @@ impl Upgrade {
         let client = head.extensions.remove::<OnUpgrade>();
         Self { client, accept: head.extensions.remove::<Accept>(), peer: Arc::clone(peer) }
     }
+
+    /// Whether its client may be given an answer that is no change. One of HTTP/2 takes every
+    /// success for one.
+    pub(super) fn lets<B>(&self, response: &Response<B>) -> bool {
+        self.accept.is_none() || !response.status().is_success()
+    }
 }
 
 /// How long a tunnel waits; none is for ever.

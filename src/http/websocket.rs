@@ -8,8 +8,6 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::ext::Protocol;
 
-use crate::telemetry::reason::Reason;
-
 use super::failure::Failure;
 
 /// RFC 6455 §1.3: what the accepted key is made of, beside the key.
@@ -61,17 +59,16 @@ pub(super) fn is_extended(head: &Parts) -> bool {
     head.extensions.get::<Protocol>().is_some()
 }
 
-/// To a client of HTTP/2 every success is a tunnel (RFC 9113 §8.5), so an answer that is none must
-/// not look like one. `asked`: whether a backend gave it.
+/// To a client of HTTP/2 every success is a tunnel (RFC 9113 §8.5), so an answer of ours must not
+/// look like one.
 ///
 /// # Errors
 /// Where it would.
-pub(super) fn checked<B>(response: Response<B>, asked: bool) -> Result<Response<B>, Failure> {
-    match response.status().is_success() {
-        false => Ok(response),
-        true if asked => Err(Failure::because(Reason::BadResponse, "no_101")),
-        true => Err(Failure::not_supported(StatusCode::NOT_IMPLEMENTED, "websocket")),
+pub(super) fn checked<B>(response: Response<B>) -> Result<Response<B>, Failure> {
+    if response.status().is_success() {
+        return Err(Failure::not_supported(StatusCode::NOT_IMPLEMENTED, "websocket"));
     }
+    Ok(response)
 }
 
 #[cfg(test)]
@@ -117,8 +114,7 @@ mod tests {
     #[test]
     fn no_answer_but_a_tunnel_is_a_success() {
         let with = |status: u16| Response::builder().status(status).body(()).unwrap();
-        assert_eq!(checked(with(403), true).unwrap().status(), 403);
-        assert_eq!(checked(with(200), true).unwrap_err().reason, Reason::BadResponse);
-        assert_eq!(checked(with(204), false).unwrap_err().status(), StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(checked(with(403)).unwrap().status(), 403);
+        assert_eq!(checked(with(204)).unwrap_err().status(), StatusCode::NOT_IMPLEMENTED);
     }
 }

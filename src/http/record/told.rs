@@ -9,6 +9,7 @@ use crate::net::proxy_header::Ends;
 use crate::snapshot::choice::Told;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::counters::{MoveCause, Phase, StickyOutcome};
+use crate::telemetry::reason::Reason;
 
 use super::super::local;
 use super::Record;
@@ -46,7 +47,7 @@ impl Record {
     /// old cookie, the first.
     pub(super) fn count_session(&self) {
         if let (Some(told), Some(pool)) = (self.told, self.pool())
-            && (self.times.first_byte.is_some() || told.outcome == StickyOutcome::Refused)
+            && (self.is_answered() || told.outcome == StickyOutcome::Refused)
         {
             let counters = pool.counters.get(local::worker());
             counters.sticky(told.token, told.outcome);
@@ -59,11 +60,17 @@ impl Record {
         }
     }
 
+    /// Whether a backend has answered what its client may be given: not a change of protocol that
+    /// is none, say.
+    fn is_answered(&self) -> bool {
+        let refused = matches!(self.reason, Reason::BadResponse | Reason::Internal);
+        self.times.first_byte.is_some() && !refused
+    }
+
     /// What became of the visitor's session. Without an answer nobody was bound anew.
     fn bound(&self) -> &'static str {
         let others = |told: &Told| told.outcome != StickyOutcome::Bound;
-        let answered = self.times.first_byte.is_some();
-        self.told.filter(|told| answered || others(told)).map_or("none", Told::word)
+        self.told.filter(|told| self.is_answered() || others(told)).map_or("none", Told::word)
     }
 
     /// Why the visitor was moved.

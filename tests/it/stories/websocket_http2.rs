@@ -74,7 +74,8 @@ async fn a_backend_that_declines_answers_as_usual() {
 async fn what_is_no_tunnel_is_no_success() {
     let origin = Origin::start("a");
     let fixed = "[[routes]]\npath = \"/fixed\"\nrespond = { status = 200, body = \"hello\" }\n";
-    let body = format!("{SECURE}{fixed}{}{}", default_route("web"), pool("web", &[&origin], ""));
+    let pool = sticky_pool("web", &[&origin]);
+    let body = format!("{SECURE}{fixed}{}{pool}", default_route("web"));
     let proxy = Proxy::start(Config::new(body)).await;
     let mut connection = proxy.secure("h2").connect().await;
     // A page instead of a 101; a 101 for another key; a page of ours.
@@ -82,6 +83,12 @@ async fn what_is_no_tunnel_is_no_success() {
         assert_eq!(connection.websocket(path).await.status(), status, "{path}");
     }
     assert_eq!(proxy.logged("/page").await["cause"], "no_101");
+    for path in ["/page", "/misheard"] {
+        assert_eq!(proxy.logged(path).await["session"], "none", "{path}: it has no cookie");
+    }
+    assert!(proxy.metric("ostler_sessions_issued_total", &[]).await.abs() < 0.5);
+    let bound = proxy.metric("ostler_sticky_requests_total", &["outcome=\"bound\""]).await;
+    assert!(bound.abs() < 0.5, "{bound}");
     assert_eq!(proxy.logged("/misheard").await["cause"], "websocket_accept");
     assert_eq!(connection.get("/after").await.status, 200);
 }
