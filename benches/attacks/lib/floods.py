@@ -23,6 +23,9 @@ SHUT, AJAR = b"\0\4\0\0\0\0", b"\0\4\0\0\0\1"
 # A field of 3 KiB that goes into the table of HPACK, where it is named by one byte.
 PLANT = b"\x40\x03x-a\x7f\x81\x17" + b"b" * 3072
 NAMED = b"\xbe" * 10_000
+# 132 KB of fields in 12 KB, and a field that no head may have (RFC 9113 §8.2.2).
+TINY = b"\0\1x\0" * 4_000
+WRONG = b"\0\x0aconnection\5close"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,10 @@ FLOODS = [
     Flood("empty DATA", always(frame(DATA, 0, 1)), ask(0, flags=END_HEADERS, fields=POST)),
     Flood("HPACK bomb", lambda number: ask(number, fields=GET + NAMED),
           ask(0, fields=GET + PLANT + NAMED[:1]), count=2_000),
-    Flood("tiny fields", lambda number: ask(number, fields=GET + b"\0\1x\0" * 4_000), count=2_000),
+    Flood("tiny fields", lambda number: ask(number, fields=GET + TINY), count=2_000),
+    Flood("malformed heads", lambda number: ask(number, fields=GET + TINY + WRONG), count=2_000),
+    Flood("blocks after a reset", always(ask(0, fields=TINY)), ask(0, fields=GET + WRONG),
+          count=2_000),
     Flood("WINDOW_UPDATE", always(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"))),
     Flood("PRIORITY", lambda number: frame(PRIORITY, 0, stream(number % 1000), b"\0\0\0\0\x10")),
     Flood("unknown frames", always(frame(0x77, 0, 0, b"x"))),

@@ -23,6 +23,8 @@ use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS: u32 = 128;
+/// So many are open where a client may be about to hear of that.
+const MANY: u64 = 64;
 /// A small window a stream and a large one a connection: one stalled upload does not block the
 /// others, and many small frames are no attack (`h2` counts them against the connection's).
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -121,7 +123,11 @@ where
             }
             patience.arm(waits.header);
         }
-        let ended = ready!(serving.as_mut().poll(cx));
+        let poll = serving.as_mut().poll(cx);
+        if poll.is_pending() && handle.digested(told || handle.open() >= MANY) {
+            cx.waker().wake_by_ref();
+        }
+        let ended = ready!(poll);
         let cause = ended.err().and_then(|error| given_up(&error, &handle));
         // One that was told to go was counted then.
         if let Some(cause) = cause.filter(|cause| !(told && *cause == RefuseCause::Memory)) {

@@ -1,8 +1,6 @@
 //! How much an HTTP/2 client says beside its requests (pure): frames that carry nothing of them are
 //! free to send, and each costs us something.
 
-use super::frames::{CONTINUATION, DATA, HEADERS};
-
 /// What one such frame counts: more than the bytes of a DATA frame with one byte, which a window
 /// that grows by a byte brings.
 const FRAME: u64 = 12;
@@ -13,12 +11,15 @@ const SETTINGS_ACK: u64 = 9;
 const REQUEST: u64 = 4 * FRAME;
 /// So many may come at once: 10,000.
 const MOST: u64 = 10_000 * FRAME;
+/// Bytes of trailers that go with their request.
+const TRAILERS: u64 = 128;
 /// What a head counts that was refused for its size or the number of its fields: to unpack it costs
 /// as much as many requests. Eight of them may come at once.
 const LARGE_HEAD: u64 = MOST / 8;
 /// Forgotten in a millisecond: 1,000 frames in a second, which cost less than ten requests.
 const FORGOTTEN: u64 = FRAME;
 
+const DATA: u8 = 0x0;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
 const ACK: u8 = 0x1;
@@ -37,17 +38,34 @@ impl Chatter {
         Self { level: 0, at: now }
     }
 
-    /// The head of a frame has come.
+    /// The head of a frame has come that is none of a header block.
     pub(super) fn heard(&mut self, kind: u8, flags: u8) {
         let answer = match kind {
             // `h2` has limits of its own for these.
-            DATA | CONTINUATION => return,
-            HEADERS => return self.earned(REQUEST),
+            DATA => return,
             PING if flags & ACK == 0 => PONG,
             SETTINGS if flags & ACK == 0 => SETTINGS_ACK,
             _ => 0,
         };
         self.level = self.level.saturating_add(FRAME + answer);
+    }
+
+    /// A head has begun that opens a stream.
+    pub(super) fn asked(&mut self) {
+        self.earned(REQUEST);
+    }
+
+    /// It began no exchange, nor did so many others, which had so many bytes in all. A byte of a
+    /// head costs what a byte of a frame here does: to unpack 4,000 fields out of 12 KB takes as
+    /// long as a thousand frames.
+    pub(super) fn asked_in_vain(&mut self, heads: u64, bytes: u64) {
+        let cost = heads.saturating_mul(REQUEST).saturating_add(bytes);
+        self.level = self.level.saturating_add(cost);
+    }
+
+    /// A whole header block of so many bytes has come on a stream that had one before.
+    pub(super) fn trailers(&mut self, bytes: u64) {
+        self.asked_in_vain(1, bytes.saturating_sub(TRAILERS));
     }
 
     /// So many bytes were taken by the client.
@@ -107,7 +125,7 @@ mod tests {
         assert!(!after(1_000_000, 8, 12).is_flood(|| 0), "a window for every small message");
         let mut chatter = Chatter::default();
         for _ in 0..1_000_000 {
-            chatter.heard(HEADERS, 0);
+            chatter.asked();
             (0..4).for_each(|_| chatter.heard(0x10, 0));
         }
         assert!(!chatter.is_flood(|| 0), "four priorities for every request");
@@ -122,6 +140,25 @@ mod tests {
         chatter.refused_heads(1);
         assert!(chatter.is_flood(|| 1000), "one is forgotten in a second and a quarter");
         assert!(!chatter.is_flood(|| 1250));
+    }
+
+    #[test]
+    fn heads_in_vain_count_by_their_bytes() {
+        let mut chatter = Chatter::default();
+        (0..1_000_000).for_each(|_| {
+            chatter.asked();
+            chatter.trailers(TRAILERS);
+        });
+        assert!(!chatter.is_flood(|| 0), "trailers of every request");
+        chatter.asked_in_vain(9, 9 * 12_000);
+        assert!(!chatter.is_flood(|| 0));
+        chatter.asked_in_vain(1, 12_000);
+        assert!(chatter.is_flood(|| 0));
+        let mut chatter = Chatter::default();
+        (0..2500).for_each(|_| chatter.trailers(0));
+        assert!(!chatter.is_flood(|| 0));
+        chatter.trailers(0);
+        assert!(chatter.is_flood(|| 0), "trailers without requests");
     }
 
     #[test]

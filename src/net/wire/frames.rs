@@ -8,15 +8,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::clock::now;
 use super::Wire;
 use super::chatter::Chatter;
+use super::heads::Heads;
 
 /// RFC 9113 §3.4.
 const PREFACE: usize = 24;
 /// RFC 9113 §4.1: length, type, flags and stream of every frame.
 const HEAD: usize = 9;
 
-pub(super) const DATA: u8 = 0x0;
-pub(super) const HEADERS: u8 = 0x1;
-pub(super) const CONTINUATION: u8 = 0x9;
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 
 /// Follows the frames of a client by their heads alone: whether they are right is for `h2` to say.
@@ -33,6 +34,7 @@ pub(super) struct Frames {
     /// Between the first frame of a header block and its last.
     block: bool,
     whole: u64,
+    heads: Heads,
     pub(super) chatter: Chatter,
 }
 
@@ -75,10 +77,15 @@ impl Frames {
             return;
         }
         self.have = 0;
-        let [long, middle, short, kind, flags, ..] = self.head;
+        let [long, middle, short, kind, flags, stream @ ..] = self.head;
         self.left = usize::from(long) << 16 | usize::from(middle) << 8 | usize::from(short);
         self.body = kind == DATA;
-        self.chatter.heard(kind, flags);
+        match kind {
+            HEADERS if self.heads.begin(stream, self.left) => self.chatter.asked(),
+            HEADERS => {}
+            CONTINUATION => self.heads.more(self.left),
+            _ => self.chatter.heard(kind, flags),
+        }
         if kind == HEADERS || kind == CONTINUATION {
             self.block = flags & END_HEADERS == 0;
         }
@@ -86,8 +93,15 @@ impl Frames {
     }
 
     fn ended(&mut self, ended: bool) {
-        if ended && !self.block {
-            self.whole += 1;
+        if !ended || self.block {
+            return;
+        }
+        self.whole += 1;
+        let [_, _, _, kind, ..] = self.head;
+        if (kind == HEADERS || kind == CONTINUATION)
+            && let Some(bytes) = self.heads.end()
+        {
+            self.chatter.trailers(bytes);
         }
     }
 
@@ -109,7 +123,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             self.handle.frames_were_flood();
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a flood of frames"));
         }
+        if frames.heads.is_mouthful() {
+            self.handle.turns().digestion.wait();
+        }
         Ok(())
+    }
+
+    /// Holds those heads against an HTTP/2 client for which no exchange has begun. True: nothing
+    /// is to be read until that is known of what was read.
+    pub(super) fn digests(&mut self) -> io::Result<bool> {
+        let Some(frames) = &mut self.frames else { return Ok(false) };
+        let digestion = &self.handle.turns().digestion;
+        if let Some(unaware) = digestion.take() {
+            let (heads, bytes) = frames.heads.settle(self.handle.heads(), unaware);
+            if heads > 0 {
+                frames.chatter.asked_in_vain(heads, bytes);
+                self.unless_flooded()?;
+            }
+        }
+        Ok(self.handle.turns().digestion.is_awaited())
     }
 
     /// Whether something that an HTTP/2 client has begun is not whole in time. Asked when nothing
@@ -185,6 +217,19 @@ mod tests {
         assert!(frames.unfinished().is_some(), "half a PING");
     }
 
+    #[test]
+    fn a_head_counts_when_its_last_byte_has_come() {
+        let mut frames = begun();
+        frames.advance(&frame(HEADERS, 0, 20));
+        let last = frame(CONTINUATION, END_HEADERS, 5);
+        frames.advance(&last[..HEAD + 4]);
+        assert_eq!(frames.heads.settle(0, false), (0, 0));
+        frames.advance(&last[HEAD + 4..]);
+        assert_eq!(frames.heads.settle(0, false), (1, 25));
+        frames.advance(&frame(HEADERS, END_HEADERS, 0));
+        assert_eq!(frames.heads.settle(0, false), (0, 0), "trailers");
+    }
+
     proptest! {
         #[test]
         fn pieces_make_no_difference(
@@ -203,6 +248,7 @@ mod tests {
             bytes.chunks(step).for_each(|piece| in_pieces.advance(piece));
             prop_assert_eq!(at_once.unfinished(), in_pieces.unfinished());
             prop_assert_eq!(at_once.whole, in_pieces.whole);
+            prop_assert_eq!(at_once.heads, in_pieces.heads);
         }
     }
 }

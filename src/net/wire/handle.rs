@@ -138,7 +138,7 @@ impl Handle {
     }
 
     /// Exchanges that are going on.
-    fn open(&self) -> u64 {
+    pub fn open(&self) -> u64 {
         self.heads().saturating_sub(self.done.load(Ordering::Relaxed))
     }
 

@@ -12,6 +12,7 @@ mod frames;
 pub mod fuzzing;
 mod handle;
 pub(in crate::net) mod head;
+mod heads;
 pub mod linger;
 mod read;
 mod scan;

@@ -18,6 +18,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        match this.digests() {
+            Ok(false) => {}
+            // Who says that it has digested all has it polled again.
+            Ok(true) => return Poll::Pending,
+            Err(error) => return Poll::Ready(Err(error)),
+        }
         loop {
             this.obey();
             if this.give(&mut cursor) > 0 {

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::heads::Digestion;
+
 /// What is noted. All on one thread; atomics because futures are `Send`.
 #[derive(Debug, Default)]
 pub struct Turns {
@@ -21,6 +23,8 @@ pub struct Turns {
     tunnel: AtomicBool,
     /// Heads that were refused for their size, and not held against the client yet.
     large_heads: AtomicU64,
+    /// What `h2` does with those that it refuses by itself.
+    pub(super) digestion: Digestion,
     cut: Mutex<Option<oneshot::Receiver<()>>>,
     /// Milliseconds on the worker's clock: when the socket last took nothing; 0 is never.
     blocked_at: AtomicU64,

@@ -121,6 +121,82 @@ async fn heads_that_are_too_large_are_refused_one_by_one_and_end_the_connection_
     assert_eq!(proxy.secure("h2").get("/honest").await.name(), "a");
 }
 
+/// `count` heads of 64 fields and some 8 KiB.
+fn long(path: &str, count: u32) -> Vec<u8> {
+    let value = "v".repeat(120);
+    let mut fields = GET.to_vec();
+    fields[3] = (":path", path);
+    fields.resize(64, ("x-long", &value));
+    (0..count).flat_map(|number| headers(2 * number + 1, END, &fields)).collect()
+}
+
+#[tokio::test]
+async fn heads_that_nobody_looks_at_are_answered_and_end_the_connection_when_they_are_many() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    // 75 KB of fields in 12: more than twice what a head may have.
+    let mut fields = GET.to_vec();
+    fields.resize(2200, ("x", "y"));
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    for number in 0..4 {
+        frames.send(&headers(2 * number + 1, END, &fields)).await;
+        let end = frames.outcome(2 * number + 1).await.unwrap();
+        assert_eq!(end.kind, kind::HEADERS, "a 431 without content");
+    }
+    frames.send(&headers(9, END, &GET)).await;
+    assert_eq!(frames.outcome(9).await.unwrap().stream, 9);
+    assert_eq!(origin.count(), 1);
+    // The same in heads that are refused for what they say, and in blocks that belong to nothing.
+    let malformed = [&fields[..], &[("connection", "close")]].concat();
+    let (mut ended, mut honest) = (0.0, proxy.secure("h2").connect().await);
+    for (what, malformed, opens) in [("too large", &fields, 2), ("malformed", &malformed, 2)]
+        .into_iter()
+        .chain([("of a stream that was reset", &malformed, 0)])
+    {
+        let mut many =
+            flood(&proxy, 2000, |number| headers(opens * number + 1, END, malformed)).await;
+        while many.next().await.is_some() {}
+        ended += 1.0;
+        within(SOON, &format!("{what}: a counted end"), async || {
+            let counted = proxy.metric(REFUSED, &["cause=\"http2_flood\""]).await;
+            (counted >= ended).then_some(())
+        })
+        .await;
+        assert_eq!(honest.get("/honest").await.name(), "a", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_long_heads_all_at_once_is_no_flood() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    frames.send(&long("/", 120)).await;
+    let mut answered = 0;
+    while answered < 120 {
+        let frame = frames.next().await.expect("all are answered");
+        assert!(frame.kind != kind::RST_STREAM && frame.kind != kind::GOAWAY, "{frame:?}");
+        answered += u32::from(frame.kind == kind::HEADERS);
+    }
+    assert_eq!(origin.count(), 120);
+}
+
+#[tokio::test]
+async fn who_has_not_heard_yet_how_many_streams_there_may_be_is_no_flood() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    // 128 wait; the others are refused, and may be sent again (RFC 9113 §8.7).
+    frames.send(&long("/gate/x", 178)).await;
+    for _ in 0..50 {
+        let refused = frames.until(|frame| frame.kind == kind::RST_STREAM).await;
+        assert_eq!(refused.map(|frame| frame.code()), Some(7));
+    }
+    frames.send(&frame(kind::PING, 0, 0, b"12345678")).await;
+    let pong = frames.until(|frame| frame.kind == kind::PING).await;
+    assert!(pong.is_some(), "the connection goes on");
+}
+
 #[tokio::test]
 async fn a_block_that_grows_when_it_is_unpacked_goes_no_further() {
     let origin = Origin::start("a");
