@@ -25,6 +25,7 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A line of the access log.
 #[derive(Debug, Clone)]
 pub struct Line {
+    /// The listener's name before it: two of a client's sockets may have the same port.
     pub peer: String,
     pub id: String,
     pub method: String,
@@ -48,7 +49,7 @@ impl Line {
         let number = |key: &str| line[key].as_u64().unwrap_or_default();
         let query = line["query"].as_str().map(|query| format!("?{query}")).unwrap_or_default();
         Self {
-            peer: text("peer"),
+            peer: text("listener") + " " + &text("peer"),
             id: text("request_id"),
             method: text("method"),
             target: text("path") + &query,

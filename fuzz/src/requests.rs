@@ -88,6 +88,7 @@ impl Story {
         }
         let ended = client.finish();
         let Client { peer, received, .. } = client;
+        let peer = format!("one {peer}");
         Case { input: input.to_vec(), http2: false, peer, received, ended }
     }
 
@@ -99,6 +100,7 @@ impl Story {
         client.read_until(QUIET, |client| client.ended);
         let ended = client.finish();
         let Client { peer, received, .. } = client;
+        let peer = format!("two {peer}");
         Case { input: input.to_vec(), http2: true, peer, received, ended }
     }
 
