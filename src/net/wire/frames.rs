@@ -34,7 +34,7 @@ pub(super) struct Frames {
     /// Between the first frame of a header block and its last.
     block: bool,
     whole: u64,
-    heads: Heads,
+    pub(super) heads: Heads,
     pub(super) chatter: Chatter,
 }
 

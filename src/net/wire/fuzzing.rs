@@ -62,4 +62,9 @@ impl Frames {
     pub fn unfinished(&self) -> Option<u64> {
         self.0.unfinished()
     }
+
+    /// Whole header blocks that open a stream.
+    pub fn heads(&self) -> u64 {
+        self.0.heads.whole()
+    }
 }

@@ -54,7 +54,7 @@ impl Heads {
 
     /// It is whole. Its bytes, where it is none that opens a stream: trailers, if it is in order.
     pub(super) fn end(&mut self) -> Option<u64> {
-        if !self.opens {
+        if !std::mem::take(&mut self.opens) {
             return Some(self.block);
         }
         self.whole += 1;
@@ -64,6 +64,12 @@ impl Heads {
             self.large = self.large.saturating_add(self.block);
         }
         None
+    }
+
+    /// Heads that were whole, for who is fuzzed with them.
+    #[cfg(fuzzing)]
+    pub(super) fn whole(&self) -> u64 {
+        self.whole
     }
 
     /// Whether it is time to ask what has become of them.
@@ -183,7 +189,10 @@ mod tests {
         assert_eq!(heads.end(), Some(25));
         assert!(!heads.begin([0x80, 0, 0, 3], 0), "the first bit of a stream means nothing");
         assert_eq!(heads.end(), Some(0));
-        assert_eq!(heads.settle(2, false), (0, 0));
+        ask(&mut heads, 1, 10);
+        heads.more(30);
+        assert_eq!(heads.end(), Some(40), "what goes on behind its end is no other head");
+        assert_eq!(heads.settle(3, false), (0, 0));
     }
 
     #[test]
