@@ -1,5 +1,7 @@
 //! Floods of HTTP/2 frames: each ends its own connection, and others are served.
 
+use std::ops::Range;
+
 use crate::harness::frames::{END, Frames, GET, WHOLE, frame, headers, kind};
 use crate::harness::{Config, Origin, Proxy, SECURE, SOON, default_route, pool, within};
 
@@ -121,13 +123,13 @@ async fn heads_that_are_too_large_are_refused_one_by_one_and_end_the_connection_
     assert_eq!(proxy.secure("h2").get("/honest").await.name(), "a");
 }
 
-/// `count` heads of 64 fields and some 8 KiB.
-fn long(path: &str, count: u32) -> Vec<u8> {
+/// Heads of 64 fields and some 8 KiB, on streams of these numbers.
+fn long(path: &str, numbers: Range<u32>) -> Vec<u8> {
     let value = "v".repeat(120);
     let mut fields = GET.to_vec();
     fields[3] = (":path", path);
     fields.resize(64, ("x-long", &value));
-    (0..count).flat_map(|number| headers(2 * number + 1, END, &fields)).collect()
+    numbers.flat_map(|number| headers(2 * number + 1, END, &fields)).collect()
 }
 
 #[tokio::test]
@@ -171,7 +173,7 @@ async fn who_sends_long_heads_all_at_once_is_no_flood() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
     let mut frames = Frames::connect(proxy.address("web")).await;
-    frames.send(&long("/", 120)).await;
+    frames.send(&long("/", 0..120)).await;
     let mut answered = 0;
     while answered < 120 {
         let frame = frames.next().await.expect("all are answered");
@@ -182,12 +184,38 @@ async fn who_sends_long_heads_all_at_once_is_no_flood() {
 }
 
 #[tokio::test]
+async fn who_reads_only_when_everything_was_sent_gets_all_of_it() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let mut frames = Frames::connect(proxy.address("web")).await;
+    // No window is in the way, only the socket that nobody reads: what is sent meanwhile is not
+    // looked at before that has moved, and is not lost.
+    let most = u32::MAX >> 1;
+    let window = [&[0, 4][..], &most.to_be_bytes()].concat();
+    frames.send(&frame(kind::SETTINGS, 0, 0, &window)).await;
+    frames.send(&frame(kind::WINDOW_UPDATE, 0, 0, &(most - 65_535).to_be_bytes())).await;
+    let mut big = GET;
+    big[3] = (":path", "/big/6000000");
+    let answers: Vec<u8> = (0..4).flat_map(|number| headers(2 * number + 1, END, &big)).collect();
+    frames.send(&answers).await;
+    within(SOON, "all are asked for", async || (origin.count() == 4).then_some(())).await;
+    frames.send(&long("/", 4..28)).await;
+    let mut ended = 0;
+    while ended < 28 {
+        let frame = frames.next().await.expect("all are answered");
+        assert!(frame.kind != kind::RST_STREAM && frame.kind != kind::GOAWAY, "{frame:?}");
+        let last = matches!(frame.kind, kind::DATA | kind::HEADERS) && frame.flags & END != 0;
+        ended += u32::from(last);
+    }
+}
+
+#[tokio::test]
 async fn who_has_not_heard_yet_how_many_streams_there_may_be_is_no_flood() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
     let mut frames = Frames::connect(proxy.address("web")).await;
     // 128 wait; the others are refused, and may be sent again (RFC 9113 §8.7).
-    frames.send(&long("/gate/x", 178)).await;
+    frames.send(&long("/gate/x", 0..178)).await;
     for _ in 0..50 {
         let refused = frames.until(|frame| frame.kind == kind::RST_STREAM).await;
         assert_eq!(refused.map(|frame| frame.code()), Some(7));
