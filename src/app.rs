@@ -107,6 +107,7 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
         workers: Arc::clone(&counters),
         file: DiskFile::new(origin.file().map(ToOwned::to_owned)),
         state_dir: state.path().map(ToOwned::to_owned),
+        state_dir_rival: Mutex::default(),
     });
 
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -283,6 +283,9 @@ impl Page {
         let differs = facts.file_differs().unwrap_or(false);
         families.gauge(Family::ConfigFileDiffers, &[], differs);
         families.gauge(Family::SnapshotsLive, &[], snapshot::alive());
+        if facts.state_dir.is_some() {
+            families.gauge(Family::StateDirShared, &[], lock(&facts.state_dir_rival).is_some());
+        }
         families.counter(Family::AccessLogDropped, &[], facts.access_log_dropped());
         for (number, worker) in facts.workers.iter().enumerate() {
             let number = number.to_string();

@@ -59,6 +59,8 @@ pub struct Facts {
     pub file: DiskFile,
     /// Where keys and marks are kept; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Who had the state folder before us, and has it still: `pid 812`.
+    pub state_dir_rival: Mutex<Option<String>>,
 }
 
 impl Facts {

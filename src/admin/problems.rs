@@ -24,6 +24,12 @@ pub(super) fn find(status: &Status, last_problem: Option<&str>) -> Vec<Problem> 
         found.push(Problem { severity: Severity::Critical, text: text.to_owned() });
     }
     found.extend(status.memory.as_ref().and_then(short_of_memory));
+    if let Some(rival) = &status.state_dir_rival {
+        found.push(warning(format!(
+            "{rival} keeps its state in the same folder, and each overwrites the marks and \
+             sessions of the other: give each a [runtime] state_dir of its own, or stop one"
+        )));
+    }
     if status.phase == "stopping" {
         found.push(warning("stopping: nothing new is accepted".to_owned()));
     }
@@ -305,6 +311,13 @@ mod tests {
         status.blind = true;
         let found = find(&status, None);
         assert!(found.len() == 2 && found[0].text.starts_with("all checks fail at once"));
+    }
+
+    #[test]
+    fn another_process_in_our_state_folder_is_named() {
+        let mut status = healthy();
+        status.state_dir_rival = Some("pid 812".to_owned());
+        assert!(only(&status).text.starts_with("pid 812 keeps its state in the same folder"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::facts::{Facts, Phase};
+use super::facts::{Facts, Phase, lock};
 use super::problems;
 use super::view::{
     AdminAddress, Backend, Certificate, Check, Listener, Memory, Metrics, Pool, Quorum,
@@ -43,6 +43,7 @@ pub(super) fn gather(facts: &Facts) -> Status {
             used: it.used,
             level: it.level.as_str().to_owned(),
         }),
+        state_dir_rival: lock(&facts.state_dir_rival).clone(),
         problems: Vec::new(),
         marks: facts.marks(),
         listeners: listeners(facts),

@@ -89,6 +89,7 @@ pub(super) fn facts_of(text: &str) -> Facts {
         workers: Arc::new(PerWorker::new(WORKERS)),
         file: DiskFile::new(None),
         state_dir: None,
+        state_dir_rival: Mutex::default(),
     }
 }
 

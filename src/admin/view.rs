@@ -14,11 +14,13 @@ use crate::config::unit::Time;
 use super::facts::{Discovered, DrainTerms, Mark, MarkWord};
 use crate::event::{Then, Tunnels, Until};
 
+mod certificates;
 pub mod explain;
 mod memory;
 pub mod probe;
 mod sessions;
 
+pub use certificates::{Certificate, RevocationList};
 pub use memory::Memory;
 pub use sessions::{BackendSessions, Drain, Nodes, PoolSessions, Sessions};
 
@@ -53,6 +55,9 @@ pub struct Status {
     /// Memory against its budget, where the file has one.
     #[serde(default)]
     pub memory: Option<Memory>,
+    /// Another process that keeps its state in our folder, as `pid 812`.
+    #[serde(default)]
+    pub state_dir_rival: Option<String>,
     /// The worst first.
     pub problems: Vec<Problem>,
     /// In force, those of backends not in the file too.
@@ -235,32 +240,6 @@ pub struct Route {
     pub requests: u64,
     /// Those of them that failed on our side or a backend's.
     pub errors: u64,
-}
-
-/// A certificate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Certificate {
-    /// Listener that has it.
-    pub listener: String,
-    /// Names it is for.
-    pub names: Vec<String>,
-    /// Last second of its validity.
-    pub not_after: Timestamp,
-    /// Whole days until then; negative once it has ended.
-    pub days_left: i64,
-}
-
-/// A revocation list for certificates of clients.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RevocationList {
-    /// Listener that looks into it.
-    pub listener: String,
-    /// Whose certificates it is about.
-    pub issuer: String,
-    /// Since when it holds.
-    pub this_update: Timestamp,
-    /// Until when; none: it does not say.
-    pub next_update: Option<Timestamp>,
 }
 
 /// A mark in one line: what, where, who, when, why, until when.

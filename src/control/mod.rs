@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod certificates;
 mod change;
+mod claim;
 mod concurrency;
 mod discover;
 mod lookup;
@@ -24,6 +25,7 @@ mod systemd;
 #[cfg(test)]
 mod tests;
 mod tiers;
+mod verdict;
 mod watch;
 
 use std::sync::Arc;
@@ -36,11 +38,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::admin::facts::{Facts, Phase, lock};
 use crate::config::Loaded;
-use crate::event::{Actor, Event, Failback, Refusal, Sender};
+use crate::event::{Event, Refusal, Sender};
 use crate::health::Supervisor;
 use audit::Audit;
 use certificates::Certificates;
 use change::Shapes;
+use claim::Claim;
 use discover::Discovery;
 pub use discover::{Unanswered, addresses, expanded};
 use lookup::Lookup;
@@ -100,6 +103,8 @@ pub struct Control<S: ListenerSockets> {
     /// Hash of the file that the watch has tried last.
     tried: Option<u64>,
     certificates: Certificates,
+    /// On the state folder.
+    claim: Claim,
     marks: Marks,
     maintenance: Maintenance,
     memory: Memory,
@@ -122,6 +127,7 @@ impl<S: ListenerSockets> Control<S> {
         let Candidate { shapes, loaded, compiled, prepared, book } = first;
         let (lookup, answers) = (Arc::<Lookup>::default(), Arc::clone(&loader.answers));
         lookup.ask(&loaded.model.runtime.resolvers);
+        let claim = Claim::on(&loader.state, &facts.state_dir_rival);
         let audit = Audit::new(loader.state.clone());
         let mut marks = Marks::load(loader.state.clone(), audit.clone(), Arc::clone(&facts));
         let mut sessions = Keeper::load(loader.state.clone());
@@ -149,6 +155,7 @@ impl<S: ListenerSockets> Control<S> {
             started,
             tried: None,
             certificates: Certificates::default(),
+            claim,
             marks,
             maintenance: Maintenance::default(),
             memory: Memory::default(),
@@ -298,42 +305,6 @@ impl<S: ListenerSockets> Control<S> {
         systemd::ready();
     }
 
-    fn verdict(&mut self, pool: &str, backend: &str, up: bool, detail: &str) {
-        // Who waits for an answer or a place may have another choice now, or none.
-        if !up {
-            crate::net::clock::stir();
-        }
-        self.usable();
-        if let Some(pool) = self.facts.current.load().pool(pool) {
-            pool.state.queue.call_all();
-        }
-        if up {
-            tracing::info!(pool, backend, detail, "backend is up");
-            return;
-        }
-        tracing::warn!(pool, backend, detail, "backend is down");
-        if self.facts.current.load().pool(pool).is_some_and(|pool| pool.usable() == 0) {
-            tracing::error!(pool, "pool has no usable backend");
-        }
-    }
-
-    /// Which tiers serve, and which pools have too few backends; before the first verdicts are in
-    /// nobody knows.
-    fn usable(&mut self) {
-        if self.facts.phase.get() != Phase::Starting {
-            let snapshot = self.facts.current.load();
-            self.tiers.look(&snapshot);
-            quorums::look(&snapshot);
-        }
-    }
-
-    fn failback(&mut self, wish: &Failback, actor: &Actor) -> Result<Value, Refusal> {
-        let turn = self.tiers.give_back(&wish.pool, &self.facts.current.load())?;
-        let subject = format!("{}: tier {} to {}", wish.pool, turn.from, turn.to);
-        self.audit.record(actor, "failback", &subject, wish.reason.as_deref());
-        Ok(json!({ "pool": wish.pool, "from": turn.from, "to": turn.to }))
-    }
-
     /// Sessions, ghosts, names, and the folder of maintenance.
     async fn beat(&mut self) {
         let (snapshot, now) = (self.facts.current.load(), unix());
@@ -357,6 +328,7 @@ impl<S: ListenerSockets> Control<S> {
     /// What has to be done now and then, whatever happens.
     async fn look(&mut self) {
         lock(&self.loader.registry).sweep(std::time::Instant::now());
+        self.claim.look(&self.facts.state_dir_rival);
         self.file_changed().await;
         self.certificates_changed();
     }

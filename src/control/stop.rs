@@ -86,6 +86,8 @@ impl<S: ListenerSockets> Control<S> {
         let runtime = &loaded.model.runtime;
         self.facts.phase.set(Phase::Stopping);
         systemd::stopping();
+        // Whoever is to follow us may start while our last exchanges end.
+        self.claim.give_up();
         self.audit.record(actor, "stop", "process", None);
         let until = Instant::now() + runtime.stop_delay;
         self.stop = Stop::Delay { until, drain: runtime.drain_timeout };

@@ -144,6 +144,8 @@ families! {
         "Whether the file on disk differs from the configuration in force.";
     SnapshotsLive "ostler_snapshots_live" Gauge []
         "Generations of the configuration that somebody still reads.";
+    StateDirShared "ostler_state_dir_shared" Gauge []
+        "Whether another process keeps its state in the same folder.";
     AccessLogDropped "ostler_access_log_dropped_total" Counter []
         "Access log lines that were dropped: the queue was full, or writing failed.";
     WorkerConnections "ostler_worker_connections_open" Gauge ["worker"]

@@ -161,6 +161,7 @@ impl House {
             workers: Arc::new(PerWorker::new(1)),
             file: DiskFile::new(Some(path)),
             state_dir: None,
+            state_dir_rival: Mutex::default(),
         });
         let (events, received) = mpsc::channel(16);
         let control = Control::new(Parts {

@@ -60,6 +60,7 @@ mod sessions_over_time;
 mod sessions_split;
 mod sessions_time;
 mod sessions_values;
+mod state_folder;
 mod stop;
 mod tickets;
 mod tiers;
