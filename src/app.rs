@@ -23,7 +23,7 @@ use crate::server::{self, Prepared, Server};
 use crate::snapshot::registry::Registry;
 use crate::snapshot::{Current, Snapshot};
 use crate::task;
-use crate::telemetry::{AccessLog, PerWorker, WorkerCounters, logging};
+use crate::telemetry::{AccessLog, PerWorker, WorkerCounters, access_log, logging};
 use crate::tls::server::Resumption;
 
 /// Events that wait for the control thread.
@@ -83,7 +83,7 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
     let mut sockets = Sockets(Arc::clone(&server));
     let first = loader.prepare(loaded, &mut sockets)?;
 
-    let log = access_log(&model)?;
+    let log = open_access_log(first.loaded())?;
     let counters = Arc::new(PerWorker::<WorkerCounters>::new(workers));
     let current = Arc::new(Current::new(Arc::clone(first.snapshot())));
     let metrics = metrics_socket(&model)?;
@@ -180,12 +180,17 @@ fn state_dir(loaded: &mut Loaded) -> Result<StateDir, Report> {
     Ok(state)
 }
 
-fn access_log(model: &Model) -> anyhow::Result<Option<AccessLog>> {
-    if !model.log.access {
+/// The access log, which is refused in the way of the file's other mistakes.
+fn open_access_log(loaded: &Loaded) -> Result<Option<AccessLog>, Report> {
+    let log = &loaded.model.log;
+    if !log.access {
         return Ok(None);
     }
-    let log = AccessLog::start(model.log.to.clone(), model.log.query);
-    log.map(Some).with_context(|| format!("the access log {:?} cannot be opened", model.log.to))
+    AccessLog::start(log.to.clone(), log.query).map(Some).map_err(|error| {
+        let mut report = loaded.report();
+        report.push(access_log::unusable(log, &error));
+        report
+    })
 }
 
 fn metrics_socket(model: &Model) -> anyhow::Result<Option<TcpListener>> {

@@ -68,6 +68,7 @@ pub(super) fn check(
 fn try_out(loaded: &Loaded, running: &Running) -> Result<(Report, Option<Arc<Snapshot>>), Fail> {
     let (mut report, compiled) = compiled(&loaded.model, loaded.report())?;
     ports::try_all(&loaded.model, running, &mut report);
+    control::look_at_next_start(&loaded.model, None, &mut report);
     report.sort();
     Ok((report, compiled))
 }

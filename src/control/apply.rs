@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::change::{Change, Shapes};
 use super::discover::Book;
 use super::reload::{Candidate, ListenerSockets};
-use super::{Control, FIRST_VERDICTS, refused};
+use super::{Control, FIRST_VERDICTS, next_start, refused};
 use crate::admin::facts::{Phase, lock};
 use crate::backend::Standing;
 use crate::config::{Loaded, Report};
@@ -71,7 +71,7 @@ impl<S: ListenerSockets> Control<S> {
         }
     }
 
-    async fn take(&mut self, loaded: Loaded, actor: &Actor) -> Result<Value, Refusal> {
+    async fn take(&mut self, mut loaded: Loaded, actor: &Actor) -> Result<Value, Refusal> {
         let running = self.facts.loaded();
         let shapes = Shapes::of(&loaded.model);
         if loaded.source.hash == running.source.hash && shapes == self.shapes {
@@ -83,6 +83,10 @@ impl<S: ListenerSockets> Control<S> {
         // New names are known before they are to serve.
         self.lookup.ask(&loaded.model.runtime.resolvers);
         self.discovery.prepare(&loaded.model, Instant::now() + FIRST_VERDICTS).await;
+        let mut report = loaded.report();
+        next_start::look(&loaded.model, Some(&self.started.model), &mut report);
+        // What is an error is refused with all that the loader finds.
+        loaded.warnings = report.mistakes;
         let candidate = match self.loader.prepare_as(shapes, loaded, &mut self.sockets) {
             Ok(candidate) => candidate,
             Err(report) => {

@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::Access;
 
-use crate::config::model::{Model, SecretKey};
-use crate::config::{Place, Report};
+use crate::config::model::{Located, Model, SecretKey};
+use crate::config::{Mistake, Place, Report};
 
 /// Where the state is when nobody says otherwise.
 const DEFAULT: &str = "/var/lib/ostler";
@@ -37,10 +37,7 @@ impl StateDir {
             return match usable(configured) {
                 Ok(()) => Self { path: Some(configured.value.clone()) },
                 Err(error) => {
-                    let message = format!("the state folder cannot be used: {error}");
-                    report
-                        .error(message, &configured.place)
-                        .hint("it must be a folder that this user can write, or one can be made");
+                    report.push(unusable(configured, &error));
                     Self::none()
                 }
             };
@@ -190,17 +187,62 @@ fn write_beside(folder: &Path, name: &str, content: &[u8], durable: bool) -> io:
     Ok(temporary)
 }
 
+/// What is wrong with a folder that the file names.
+fn unusable(folder: &Located<PathBuf>, error: &io::Error) -> Mistake {
+    let path = folder.value.display();
+    let above = folder.value.parent().unwrap_or_else(|| Path::new("/")).display();
+    let (what, hint) = match error.kind() {
+        io::ErrorKind::NotFound => (
+            format!("there is no {above} in which it could be made"),
+            format!("`mkdir -p {above}`, or name another folder"),
+        ),
+        io::ErrorKind::NotADirectory => {
+            ("it is no folder".to_owned(), "name another one".to_owned())
+        }
+        _ => (
+            error.to_string(),
+            "it must be a folder that this user can write, or one can be made".to_owned(),
+        ),
+    };
+    let message = format!("the state folder {path} cannot be used: {what}");
+    let place = Some(folder.place.span.clone()).filter(|span| !span.is_empty());
+    let mut mistake = Mistake::error(message, place);
+    mistake.hint(hint);
+    mistake
+}
+
+/// What a start would find wrong with the folder that the file names. Nothing is made.
+pub(super) fn look(model: &Model) -> Option<(Mistake, io::ErrorKind)> {
+    let folder = model.runtime.state_dir.as_ref()?;
+    let error = usable_or(folder, would_be_made).err()?;
+    Some((unusable(folder, &error), error.kind()))
+}
+
 /// Makes the folder where its parent allows, and looks whether it can be written.
 fn usable(path: &Path) -> io::Result<()> {
+    usable_or(path, |path| {
+        DirBuilder::new().mode(0o700).create(path)?;
+        may_use(path)
+    })
+}
+
+/// Whether the folder can be written, or what comes of `make` where there is none.
+fn usable_or(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     match fs::metadata(path) {
-        Ok(facts) if !facts.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().mode(0o700).create(path)?;
-        }
-        Err(error) => return Err(error),
+        Ok(facts) if !facts.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
+        Ok(_) => may_use(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
+        Err(error) => Err(error),
     }
-    Ok(rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+fn would_be_made(path: &Path) -> io::Result<()> {
+    // What is relative was made absolute when the file was read.
+    may_use(path.parent().unwrap_or_else(|| Path::new("/")))
+}
+
+fn may_use(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 fn new_key() -> Result<SecretKey, String> {
@@ -253,8 +295,20 @@ pub(super) mod tests {
     fn a_folder_is_made_where_its_parent_is_and_a_file_is_no_folder() {
         let folder = tempfile::tempdir().unwrap();
         assert!(usable(&folder.path().join("state")).is_ok());
-        assert!(usable(&folder.path().join("no/state")).is_err());
         fs::write(folder.path().join("file"), "").unwrap();
-        assert!(usable(&folder.path().join("file")).is_err());
+        for wrong in ["no/state", "file", "file/state"] {
+            let path = folder.path().join(wrong);
+            let error = usable(&path).unwrap_err();
+            // A look finds the same, and makes nothing.
+            assert_eq!(
+                usable_or(&path, would_be_made).unwrap_err().kind(),
+                error.kind(),
+                "{wrong}"
+            );
+            let message = unusable(&Located::nowhere(path), &error).message;
+            assert!(!message.contains("os error"), "{message}");
+        }
+        let path = folder.path().join("other");
+        assert!(usable_or(&path, would_be_made).is_ok() && !path.exists());
     }
 }

@@ -142,6 +142,8 @@ pub struct Log {
     pub access: bool,
     /// Where to.
     pub to: LogTarget,
+    /// Where the file says so.
+    pub to_place: Place,
     /// What of a query string is written.
     pub query: QueryPolicy,
 }

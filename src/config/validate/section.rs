@@ -123,6 +123,7 @@ pub(super) fn log(text: &LogText, check: &mut Check<'_>) -> Log {
         level,
         access: text.access.as_ref().is_none_or(|at| at.value == AccessWord::Json),
         to,
+        to_place: text.to.as_ref().map(At::place).unwrap_or_default(),
         query: match text.query.as_ref().map(|at| at.value) {
             Some(QueryWord::Keep) => QueryPolicy::Keep,
             Some(QueryWord::Drop) => QueryPolicy::Drop,

@@ -2,6 +2,7 @@
 
 mod entry;
 mod json;
+mod place;
 mod writer;
 
 use std::io;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use crate::config::model::{LogTarget, QueryPolicy};
 pub use entry::Entry;
 use entry::Stamp;
+pub use place::{look, unusable};
 use writer::Sink;
 
 /// A batch goes to the writer when it is this large (bytes): more than a hundred lines.
