@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::config::model::AdminState;
+use crate::net::pressure::Level;
 
 use super::facts::{Discovered, Mark};
 use super::view::{Backend, Memory, Pool, Problem, RevocationList, Severity, Status, mark_line};
@@ -78,15 +79,15 @@ fn left(mark: &Mark, status: &Status) -> String {
 
 /// That load is shed for memory's sake, and whose.
 fn short_of_memory(memory: &Memory) -> Option<Problem> {
-    let (severity, who) = match memory.level.as_str() {
-        "idle" => (Severity::Warning, "idle connections are closed"),
-        "handshakes" => (Severity::Warning, "new TLS connections are refused"),
-        "sessions" => (Severity::Critical, "whoever has no session is refused"),
-        "everybody" => (Severity::Critical, "everybody is refused"),
+    let (severity, level) = match memory.level.as_str() {
+        "idle" => (Severity::Warning, Level::Idle),
+        "handshakes" => (Severity::Warning, Level::Handshakes),
+        "sessions" => (Severity::Critical, Level::Sessions),
+        "everybody" => (Severity::Critical, Level::Everybody),
         _ => return None,
     };
     let mib = |bytes: u64| bytes >> 20;
-    let (used, budget) = (mib(memory.used), mib(memory.budget));
+    let (used, budget, who) = (mib(memory.used), mib(memory.budget), level.who());
     let text = format!("memory is short, {used} of {budget} MiB are used: {who} (runtime.memory)");
     Some(Problem { severity, text })
 }

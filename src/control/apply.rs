@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::change::{Change, Shapes};
 use super::discover::Book;
 use super::reload::{Candidate, ListenerSockets};
-use super::{Control, FIRST_VERDICTS, next_start, refused};
+use super::{Control, FIRST_VERDICTS, memory, next_start, refused};
 use crate::admin::facts::{Phase, lock};
 use crate::backend::Standing;
 use crate::config::{Loaded, Report};
@@ -85,6 +85,7 @@ impl<S: ListenerSockets> Control<S> {
         self.discovery.prepare(&loaded.model, Instant::now() + FIRST_VERDICTS).await;
         let mut report = loaded.report();
         next_start::look(&loaded.model, Some(&self.started.model), &mut report);
+        memory::look(&loaded.model, memory::used(), &mut report);
         // What is an error is refused with all that the loader finds.
         loaded.warnings = report.mistakes;
         let candidate = match self.loader.prepare_as(shapes, loaded, &mut self.sockets) {
@@ -162,7 +163,7 @@ impl<S: ListenerSockets> Control<S> {
     /// What goes with every configuration that has come into force.
     pub(super) fn settled(&mut self) {
         let loaded = self.facts.loaded();
-        self.memory.follow(loaded.model.runtime.memory);
+        self.memory.follow(loaded.model.runtime.memory.as_ref().map(|memory| memory.value));
         self.certificates.in_force(self.shapes.certificates());
         self.follow_files();
         // What was replaced before they were watched.

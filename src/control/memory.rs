@@ -5,6 +5,8 @@
 use std::thread;
 use std::time::Duration;
 
+use crate::config::Report;
+use crate::config::model::Model;
 use crate::net::clock;
 use crate::net::pressure::{self, Level};
 use crate::telemetry::process::Resident;
@@ -44,6 +46,28 @@ impl Memory {
     }
 }
 
+/// Bytes that the process has, where that can be read.
+pub(super) fn used() -> Option<u64> {
+    Resident::open().and_then(|resident| resident.read()).ok()
+}
+
+/// Warns of a budget that sheds load as soon as it holds.
+pub(super) fn look(model: &Model, used: Option<u64>, report: &mut Report) {
+    let Some((budget, used)) = model.runtime.memory.as_ref().zip(used) else { return };
+    let level = Level::Calm.next(used, budget.value);
+    if level == Level::Calm {
+        return;
+    }
+    let (have, want) = (used.div_ceil(1 << 20), budget.value >> 20);
+    let who = level.who();
+    report
+        .warning(
+            format!("of these {want} MiB of memory {have} MiB are in use already: {who}"),
+            &budget.place,
+        )
+        .hint(format!("what is used on a quiet day should be below half of it: {} MiB", have * 2));
+}
+
 fn watch(resident: &Resident) {
     loop {
         let Some(budget) = pressure::budget() else {
@@ -75,5 +99,27 @@ fn tell(level: Level, before: Level, used: u64, budget: u64) {
         tracing::info!(event = "memory", level = word, before, used, budget, "memory suffices");
     } else {
         tracing::warn!(event = "memory", level = word, before, used, budget, "memory is short");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::loaded;
+    use super::*;
+
+    #[test]
+    fn a_budget_below_what_is_in_use_is_warned_of_with_both_figures() {
+        let file = loaded("[runtime]\nmemory = \"64MiB\"\n");
+        let told = |used| {
+            let mut report = file.report();
+            look(&file.model, used, &mut report);
+            report
+        };
+        assert!(told(Some(20 << 20)).mistakes.is_empty() && told(None).mistakes.is_empty());
+        let report = told(Some(131 << 20));
+        let text = report.render(false);
+        assert!(text.contains("64 MiB of memory 131 MiB are in use") && !report.has_errors());
+        assert!(text.contains("everybody is refused") && text.contains("ostler.toml:"), "{text}");
+        assert!(told(Some(46 << 20)).render(false).contains("idle connections are closed"));
     }
 }

@@ -54,6 +54,17 @@ impl Level {
         }
     }
 
+    /// Whom it hurts, for people.
+    pub const fn who(self) -> &'static str {
+        match self {
+            Self::Calm => "nobody has to go",
+            Self::Idle => "idle connections are closed",
+            Self::Handshakes => "new TLS connections are refused",
+            Self::Sessions => "whoever has no session is refused",
+            Self::Everybody => "everybody is refused",
+        }
+    }
+
     fn of(code: u8) -> Self {
         match code {
             0 => Self::Calm,

@@ -126,7 +126,7 @@ pub struct Runtime {
     /// Client connections in all; `None`: from `RLIMIT_NOFILE`.
     pub max_connections: Option<usize>,
     /// Bytes that the process may have before it sheds load in order; `None`: any.
-    pub memory: Option<u64>,
+    pub memory: Option<Located<u64>>,
     /// Verdicts are frozen where all checks fail at once.
     pub blind_guard: bool,
     /// Name servers that are asked; empty: the system's.

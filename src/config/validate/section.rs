@@ -78,7 +78,10 @@ pub(super) fn runtime(text: &RuntimeText, check: &mut Check<'_>) -> Runtime {
         ),
         max_connections: max
             .map(|at| check.number("max_connections", Some(at), 1..=i64::from(u32::MAX), 1)),
-        memory: text.memory.as_ref().and_then(|at| check.at_least("memory", at, d::LEAST_MEMORY)),
+        memory: text.memory.as_ref().and_then(|at| {
+            let value = check.at_least("memory", at, d::LEAST_MEMORY)?;
+            Some(Located { value, place: at.place() })
+        }),
         blind_guard: text.blind_guard.as_ref().is_some_and(|at| at.value),
         resolvers: resolvers(text, check),
     }

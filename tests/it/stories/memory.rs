@@ -64,6 +64,20 @@ async fn given_up(proxy: &Proxy) -> f64 {
 }
 
 #[tokio::test]
+async fn a_budget_that_is_used_up_already_is_warned_of_at_the_reload() {
+    let origin = Origin::start("a");
+    let mut proxy = Proxy::start(farm(&origin)).await;
+    proxy.rewrite(farm(&origin).runtime("memory = \"8MiB\""));
+    let text = proxy.reload().await.expect(0).text();
+    assert!(text.contains("of these 8 MiB of memory "), "{text}");
+    assert!(text.contains(" MiB are in use already: everybody is refused"), "{text}");
+    assert!(text.contains("ostler.toml:"), "{text}");
+    proxy.rewrite(farm(&origin).runtime("memory = \"4GiB\""));
+    let text = proxy.reload().await.expect(0).text();
+    assert!(!text.contains("in use already"), "{text}");
+}
+
+#[tokio::test]
 async fn hundreds_of_answers_that_are_not_taken_hold_little() {
     const CONNECTIONS: u32 = 3;
     const STREAMS: u32 = 100;
