@@ -1,6 +1,7 @@
 //! Operators' live overrides: set, lifted, kept on disk, applied to every generation.
 
 mod decide;
+mod note;
 
 use std::sync::Arc;
 
@@ -91,6 +92,7 @@ impl Marks {
             decide::leaves_each_pool_usable(&targets, change.action, snapshot)
                 .map_err(|refusal| decide::with_matches(refusal, &change.target, &targets))?;
         }
+        let notes = note::wholly_down(&targets, change.action, snapshot);
         let new = |target: &Named, says: MarkWord| Mark {
             pool: target.pool.clone(),
             backend: target.backend.clone(),
@@ -124,7 +126,7 @@ impl Marks {
             let subject = format!("{}/{}: {}", target.pool, target.backend, word(change.action));
             self.audit.record(actor, "mark", &subject, change.reason.as_deref());
         }
-        Ok(self.told(&targets, snapshot))
+        Ok(self.told(&targets, notes, snapshot))
     }
 
     /// Lifts marks whose time is over.
@@ -226,18 +228,18 @@ impl Marks {
         }
     }
 
-    fn told(&self, targets: &[Named], snapshot: &Snapshot) -> Value {
+    fn told(&self, targets: &[Named], mut notes: Vec<String>, snapshot: &Snapshot) -> Value {
         let backend = |target: &Named| -> Option<Value> {
             let member = snapshot.pool(&target.pool)?.member(&target.backend)?;
             Some(backend_json(&member.backend))
         };
         let backends: Vec<Value> = targets.iter().filter_map(backend).collect();
         let mut told = json!({ "backends": backends, "marks": self.list });
-        if self.state.path().is_none()
-            && let Some(members) = told.as_object_mut()
-        {
-            let note = "there is no state_dir: marks will not survive a restart";
-            members.insert("warnings".to_owned(), json!([note]));
+        if self.state.path().is_none() {
+            notes.push("there is no state_dir: marks will not survive a restart".to_owned());
+        }
+        if let Some(members) = told.as_object_mut().filter(|_| !notes.is_empty()) {
+            members.insert("warnings".to_owned(), json!(notes));
         }
         told
     }

@@ -1,7 +1,7 @@
 //! The operator's side: status, marks, exit codes and the audit log.
 
 use crate::harness::{
-    Config, Origin, PLAIN, Proxy, default_route, ostler, ostler_in, pool, sticky_pool,
+    Config, Origin, PLAIN, Proxy, default_route, ostler, ostler_in, pool, pool_of, sticky_pool,
 };
 
 async fn front(origins: &[Origin]) -> Proxy {
@@ -250,4 +250,22 @@ async fn who_waits_for_a_backend_that_is_ill_is_told_what_is_wrong_and_not_kept_
     assert!(text.contains(&format!("error: after 1s still {why}")), "{text}");
     assert_eq!(proxy.status().await["marks"][0]["backend"], "a", "the mark stays");
     proxy.command(&["ready", "web/a", "--timeout", "1s"]).await.expect(2);
+}
+
+#[tokio::test]
+async fn a_drain_where_nobody_serves_says_that_it_changes_nothing() {
+    let [one, two] = [(), ()].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let backends = [("a", &one), ("b", &two)].map(|(id, socket)| {
+        format!("{{ id = \"{id}\", address = \"{}\" }}", socket.local_addr().unwrap())
+    });
+    drop((one, two));
+    let body = format!("{PLAIN}{}{}", default_route("web"), pool_of("web", &backends, ""));
+    let proxy = Proxy::start(Config::new(body)).await;
+    let told = "warning: pool web has no usable backend, with this mark or without";
+    for words in [&["drain", "web/a"][..], &["maint", "web/b"]] {
+        let text = proxy.command(words).await.expect(0).text();
+        assert!(text.contains(told), "{text}");
+    }
+    let text = proxy.command(&["ready", "web/a"]).await.expect(0).text();
+    assert!(!text.contains(told), "{text}");
 }
