@@ -151,6 +151,15 @@ pub(super) struct Failback {
     pub(super) json: bool,
 }
 
+/// What a drain is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum WaitFor {
+    /// Until nobody is bound
+    Empty,
+    /// Until then, or until the deadline has passed and what was under way has ended
+    Deadline,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Drain {
     #[command(flatten)]
@@ -167,9 +176,17 @@ pub(super) struct Drain {
     /// What happens to tunnels before the deadline
     #[arg(long, value_enum, value_name = "WHAT")]
     pub(super) tunnels: Option<Tunnels>,
-    /// Tell how it goes, and return when nobody is bound any more
-    #[arg(long)]
-    pub(super) wait: bool,
+    /// Tell how it goes, and return when nobody is bound any more; with --wait=deadline at the
+    /// latest when the deadline has passed and nothing is under way there
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FOR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "empty"
+    )]
+    pub(super) wait: Option<WaitFor>,
     /// With --wait: exit code 4 where someone had to be moved
     #[arg(long, requires = "wait")]
     pub(super) strict: bool,

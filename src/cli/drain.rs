@@ -40,7 +40,7 @@ pub(super) fn drain(places: &Places, drain: &args::Drain) -> Result<ExitCode, Fa
     let page = marks::page(drain.mark.target.as_deref(), options)?;
     let body = body(drain)?;
     let answer = places.ask(Method::PATCH, &page, Some(&body))?;
-    if !drain.wait {
+    if drain.wait.is_none() {
         marks::print(&answer, options.json)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -65,6 +65,9 @@ fn body(drain: &args::Drain) -> Result<Value, Fail> {
     let wrong = |name| move |problem| Fail::Usage(format!("{name}: {problem}"));
     let mut body = marks::body(&drain.mark.options, MarkAction::Drain(DrainPlan::default()))?;
     let Some(members) = body.as_object_mut() else { return Ok(body) };
+    if drain.wait == Some(args::WaitFor::Deadline) && drain.deadline.as_deref() == Some("none") {
+        return Err(Fail::Usage("--wait=deadline needs a --deadline".to_owned()));
+    }
     if let Some(text) = &drain.deadline {
         view::drain_deadline(text).map_err(wrong("--deadline"))?;
         members.insert("deadline".to_owned(), json!(text));
@@ -91,6 +94,7 @@ async fn wait(places: &Places, targets: &[Target], drain: &args::Drain) -> Resul
     let mut causes = Causes::default();
     let mut begun = None;
     let mut away: Option<Instant> = None;
+    let mut past = false;
     loop {
         match places.sessions(options.this_node, &query(targets)).await {
             Ok(nodes) => {
@@ -103,7 +107,10 @@ async fn wait(places: &Places, targets: &[Target], drain: &args::Drain) -> Resul
                     }
                 };
                 line.show(&left, Instant::now(), Timestamp::now())?;
-                if left.empty {
+                // Seen twice: somebody may have come in the very second of the deadline.
+                let before = std::mem::replace(&mut past, left.is_past());
+                let enough = before && past && drain.wait == Some(args::WaitFor::Deadline);
+                if left.empty || enough {
                     line.end()?;
                     return finish(targets, &left, drain);
                 }
@@ -139,14 +146,25 @@ fn finish(targets: &[Target], left: &Left, drain: &args::Drain) -> Result<ExitCo
     if !drain.mark.options.json {
         let mut text = String::new();
         for (pool, backend) in targets {
-            let _ = writeln!(text, "{pool}/{backend} is empty: nobody is bound to it any more");
+            let _ = if left.empty {
+                writeln!(text, "{pool}/{backend} is empty: nobody is bound to it any more")
+            } else {
+                writeln!(
+                    text,
+                    "the deadline of {pool}/{backend} has passed: nothing is under way there"
+                )
+            };
+        }
+        if !left.empty {
+            text.push_str(&left.absent_line());
         }
         if left.moved > 0 {
             let _ = writeln!(text, "{}", left.moved_line());
         }
         out::print(&text)?;
     }
-    let strictly = drain.strict && left.moved > 0;
+    // Who has not come back moves when they do.
+    let strictly = drain.strict && (left.moved > 0 || !left.empty);
     Ok(if strictly { ExitCode::from(MOVED) } else { ExitCode::SUCCESS })
 }
 
@@ -219,6 +237,15 @@ mod tests {
             let words = ["shop/a", wrong[0], wrong[1]];
             assert_eq!(body(&drained(&words)).unwrap_err().code(), 2, "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_is_waited_for_is_a_word_behind_an_equals_sign() {
+        use args::WaitFor;
+        assert_eq!(drained(&["shop/a"]).wait, None);
+        assert_eq!(drained(&["--wait", "shop/a"]).wait, Some(WaitFor::Empty));
+        assert_eq!(drained(&["shop/a", "--wait=deadline"]).wait, Some(WaitFor::Deadline));
+        assert!(drained(&["shop/a", "--wait", "--strict"]).strict);
     }
 
     #[test]

@@ -65,7 +65,8 @@ impl Causes {
             Cause::Sessions => format!("waiting for visitors who are bound to {names}"),
             Cause::Absent => format!(
                 "the deadline has passed, and who comes back to {names} is moved; waiting for \
-                 those who have not come back, until their idle time is over"
+                 those who have not come back, until their idle time is over (--wait=deadline does \
+                 not wait for them)"
             ),
             Cause::Tunnels if left.over => format!("waiting for the tunnels of {names} to end"),
             Cause::Tunnels => {

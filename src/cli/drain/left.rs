@@ -119,6 +119,25 @@ impl Left {
         self.empty &= self.incomplete.is_none();
     }
 
+    /// Whether every deadline has passed, and what was under way has ended.
+    pub(super) fn is_past(&self) -> bool {
+        self.over && self.exchanges == 0 && self.tunnels == 0
+    }
+
+    /// Who was bound at the deadline and has not come back since.
+    pub(super) fn absent_line(&self) -> String {
+        let sessions = super::out::counted(self.sessions, "session");
+        match (self.sessions, self.incomplete) {
+            (0, _) => {
+                "visitors whom the counts have not seen move when they come back\n".to_owned()
+            }
+            (_, None) => format!("{sessions} still bound: each moves at its next request\n"),
+            (_, Some(_)) => {
+                format!("≥ {sessions} still bound: each moves at its next request\n")
+            }
+        }
+    }
+
     /// How many had to be moved, and why.
     pub(super) fn moved_line(&self) -> String {
         let number = super::out::grouped(self.moved);
@@ -182,6 +201,17 @@ pub(super) mod tests {
         let left = of(&[node("lb1", 0, true), node("lb2", 0, false)], &mut None).unwrap();
         assert_eq!((left.empty, left.incomplete), (false, Some((240, 1560))));
         assert!(of(&[node("lb1", 0, true)], &mut None).unwrap().empty);
+    }
+
+    #[test]
+    fn past_the_deadline_those_who_have_not_come_back_are_told_of() {
+        let left = of(&[node("lb1", 5, true)], &mut None).unwrap();
+        assert!(!left.is_past() && !Left { over: true, ..left.clone() }.is_past());
+        let past = Left { over: true, exchanges: 0, tunnels: 0, ..left };
+        assert!(past.is_past() && !Left { over: false, ..past.clone() }.is_past());
+        assert!(past.absent_line().starts_with("5 sessions still bound: each moves"));
+        let unseen = Left { sessions: 0, incomplete: Some((1, 2)), ..past };
+        assert!(unseen.absent_line().starts_with("visitors whom the counts have not seen"));
     }
 
     #[test]

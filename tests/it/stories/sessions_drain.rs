@@ -276,6 +276,25 @@ async fn who_waits_past_the_deadline_is_told_for_whom() {
 }
 
 #[tokio::test]
+async fn who_waits_for_the_deadline_waits_for_nobody_who_has_not_come_back() {
+    let origins = Origin::three();
+    let proxy = Proxy::start(sticky_farm(&origins, "idle = \"10m\"")).await;
+    let mut crowd = Crowd::gather(&proxy.door(), 12).await;
+    crowd.visit(&proxy.door()).await;
+    let bound = crowd.on("b");
+    let words = ["drain", "web/b", "--deadline", "2s", "--wait=deadline"];
+    let text = proxy.command(&words).await.expect(0).text();
+    assert!(text.contains("the deadline of web/b has passed: nothing is under way"), "{text}");
+    assert!(text.contains(&format!("≥ {bound} sessions still bound: each moves")), "{text}");
+    assert!(!text.contains("is empty"), "{text}");
+    assert_eq!(crowd.visit(&proxy.door()).await.len(), bound);
+    // Somebody may have been moved whom nobody has counted.
+    proxy.command(&[&words[..], &["--strict"]].concat()).await.expect(4);
+    let none = ["drain", "web/b", "--deadline", "none", "--wait=deadline"];
+    proxy.command(&none).await.expect(2);
+}
+
+#[tokio::test]
 async fn counts_that_a_restart_carries_on_are_as_old_as_they_were() {
     let origins = Origin::three();
     let proxy = Proxy::start(sticky_farm(&origins, "idle = \"10m\"")).await;
