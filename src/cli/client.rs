@@ -25,13 +25,22 @@ const MAX_ANSWER: usize = 256 << 20;
 
 /// Where the running process may answer.
 #[derive(Debug)]
-pub(super) struct Places(Vec<PathBuf>);
+pub(super) struct Places {
+    all: Vec<PathBuf>,
+    /// Why they may be the wrong ones.
+    doubt: Option<String>,
+}
 
 impl Places {
     /// In this order: named, in the named file, in the environment, in the file that was found, by
     /// default.
     pub(super) fn new(named: Option<&Path>, file: Option<&Path>, found: Option<&Path>) -> Self {
-        Self(socket::places(named, file, found))
+        Self { all: socket::places(named, file, found), doubt: None }
+    }
+
+    /// With what there is to say where nobody answers.
+    pub(super) fn doubted(self, doubt: Option<String>) -> Self {
+        Self { doubt, ..self }
     }
 
     /// Asks, and gives the answer of a process that agrees.
@@ -105,7 +114,7 @@ impl Places {
 
     async fn connect(&self) -> Result<UnixStream, Fail> {
         let mut forbidden = None;
-        for path in &self.0 {
+        for path in &self.all {
             match UnixStream::connect(path).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -121,11 +130,12 @@ impl Places {
                  admin.socket_group and admin.socket_mode"
             )));
         }
-        let tried: Vec<String> = self.0.iter().map(|path| path.display().to_string()).collect();
+        let tried: Vec<String> = self.all.iter().map(|path| path.display().to_string()).collect();
         let tried = tried.join(", ");
+        let doubt = self.doubt.as_deref().map(|doubt| format!("; {doubt}")).unwrap_or_default();
         Err(Fail::NoProcess(format!(
-            "no running Ostler answers at {tried}; start one, or name its socket with --socket (a \
-             change of admin.socket takes effect at its next start)"
+            "no running Ostler answers at {tried}{doubt}; start one, or name its socket with \
+             --socket (a change of admin.socket takes effect at its next start)"
         )))
     }
 }

@@ -24,6 +24,22 @@ pub(super) fn found() -> Option<PathBuf> {
     tried(root()).iter().map(PathBuf::from).find(|path| path.exists())
 }
 
+/// Why a running process may be somewhere else than where it was looked for. `named`: the file that
+/// was named; `socket`: whether a socket was.
+pub(super) fn doubt(named: Option<&Path>, socket: bool) -> Option<String> {
+    let here = Path::new(HERE).exists();
+    doubted(named.map(|file| (file, file.exists())), socket, root() && here)
+}
+
+fn doubted(named: Option<(&Path, bool)>, socket: bool, unused: bool) -> Option<String> {
+    match named {
+        _ if socket => None,
+        Some((file, false)) => Some(format!("there is no file {}", file.display())),
+        Some((_, true)) => None,
+        None => unused.then(|| format!("as root {HERE} is not used unless it is named: -c {HERE}")),
+    }
+}
+
 fn root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -50,6 +66,17 @@ mod tests {
     fn a_named_file_is_used_whether_it_is_there_or_not() {
         let named = configuration(Some(Path::new("/no/such.toml"))).unwrap();
         assert_eq!(named, Path::new("/no/such.toml"));
+    }
+
+    #[test]
+    fn a_file_that_is_missing_or_not_used_is_told_where_nobody_answers() {
+        let file = Path::new("gone.toml");
+        let missing = doubted(Some((file, false)), false, true).unwrap();
+        assert_eq!(missing, "there is no file gone.toml");
+        assert_eq!(doubted(Some((file, true)), false, true), None);
+        assert!(doubted(None, false, true).unwrap().ends_with("-c ./ostler.toml"));
+        assert_eq!(doubted(None, false, false), None);
+        assert_eq!(doubted(Some((file, false)), true, true), None, "the socket was named");
     }
 
     #[test]

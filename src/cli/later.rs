@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -23,9 +24,12 @@ const COMMANDS: &[&str] = &[
 ];
 /// Says what is wrong with the command line, or what help was asked for.
 pub(super) fn report(error: &clap::Error, words: &[OsString]) -> ExitCode {
-    match later(error) {
-        Some(word) => {
-            let _ = writeln!(io::stderr(), "error: `{word}` is not in this version");
+    match later(error)
+        .map(|word| format!("`{word}` is not in this version"))
+        .or_else(|| file(error))
+    {
+        Some(what) => {
+            let _ = writeln!(io::stderr(), "error: {what}");
         }
         // Where it cannot be written the exit code is all that can be told.
         None => drop(error.print()),
@@ -40,6 +44,20 @@ fn code(wrong: bool, words: &[OsString]) -> u8 {
         false => DONE,
         true if has("status") && has("--check") => NO_PROCESS,
         true => USAGE,
+    }
+}
+
+/// A file that was named as other programs have it.
+fn file(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(word)) => {
+            let toml = Path::new(word).extension().is_some_and(|end| end == "toml");
+            toml.then(|| format!("`{word}` has no place here: the file is named by -c {word}"))
+        }
+        _ => None,
     }
 }
 
@@ -72,6 +90,15 @@ mod tests {
         }
         assert_eq!(later_of(&["ostler", "dance"]), None);
         assert_eq!(later_of(&["ostler", "drain", "shop/a", "--waltz"]), None);
+    }
+
+    #[test]
+    fn a_file_without_its_option_is_told_how_to_be_named() {
+        let of = |words: &[&str]| file(&Arguments::try_parse_from(words).unwrap_err());
+        let told = of(&["ostler", "check", "site.toml"]).unwrap();
+        assert!(told.ends_with("the file is named by -c site.toml"), "{told}");
+        assert!(of(&["ostler", "run", "conf/site.toml"]).is_some());
+        assert_eq!(of(&["ostler", "check", "--dance"]), None);
     }
 
     #[test]

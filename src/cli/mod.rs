@@ -50,7 +50,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Fail> {
     let named = socket.clone();
     let places = || {
         let found = find::found().filter(|_| config.is_none());
-        Places::new(named.as_deref(), config.as_deref(), found.as_deref())
+        let doubt = find::doubt(config.as_deref(), named.is_some());
+        Places::new(named.as_deref(), config.as_deref(), found.as_deref()).doubted(doubt)
     };
     let Some(command) = command else {
         return if file.is_none() && find::found().is_none() && is_for_people() {

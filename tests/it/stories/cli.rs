@@ -37,6 +37,10 @@ async fn no_file_names_what_was_tried() {
     let output = ostler_in(directory.path(), &["run", "-c", "missing.toml"]).await.expect(1);
     assert!(output.stderr.contains("missing.toml"), "{}", output.stderr);
     assert_eq!(output.stderr.trim_end().lines().count(), 1, "{}", output.stderr);
+    // As other programs take it.
+    std::fs::write(directory.path().join("a.toml"), preamble(&directory)).unwrap();
+    let output = ostler_in(directory.path(), &["check", "a.toml"]).await.expect(2);
+    assert!(output.stderr.contains("is named by -c a.toml"), "{}", output.stderr);
 }
 
 #[tokio::test]
