@@ -81,7 +81,10 @@ impl Tls {
 
 fn table(files: &AdminTls) -> Result<Table, String> {
     let loaded = certificate::load(&files.cert.value, &files.key.value);
-    let certificate = loaded.map_err(|unusable| format!("admin.tls: {}", unusable.problem))?;
+    let certificate = loaded.map_err(|unusable| {
+        let problems: Vec<String> = unusable.into_iter().map(|one| one.problem).collect();
+        format!("admin.tls: {}", problems.join("; "))
+    })?;
     Ok(Table::new(vec![certificate], false))
 }
 

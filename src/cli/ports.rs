@@ -37,10 +37,12 @@ pub(super) fn try_all(model: &Model, running: &Running, report: &mut Report) {
         try_one("the API over TCP", address, running, report);
     }
     if let Some(tls) = &model.admin.tls
-        && let Err(unusable) = certificate::load(&tls.cert.value, &tls.key.value)
+        && let Err(all) = certificate::load(&tls.cert.value, &tls.key.value)
     {
-        let file = if unusable.of_key { &tls.key } else { &tls.cert };
-        report.error(unusable.problem, &file.place);
+        for unusable in all {
+            let file = if unusable.of_key { &tls.key } else { &tls.cert };
+            report.error(unusable.problem, &file.place);
+        }
     }
 }
 
@@ -140,6 +142,7 @@ mod tests {
         assert!(text.contains("metrics cannot accept"), "{text}");
         assert!(text.contains("the API over TCP cannot accept"), "{text}");
         assert!(text.contains("cannot read the certificate /nowhere/a"), "{text}");
+        assert!(text.contains("cannot read the key /nowhere/b"), "{text}");
     }
 
     #[test]

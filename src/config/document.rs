@@ -195,9 +195,28 @@ fn explain(message: &str, span: &Range<usize>, report: &mut Report) {
         report.error(format!("unknown value \"{word}\""), &place).hint(hint);
         return;
     }
+    let written = report.text.get(span.clone()).filter(|text| !text.contains('\n'));
+    let hint = hint.or_else(|| instead(&message, written?));
     let mistake = report.error(in_toml(&message), &place);
     if let Some(hint) = hint {
         mistake.hint(hint);
+    }
+}
+
+/// How that would be written of which the wrong type stands there.
+fn instead(message: &str, written: &str) -> Option<String> {
+    let (found, expected) = message.split_once(", expected ")?;
+    let text = found.starts_with("invalid type: string");
+    match expected {
+        "a sequence" if !found.ends_with("map") => Some(format!("write [{written}]")),
+        "struct BackendText" if text => Some(format!(
+            "write {{ address = {written} }}, best with a name of its own: {{ id = \"a\", \
+             address = {written} }}"
+        )),
+        "struct CertificateText" if text => {
+            Some("write { cert = \"site.crt\", key = \"site.key\" }".to_owned())
+        }
+        _ => None,
     }
 }
 

@@ -18,6 +18,7 @@ use super::keys;
 use super::model::{Model, Place};
 use super::report::{Lines, Mistake, Report};
 use super::text::{ListenerText, PoolText, RouteText};
+use super::unclosed::{self, Unclosed};
 use super::validate::{self, Object, Pieces};
 
 /// A configuration that holds.
@@ -98,18 +99,26 @@ fn parse_and_look(
     }
     let base = folder(path);
     let (document, errors) = DeTable::parse_recoverable(&text);
-    if no_toml(&errors, &mut report) {
+    let open = if errors.is_empty() { None } else { unclosed::find(&text) };
+    if open.is_none() && no_toml(&errors, &mut report) {
         return Err(report);
     }
-    for error in &errors {
+    // What comes after an open bracket is another thing than was meant.
+    let end = open.as_ref().map_or(usize::MAX, |open| open.place.start);
+    let before = |span: Option<&Range<usize>>| span.is_none_or(|span| span.start < end);
+    for error in errors.iter().filter(|error| before(error.span().as_ref())) {
         syntax(error.message(), error.span(), &mut report);
     }
+    if let Some(open) = open {
+        not_closed(open, &mut report);
+    }
+    let broken = report.mistakes.len();
     let expander = Expander { environment, base: &base };
     let pieces = pieces(document.into_inner(), &expander, &mut report);
     if !errors.is_empty() {
         // What stands beside broken syntax may only look wrong: keep what is far from it.
-        forget_neighbours(&errors, &mut report);
-        tell_of_more(errors.len(), &mut report);
+        forget_neighbours(broken, end, &mut report);
+        tell_of_more(broken, &mut report);
         report.sort();
         return Err(report);
     }
@@ -173,6 +182,19 @@ fn syntax(message: &str, span: Option<Range<usize>>, report: &mut Report) {
     }
 }
 
+/// The one mistake that many follow from.
+fn not_closed(open: Unclosed, report: &mut Report) {
+    let Unclosed { place, what, missing, before } = open;
+    let line = |at: usize| report.line_column(&(at..at)).0;
+    let (opened, next) = (line(place.start), line(before));
+    let hint = if before < report.text.len() && opened < next {
+        format!("write the missing `{missing}` before line {next}")
+    } else {
+        format!("write the missing `{missing}`")
+    };
+    report.error(format!("this {what} is not closed"), &Place { span: place }).hint(hint);
+}
+
 /// One mistake in place of many where most lines are none of TOML: it is another kind of file.
 fn no_toml(errors: &[toml::de::Error], report: &mut Report) -> bool {
     let index = Lines::new(&report.text);
@@ -215,15 +237,16 @@ fn most_dotted(text: &str) -> Range<usize> {
     lines.max_by_key(|(dots, _)| *dots).map(|(_, place)| place).unwrap_or_default()
 }
 
-fn forget_neighbours(errors: &[toml::de::Error], report: &mut Report) {
+/// The first so many mistakes are those of the syntax. Of the others those in the same lines go,
+/// and those from `end` on.
+fn forget_neighbours(broken: usize, end: usize, report: &mut Report) {
     let index = Lines::new(&report.text);
-    let line = |span: Range<usize>| index.position(&report.text, span.start).0;
-    let (syntax, others) = report.mistakes.split_at(errors.len().min(report.mistakes.len()));
+    let line = |span: &Range<usize>| index.position(&report.text, span.start).0;
+    let (syntax, others) = report.mistakes.split_at(broken.min(report.mistakes.len()));
     let broken: HashSet<usize> =
-        syntax.iter().filter_map(|mistake| mistake.place.clone()).map(line).collect();
-    let far = others
-        .iter()
-        .filter(|mistake| mistake.place.clone().is_some_and(|span| !broken.contains(&line(span))));
+        syntax.iter().filter_map(|mistake| mistake.place.as_ref()).map(line).collect();
+    let far = |span: &Range<usize>| span.start < end && !broken.contains(&line(span));
+    let far = others.iter().filter(|mistake| mistake.place.as_ref().is_some_and(far));
     report.mistakes = syntax.iter().chain(far).cloned().collect();
 }
 

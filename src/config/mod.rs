@@ -14,6 +14,7 @@ mod secret;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod unclosed;
 pub mod unit;
 mod validate;
 

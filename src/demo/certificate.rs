@@ -63,10 +63,13 @@ fn has_ended(cert: &Path, key: &Path) -> anyhow::Result<bool> {
     let (cert_name, key_name) = (cert.display(), key.display());
     let known = match certificate::load(cert, key) {
         Ok(known) => known,
-        Err(unusable) => bail!(
-            "{}; or delete {cert_name} and {key_name}, and the demo makes new ones",
-            unusable.problem
-        ),
+        Err(unusable) => {
+            let problems: Vec<String> = unusable.into_iter().map(|one| one.problem).collect();
+            bail!(
+                "{}; or delete {cert_name} and {key_name}, and the demo makes new ones",
+                problems.join("; ")
+            )
+        }
     };
     if !NAMES.iter().all(|name| known.names.iter().any(|other| other == name)) {
         bail!("{cert_name} is not the demo's: move it and {key_name} away");

@@ -29,9 +29,11 @@ fn certificates(tls: &model::ListenerTls, report: &mut Report) -> Option<Vec<Cer
     for files in &tls.certificates {
         match certificate::load(&files.cert.value, &files.key.value) {
             Ok(certificate) => certificates.push(certificate),
-            Err(unusable) => {
-                let place = if unusable.of_key { &files.key.place } else { &files.cert.place };
-                report.error(unusable.problem, place);
+            Err(all) => {
+                for unusable in all {
+                    let place = if unusable.of_key { &files.key.place } else { &files.cert.place };
+                    report.error(unusable.problem, place);
+                }
             }
         }
     }

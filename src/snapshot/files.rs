@@ -67,5 +67,6 @@ mod tests {
             assert!(told.contains(wrong), "{wrong} in {told}");
         }
         assert_eq!(told.matches("cannot read the certificate").count(), 1, "{told}");
+        assert_eq!(told.matches("cannot read the key").count(), 2, "{told}");
     }
 }

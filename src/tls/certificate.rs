@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// A certificate chain with its key, checked to belong together.
@@ -35,49 +35,73 @@ pub struct Unusable {
 ///
 /// # Errors
 /// Where a file cannot be read or parsed, where others can read the key, or where the two do not
-/// belong together.
-pub fn load(cert: &Path, key: &Path) -> Result<Certificate, Unusable> {
-    let of_cert = |problem: String| Unusable { of_key: false, problem };
-    let of_key = |problem: String| Unusable { of_key: true, problem };
-    let name = |path: &Path| path.display().to_string();
-    let chain = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| of_cert(format!("cannot read the certificate {}: {error}", name(cert))))?;
-    let leaf =
-        chain.first().ok_or_else(|| of_cert(format!("{} holds no certificate", name(cert))))?;
-    let (_, facts) = X509Certificate::from_der(leaf.as_ref())
-        .map_err(|error| of_cert(format!("{} is no X.509 certificate: {error}", name(cert))))?;
-    let names = names(&facts);
-    let not_after = facts.validity().not_after.timestamp();
-
-    let metadata = std::fs::metadata(key).map_err(|error| {
-        let path = name(key);
-        of_key(format!("cannot read the key {path}: {error}; it must be a file this user can read"))
-    })?;
-    let mode = metadata.permissions().mode();
-    if mode & 0o077 != 0 {
-        let path = name(key);
-        let mode = mode & 0o777;
-        return Err(of_key(format!(
-            "others can read the key {path} (mode {mode:04o}): run `chmod 600 {path}`"
-        )));
-    }
-    let secret = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| of_key(format!("cannot read the key {}: {error}", name(key))))?;
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let signing = provider
-        .key_provider
-        .load_private_key(secret)
-        .map_err(|error| of_key(format!("cannot use the key {}: {error}", name(key))))?;
+/// belong together; what is wrong with the chain comes before what is wrong with the key.
+pub fn load(cert: &Path, key: &Path) -> Result<Certificate, Vec<Unusable>> {
+    let (chain, signing) = match (chain(cert), signing(key)) {
+        (Ok(chain), Ok(signing)) => (chain, signing),
+        (chain, signing) => {
+            let of_cert = chain.err().map(|problem| Unusable { of_key: false, problem });
+            let of_key = signing.err().map(|problem| Unusable { of_key: true, problem });
+            return Err(of_cert.into_iter().chain(of_key).collect());
+        }
+    };
+    let (chain, names, not_after) = chain;
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
         Err(_) => {
-            let (key, cert) = (name(key), name(cert));
-            return Err(of_key(format!("the key {key} does not belong to {cert}")));
+            let (key, cert) = (key.display(), cert.display());
+            let problem = format!("the key {key} does not belong to {cert}");
+            return Err(vec![Unusable { of_key: true, problem }]);
         }
     }
     Ok(Certificate { key: Arc::new(certified), names, not_after, path: cert.to_path_buf() })
+}
+
+/// The chain, the names that its leaf is for, and the last second of that.
+type Chain = (Vec<CertificateDer<'static>>, Vec<String>, i64);
+
+fn chain(path: &Path) -> Result<Chain, String> {
+    let name = path.display();
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("cannot read the certificate {name}: {}", in_words(&error)))?;
+    let leaf = chain.first().ok_or_else(|| format!("{name} holds no certificate"))?;
+    let (_, facts) = X509Certificate::from_der(leaf.as_ref())
+        .map_err(|error| format!("{name} is no X.509 certificate: {error}"))?;
+    let (names, not_after) = (names(&facts), facts.validity().not_after.timestamp());
+    Ok((chain, names, not_after))
+}
+
+fn signing(path: &Path) -> Result<Arc<dyn SigningKey>, String> {
+    let name = path.display();
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        format!("cannot read the key {name}: {error}; it must be a file this user can read")
+    })?;
+    let mode = metadata.permissions().mode();
+    if mode & 0o077 != 0 {
+        let mode = mode & 0o777;
+        return Err(format!(
+            "others can read the key {name} (mode {mode:04o}): run `chmod 600 {name}`"
+        ));
+    }
+    let secret = PrivateKeyDer::from_pem_file(path)
+        .map_err(|error| format!("cannot read the key {name}: {}", in_words(&error)))?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let signing = provider.key_provider.load_private_key(secret);
+    signing.map_err(|error| format!("cannot use the key {name}: {error}"))
+}
+
+/// What is wrong with a PEM file (RFC 7468), as an operator would say it.
+fn in_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "it holds none in PEM".to_owned(),
+        pem::Error::MissingSectionEnd { .. } => "its last block has no END line".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line of it is broken".to_owned(),
+        pem::Error::Base64Decode(_) => "it holds what is no base64".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// Subject alternative names, else the common name (as many self-made certificates have it).
