@@ -157,12 +157,20 @@ fn fail(
         Reason::HeaderTooLarge => peer.handle.turns().head_was_large(),
         _ => {}
     }
-    if grpc {
-        return grpc::answer(failure);
+    let mut response = if grpc {
+        grpc::answer(failure)
+    } else {
+        let id = record.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        let page = page(listener, record, failure.status());
+        failure.response(accept, trusts(listener, peer), page, id)
+    };
+    if let Some(id) = &record.request_id {
+        // An answer to HEAD shows it nowhere else, nor does a page that leaves it out.
+        response.headers_mut().insert(forward::X_REQUEST_ID, id.clone());
     }
-    let id = record.request_id.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
-    let page = page(listener, record, failure.status());
-    let mut response = failure.response(accept, trusts(listener, peer), page, id);
+    if grpc {
+        return response;
+    }
     let closes = failure.closes() || peer.handle.has_shed();
     if closes && peer.protocol == ClientProtocol::Http1 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -26,7 +26,8 @@ use super::peer::Peer;
 use super::record::Record;
 use super::upload::{Progress, RequestBody, Upload};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// By which an exchange is known here, at the backend and in the log.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -281,12 +282,13 @@ pub(super) fn identity(
         let value = headers.get(TRACEPARENT);
         trace = value.and_then(|trace| TraceContext::parse(trace.as_bytes()));
     }
-    let random = u128::from(local::random()) << 64 | u128::from(local::random());
+    // Both are made of it, and are the same where neither was brought: no trace is 0.
+    let random = u128::from(local::random()) << 64 | u128::from(local::random()) | 1;
     let id = id.unwrap_or_else(|| local::value(&request_id(random)));
     let span = local::random() | 1;
     let trace = match trace {
         Some(trace) => trace.child(span),
-        None => TraceContext::new(random | 1, span, false),
+        None => TraceContext::new(random, span, false),
     };
     (id, local::value(&trace.write()))
 }

@@ -216,6 +216,7 @@ pub(super) mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::telemetry::counters::{StickyOutcome, StickyToken};
 
     pub(in crate::telemetry::access_log) fn entry() -> Entry<'static> {
         Entry {
@@ -255,6 +256,40 @@ pub(super) mod tests {
         let mut out = Vec::new();
         entry.format(policy, &mut Stamp::default(), &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    /// What docs/access-log.md has in the first column of the tables under a title, in its order.
+    fn documented(title: &str) -> Vec<&'static str> {
+        let text = include_str!("../../../docs/access-log.md");
+        let (_, rest) = text.split_once(title).expect(title);
+        let rows = rest.lines().skip_while(|line| !line.starts_with('|'));
+        let rows = rows.take_while(|line| line.starts_with('|'));
+        let first = rows.filter_map(|row| row.split('|').nth(1));
+        first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+    }
+
+    #[test]
+    fn the_fields_and_words_of_the_log_are_those_that_are_documented() {
+        let mut out = Vec::new();
+        entry().format(QueryPolicy::Keep, &mut Stamp::default(), &mut out);
+        let line = String::from_utf8(out).unwrap();
+        let fields: Vec<&str> = documented("\n## Fields\n");
+        let at = |field: &&str| line.find(&format!("\"{field}\":")).expect(field);
+        let places: Vec<usize> = fields.iter().map(at).collect();
+        assert!(places.is_sorted(), "{fields:?}");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line.as_object().unwrap().len(), fields.len());
+
+        let sorted = |mut words: Vec<&'static str>| {
+            words.sort_unstable();
+            words
+        };
+        let reasons = Reason::ALL.iter().map(|word| word.as_str()).collect();
+        assert_eq!(sorted(documented("\n`reason`, ")), sorted(reasons));
+        let outcomes = StickyOutcome::ALL.iter().map(|word| word.as_str());
+        assert_eq!(sorted(documented("\n`session`:")), sorted(outcomes.chain(["none"]).collect()));
+        let tokens = StickyToken::ALL.iter().map(|word| word.as_str()).collect();
+        assert_eq!(sorted(documented("\n`token`:")), sorted(tokens));
     }
 
     #[test]

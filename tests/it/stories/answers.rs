@@ -141,3 +141,17 @@ async fn an_answer_that_tls_did_not_end_is_never_complete() {
         assert_eq!(proxy.logged(path).await["reason"], "backend_body_aborted");
     }
 }
+
+#[tokio::test]
+async fn what_we_answer_to_what_fails_has_its_id_in_a_field_too() {
+    let route = "[[routes]]\npath = \"/here\"\nrespond = { status = 200, body = \"ok\" }\n";
+    let proxy = Proxy::start(Config::new(format!("{PLAIN}{SECURE}{route}"))).await;
+    for (number, door) in [proxy.door(), proxy.secure("h2")].into_iter().enumerate() {
+        let path = format!("/nowhere{number}");
+        let answer = door.send(door.request("HEAD", &path), "").await;
+        assert_eq!((answer.status, answer.body.len()), (404, 0));
+        let line = proxy.logged(&path).await;
+        assert_eq!(answer.header("x-request-id"), line["request_id"].as_str());
+        assert_eq!(line["trace_id"], line["request_id"], "both were made");
+    }
+}

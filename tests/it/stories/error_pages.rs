@@ -112,6 +112,7 @@ async fn told_late<S: AsyncRead + AsyncWrite + Unpin>(mut raw: Raw<S>) {
     fields.sort_unstable();
     let content = "content-type: text/plain; charset=utf-8";
     let rest = ["cache-control: no-store", "connection: close", "content-length: 5", content];
+    assert!(fields.pop().is_some_and(|field| field.starts_with("x-request-id: ")), "{head}");
     assert_eq!(fields, rest);
     assert_eq!(head.matches("date: ").count(), 1);
 }
