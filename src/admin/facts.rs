@@ -131,7 +131,7 @@ pub struct ReloadStatus {
     pub last_by: String,
     /// Why the last attempt failed: its mistakes, rendered.
     pub last_problem: Option<String>,
-    /// Attempts that succeeded, the start included.
+    /// Attempts that succeeded; the start is none.
     pub succeeded: u64,
     /// Attempts that failed.
     pub failed: u64,
@@ -147,7 +147,7 @@ impl ReloadStatus {
             last_at: now,
             last_by: "start".to_owned(),
             last_problem: None,
-            succeeded: 1,
+            succeeded: 0,
             failed: 0,
         }
     }

@@ -172,7 +172,12 @@ fn backends(all: &[Backend], now: Timestamp) -> String {
             checked,
         ]);
     }
-    filled(&table)
+    let mut text = filled(&table);
+    let marked = |one: &Backend| one.mark.is_some() || one.weight != one.weight_in_file;
+    if all.iter().any(marked) {
+        text.push_str("  * other than in the file: by a mark, or by its own word\n");
+    }
+    text
 }
 
 /// A backend that nobody but itself has drained.
@@ -273,6 +278,7 @@ mod tests {
         at("of ostler.toml, which differs on disk, loaded 1m 2s ago by SIGHUP");
         at("shop/a weight 3 by uid 0 pid 9 at 2026-11-24T09:00:00Z: load test");
         at("3*");
+        at("  * other than in the file: by a mark, or by its own word");
         at("failed 2s ago");
         at("a.example and 1 more");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

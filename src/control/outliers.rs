@@ -85,7 +85,7 @@ fn tell(pool: &Pool, news: &[Option<News>]) {
                     event = "ejected",
                     pool,
                     backend,
-                    ?cause,
+                    cause = cause.as_str(),
                     ?time,
                     "backend is ejected"
                 );

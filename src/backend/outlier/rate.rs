@@ -27,6 +27,18 @@ pub enum Cause {
     SuccessRate,
 }
 
+impl Cause {
+    /// Its word, for log and people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Consecutive => "failed so often in a row",
+            Self::Trial => "failed again on trial",
+            Self::ErrorRate => "more than half of its attempts failed",
+            Self::SuccessRate => "fails clearly more often than the others",
+        }
+    }
+}
+
 /// Attempts of a backend in an interval that went well, and that failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Interval {
