@@ -4,7 +4,7 @@ mod cookie;
 mod entry;
 mod fate;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -25,6 +25,9 @@ use crate::route::host::fold_host;
 use crate::route::path::normalise;
 use crate::snapshot::forward::Forward;
 use crate::snapshot::{Action, Listener, Pool, Route, Snapshot};
+
+/// So many routes that a request does not get to are told.
+const MOST_UNMET: usize = 8;
 
 /// What the page takes.
 #[derive(Debug, Deserialize)]
@@ -98,7 +101,7 @@ impl Request {
             path_and_query: uri.path_and_query().map_or("/", |it| it.as_str()).to_owned(),
             query: uri.query().map(str::to_owned),
             headers,
-            cookie: asked.cookie,
+            cookie: asked.cookie.map(cookie::out_of_jar),
             client: asked.client,
         })
     }
@@ -110,6 +113,7 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
         listener_note: None,
         route: None,
         route_note: None,
+        unmet: Vec::new(),
         access: None,
         rate: None,
         auth: None,
@@ -129,6 +133,7 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
     }
     let found = find(listener, request);
     explained.route_note = elsewhere(listener, request, found);
+    explained.unmet = kept_away(listener, request, found);
     let Some(route) = found else {
         if let Some(allowed) = allow(listener, request) {
             let method = &request.method;
@@ -157,6 +162,9 @@ fn walk(facts: &Facts, snapshot: &Snapshot, request: &Request, now: Timestamp) -
             explained.action = format!("a fixed answer with status {}", plan.status.as_u16());
         }
         Action::Forward(forward) => follow(&mut explained, snapshot, forward, request, now),
+    }
+    if route.access.is_some() && request.client.is_none() {
+        explained.action.push_str(", for clients who are let in: see --client");
     }
     explained
 }
@@ -281,6 +289,33 @@ fn elsewhere(listener: &Listener, request: &Request, found: Option<&Arc<Route>>)
     let same = found.is_some_and(|found| Arc::ptr_eq(found, other));
     let sources = sources.into_inner();
     (!same).then(|| format!("for clients in {sources} route {}: see --client", other.name))
+}
+
+/// Routes that go before the one that was found, or are for this host and path where none was, and
+/// which of their conditions the request does not meet.
+fn kept_away(listener: &Listener, request: &Request, found: Option<&Arc<Route>>) -> Vec<String> {
+    let asked = head(request);
+    let mut told = Vec::new();
+    for wanted in 0..MOST_UNMET {
+        let (seen, unmet) = (Cell::new(0), RefCell::new(Vec::new()));
+        let other = listener.routes.find(Some(&request.host), &request.path, |conditions| {
+            let this = seen.replace(seen.get() + 1) == wanted;
+            if this {
+                *unmet.borrow_mut() = conditions.unmet(&asked, request.client.is_some());
+            }
+            this
+        });
+        let Some(other) = other.filter(|it| !found.is_some_and(|found| Arc::ptr_eq(found, it)))
+        else {
+            break;
+        };
+        let unmet = unmet.into_inner();
+        // A condition on sources alone is told as what it would be for others.
+        if !unmet.is_empty() {
+            told.push(format!("not route {}, which asks for {}", other.name, unmet.join(" and ")));
+        }
+    }
+    told
 }
 
 #[cfg(test)]

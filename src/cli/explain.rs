@@ -60,6 +60,7 @@ fn page(explained: &Explained, now: Timestamp) -> String {
         line("", note);
     }
     line("route", explained.route.as_deref().unwrap_or("none"));
+    explained.unmet.iter().for_each(|other| line("", other));
     let Explained { route_note, access, rate, auth, .. } = explained;
     for (name, told) in [("", route_note), ("access", access), ("rate", rate), ("auth", auth)] {
         if let Some(told) = told {
@@ -139,6 +140,7 @@ mod tests {
             "listener_note": null, "route": "shop", "access": "deny 10.66.0.0/16",
             "route_note": "for clients in 10.0.0.0/8 route office: see --client",
             "rate": "10/m by client_ip, 5 at once; beyond it 429, reason rate_limited",
+            "unmet": ["not route beta, which asks for header x-beta"],
             "auth": "basic_auth, one user", "action": "forward to pool shop",
             "pools": [{"pool": "shop", "weight": 1, "policy": "least-request", "usable": ["a"]}],
             "session": {"by": "cookie", "scope": "shop", "cookies": [
@@ -153,6 +155,7 @@ mod tests {
         let text = page(&explained, "2026-11-24T10:00:00Z".parse().unwrap());
         let wanted = "listener  web\n\
             route     shop\n          \
+            not route beta, which asks for header x-beta\n          \
             for clients in 10.0.0.0/8 route office: see --client\n\
             access    deny 10.66.0.0/16\n\
             rate      10/m by client_ip, 5 at once; beyond it 429, reason rate_limited\n\

@@ -52,6 +52,26 @@ impl Conditions {
         self.has_method(head) && self.meet_any_method(head)
     }
 
+    /// Those that a request does not meet, each in words. The client's address counts where it is
+    /// `known`.
+    pub fn unmet(&self, head: &Head<'_>, known: bool) -> Vec<String> {
+        let mut unmet = Vec::new();
+        if !self.has_method(head) {
+            let methods: Vec<&str> = self.written.methods.iter().map(Method::as_str).collect();
+            unmet.push(format!("methods {}", methods.join(", ")));
+        }
+        let fields = self.written.fields.iter().filter(|condition| !holds(condition, head));
+        unmet.extend(fields.map(|condition| match &condition.field {
+            FieldName::Header(name) => format!("header {name}"),
+            FieldName::Query(name) => format!("query {name}"),
+            FieldName::Cookie(name) => format!("cookie {name}"),
+        }));
+        if known && !self.written.sources.is_empty() && !self.sources.contains(head.client) {
+            unmet.push("sources".to_owned());
+        }
+        unmet
+    }
+
     /// Whether a request would meet them from an address of `sources`.
     pub fn meet_from_anywhere(&self, head: &Head<'_>) -> bool {
         self.has_method(head) && self.has_fields(head)

@@ -27,6 +27,18 @@ pub(super) fn given(sticky: &Stickiness, request: &Request) -> Vec<String> {
     found
 }
 
+/// What a jar of curl's (`curl -c`) holds as a `Cookie` field would; other text as it is. A line of
+/// a jar has seven fields between tabulators, of which the last two are name and value; one for
+/// `HttpOnly` begins like a comment.
+pub(super) fn out_of_jar(text: String) -> String {
+    let pairs = text.lines().filter_map(|line| match *line.split('\t').collect::<Vec<_>>() {
+        [_, _, _, _, _, name, value] => Some(format!("{name}={}", value.trim_end())),
+        _ => None,
+    });
+    let pairs: Vec<String> = pairs.collect();
+    if pairs.is_empty() { text } else { pairs.join("; ") }
+}
+
 fn candidates(sticky: &Stickiness, text: &str) -> Vec<String> {
     let line = text.trim();
     let without = |name: &str| {

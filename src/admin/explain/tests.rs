@@ -94,7 +94,8 @@ respond = { status = 204 }
     assert_eq!(anybody.access.unwrap(), "deny 10.66.0.0/16; allow 10.0.0.0/8, 2001:db8::/32");
     let rate = "10/m by header:x-key, 5 at once; beyond it 429, reason rate_limited";
     assert_eq!((anybody.rate.as_deref(), anybody.route_note), (Some(rate), None));
-    assert_eq!(anybody.action, "a fixed answer with status 200");
+    let action = "a fixed answer with status 200, for clients who are let in: see --client";
+    assert_eq!(anybody.action, action);
     let out = "10.66.0.1 is not let in: 403, reason denied";
     assert_eq!(ask("POST", Some("10.66.0.1")).action, out);
     assert_eq!(ask("POST", Some("10.1.0.1")).action, "a fixed answer with status 200");
@@ -109,6 +110,52 @@ respond = { status = 204 }
 }
 
 #[test]
+fn routes_that_conditions_keep_away_are_told_in_their_order() {
+    let facts = facts_of(
+        r#"
+[listeners.web]
+bind = ["127.0.0.1:0"]
+[[routes]]
+name = "beta"
+path = "/a"
+headers = { x-beta = "1" }
+cookies = { group = "b" }
+respond = { status = 201 }
+[[routes]]
+name = "write"
+path = "/a"
+methods = ["POST"]
+respond = { status = 202 }
+[[routes]]
+name = "inside"
+sources = ["10.0.0.0/8"]
+respond = { status = 203 }
+[[routes]]
+name = "rest"
+respond = { status = 200 }
+"#,
+    );
+    let ask = |more: Value| {
+        let mut body = json!({"url": "http://a.example:8080/a"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let explained = explained(&facts, &body);
+        (explained.route.unwrap(), explained.unmet)
+    };
+    let beta = "not route beta, which asks for header x-beta and cookie group";
+    let (route, unmet) = ask(json!({}));
+    assert_eq!((&*route, unmet.len()), ("rest", 2));
+    assert_eq!(unmet[0], beta);
+    assert_eq!(unmet[1], "not route write, which asks for methods POST");
+    let (route, unmet) = ask(json!({"client": "192.0.2.1"}));
+    assert_eq!((&*route, unmet.len()), ("rest", 3));
+    assert_eq!(unmet[2], "not route inside, which asks for sources");
+    let headers = json!([["x-beta", "1"], ["cookie", "group=b"]]);
+    let (route, unmet) = ask(json!({"headers": headers}));
+    assert_eq!((&*route, unmet.len()), ("beta", 0));
+    assert_eq!(ask(json!({"method": "POST"})).1, [beta]);
+}
+
+#[test]
 fn a_cookie_is_opened_however_it_is_given() {
     let facts = facts_of(FILE);
     let value = bound(&facts, 1, 60);
@@ -118,6 +165,10 @@ fn a_cookie_is_opened_however_it_is_given() {
         format!("Cookie: a=1; ostler-shop={value}; b=2"),
         format!("set-cookie: ostler-shop={value}; Path=/; HttpOnly"),
         format!("something={value}"),
+        format!(
+            "# Netscape HTTP Cookie File\n\n#HttpOnly_shop.example.com\tFALSE\t/\tFALSE\t0\t\
+             ostler-shop\t{value}\nshop.example.com\tFALSE\t/\tFALSE\t0\tbasket\t17\n"
+        ),
     ] {
         let body = json!({"url": "http://shop.example.com:8080/", "cookie": cookie});
         let explained = explained(&facts, &body);

@@ -15,6 +15,9 @@ pub struct Explained {
     /// The route that would take it from other clients, where nobody has said whose it is.
     #[serde(default)]
     pub route_note: Option<String>,
+    /// Routes that would come first, and what they ask for that this request has not.
+    #[serde(default)]
+    pub unmet: Vec<String>,
     /// Whom the route lets in by address, where that is not everybody.
     #[serde(default)]
     pub access: Option<String>,
