@@ -28,7 +28,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Its word, for log and people.
+    /// In words, for the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Consecutive => "failed so often in a row",
