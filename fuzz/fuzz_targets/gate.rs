@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
-use ostler::net::wire::{HeadLimits, end_of_answer, read_answer};
 use ostler::net::wire::fuzzing::Gate;
+use ostler::net::wire::{HeadLimits, end_of_answer, read_answer};
 use ostler_fuzz::reader::{self, Unread};
 
 const LIMITS: HeadLimits = HeadLimits { size: 2048, fields: 16, target: 512 };

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -371,17 +372,26 @@ pub struct Client {
     pub ended: bool,
 }
 
+/// Ports of clients in their turn, none of which the system gives to others: lines of the log are
+/// found by them, so none may come again soon.
+fn next_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000
+}
+
+fn connect_from(port: u16, to: SocketAddr) -> rustix::io::Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], port)))?;
+    connect(&socket, &to)?;
+    Ok(socket.into())
+}
+
 impl Client {
     /// Connects.
     pub fn connect(to: SocketAddr) -> Self {
-        let stream = (0..200).find_map(|_| {
-            let tried = TcpStream::connect(to);
-            if tried.is_err() {
-                // Ports of this machine run out when a run is fast.
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            tried.ok()
-        });
+        let stream = (0..20_000).find_map(|_| connect_from(next_port(), to).ok());
         let stream = stream.expect("a connection to Ostler");
         let _ = stream.set_nodelay(true);
         let peer = stream.local_addr().expect("our address").to_string();
