@@ -247,8 +247,14 @@ fn origin_form(uri: Uri) -> Uri {
         return uri;
     }
     let path = uri.into_parts().path_and_query;
-    path.filter(|path| !path.as_str().is_empty())
-        .map_or_else(|| Uri::from(PathAndQuery::from_static("/")), Uri::from)
+    let path = path.filter(|path| !path.as_str().is_empty());
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if !path.as_str().starts_with('?') {
+        return Uri::from(path);
+    }
+    // It has come with an authority and no path, which is a `/`.
+    PathAndQuery::try_from(format!("/{}", path.as_str()))
+        .map_or_else(|_| Uri::from(path), Uri::from)
 }
 
 /// Names the request to the backend as the log has it.

@@ -285,8 +285,14 @@ async fn an_absolute_form_that_agrees_is_forwarded_in_origin_form() {
     assert_eq!(origin.last().one("host"), Some("www.example.com"));
     // The authority of the target is the one: RFC 9112 §3.2.2.
     let bytes = bytes.replace("http://www", "http://WWW");
-    assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
+    assert_eq!(statuses(&proxy.raw().await.exchange(&bytes).await), [200]);
     assert_eq!(origin.last().one("host"), Some("WWW.example.com"));
+    // RFC 9112 §3.2.1: an empty path is sent as a slash, before a query, too.
+    for (target, expected) in [("", "/"), ("?y", "/?y"), ("?", "/?"), ("/?y", "/?y")] {
+        let bytes = bytes.replace("/x?y", target);
+        assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200], "{target}");
+        assert_eq!(origin.last().target, expected, "{target}");
+    }
     // HTTP/1.0 needs no `Host` beside it.
     let bytes = "GET http://old.example.com/x?y HTTP/1.0\r\n\r\n";
     assert_eq!(statuses(&proxy.raw().await.exchange(bytes).await), [200]);
