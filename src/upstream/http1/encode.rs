@@ -19,7 +19,8 @@ pub(super) enum Framing {
 
 /// Writes a head. `exact`: bytes of its body, where that is known; none without one.
 ///
-/// Its framing is told by the body at hand: what the fields say of chunks is not written.
+/// Its framing is told by the body at hand: nothing that the fields say of it is written, but that
+/// there is none.
 pub(super) fn head(
     to: &mut Vec<u8>,
     (method, uri): (&Method, &Uri),
@@ -33,7 +34,14 @@ pub(super) fn head(
         None => to.push(b'/'),
     }
     to.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(to, headers);
+    let mut says_length = false;
+    for (name, value) in headers {
+        if name == CONTENT_LENGTH {
+            says_length = true;
+        } else if name != TRANSFER_ENCODING {
+            field(to, name, value);
+        }
+    }
     let framing = match exact {
         None => {
             to.extend_from_slice(b"transfer-encoding: chunked\r\n");
@@ -44,7 +52,7 @@ pub(super) fn head(
             Framing::Chunked(names.collect())
         }
         Some(length) => {
-            if length > 0 && !headers.contains_key(CONTENT_LENGTH) {
+            if length > 0 || says_length {
                 to.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
             }
             Framing::Length(length)
@@ -52,12 +60,6 @@ pub(super) fn head(
     };
     to.extend_from_slice(b"\r\n");
     framing
-}
-
-fn fields(to: &mut Vec<u8>, headers: &HeaderMap) {
-    for (name, value) in headers {
-        field(to, name, value);
-    }
 }
 
 fn field(to: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
@@ -129,11 +131,30 @@ mod tests {
         assert_eq!(framing, Framing::Length(5));
         let (text, _) = written(&[], Some(7));
         assert_eq!(text, "PUT /a?b HTTP/1.1\r\ncontent-length: 7\r\n\r\n");
+        let (text, _) = written(&[("content-length", "0")], Some(0));
+        assert_eq!(text, "PUT /a?b HTTP/1.1\r\ncontent-length: 0\r\n\r\n");
         let (text, framing) = written(&[("trailer", "X-Sum, b\"d, host")], None);
         let rest = "trailer: X-Sum, b\"d, host\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(text, format!("PUT /a?b HTTP/1.1\r\n{rest}"));
         let names = ["x-sum", "host"].map(HeaderName::from_static);
         assert_eq!(framing, Framing::Chunked(names.to_vec()));
+    }
+
+    #[test]
+    fn fields_say_nothing_else_about_the_framing() {
+        let lies = [
+            ("content-length", "5"),
+            ("content-length", "7"),
+            ("transfer-encoding", "gzip, chunked"),
+        ];
+        for (exact, told) in [
+            (Some(0), "content-length: 0"),
+            (Some(3), "content-length: 3"),
+            (None, "transfer-encoding: chunked"),
+        ] {
+            let (text, _) = written(&lies, exact);
+            assert_eq!(text, format!("PUT /a?b HTTP/1.1\r\n{told}\r\n\r\n"));
+        }
     }
 
     #[test]
