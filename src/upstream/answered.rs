@@ -55,6 +55,18 @@ pub enum AnswerError {
     Http2(#[from] hyper::Error),
 }
 
+impl AnswerError {
+    /// Whether the backend has closed the connection, and said nothing.
+    pub(super) fn is_close(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            // Of a write that it does not take.
+            Self::Stream(error) => error.kind() != io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+}
+
 impl From<Refusal> for AnswerError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)

@@ -112,6 +112,9 @@ impl<B: Outgoing> Connection<B> {
         self.awaited = !matches!(answered, Poll::Ready(Ok(_)));
         answered.map_err(|error| {
             self.ended = true;
+            // A client that has broken off, or an answer that is none, says nothing about how long
+            // connections are kept.
+            self.awaited = error.is_close();
             Unanswered { error, message: None }
         })
     }

@@ -236,6 +236,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_connection_is_lost_where_its_backend_closes_it_and_nothing_else_is_said() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for (last, lost) in [(&b""[..], true), (b"no answer at all\r\n\r\n", false)] {
+            let mut idle = Idle::default();
+            let (connection, mut backend) = used(&listener).await;
+            assert!(idle.put(0, connection, KEEP, 0));
+            let mut connection = idle.take(0, None, false, 700).unwrap();
+            connection.send(hyper::Request::new(Empty::new()));
+            backend.write_all(last).unwrap();
+            let kept = (!lost).then_some(backend);
+            assert!(poll_fn(|cx| connection.poll_answer(cx)).await.is_err());
+            assert_eq!(connection.lost_after(), lost.then_some(700));
+            drop(kept);
+        }
+    }
+
+    #[tokio::test]
     async fn a_look_at_the_socket_finds_what_the_runtime_has_not_heard_of() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for farewell in [&b""[..], b"HTTP/1.1 408 Request Timeout\r\n\r\n"] {
