@@ -16,7 +16,7 @@ use crate::upstream::{self, AnswerError, Answered};
 
 use super::local::Place;
 use super::record::Record;
-use super::upload::RequestBody;
+use super::upload::{BrokenUpload, RequestBody};
 
 /// So many parts of a body (of 160 KiB at most) go on before others have a turn; hyper's HTTP/1
 /// server asks twice a turn.
@@ -109,8 +109,10 @@ impl Download {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                let aborted = BrokenBody::new(Reason::BackendBodyAborted, "");
-                Poll::Ready(Some(Err(BrokenBody { error: Some(error), ..aborted })))
+                let by_client = BrokenUpload::behind(&error);
+                let reason = by_client.unwrap_or(Reason::BackendBodyAborted);
+                let broken = BrokenBody::new(reason, "");
+                Poll::Ready(Some(Err(BrokenBody { error: Some(error), ..broken })))
             }
             // hyper tells a stream that was reset without an error as one that ended.
             Poll::Ready(None)

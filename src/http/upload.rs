@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use crate::net::clock::Patience;
 use crate::net::wire::Handle;
 use crate::telemetry::reason::Reason;
+use crate::upstream::AnswerError;
 
 use super::header::trailers;
 
@@ -190,6 +191,14 @@ impl Drop for Upload {
 #[derive(Debug, thiserror::Error)]
 #[error("the request body broke off: {0}")]
 pub struct BrokenUpload(Reason, #[source] Option<hyper::Error>);
+
+impl BrokenUpload {
+    /// Why an answer broke off, where that was because its request did.
+    pub(super) fn behind(error: &AnswerError) -> Option<Reason> {
+        let AnswerError::Body(error) = error else { return None };
+        error.get_ref()?.downcast_ref::<Self>().map(|Self(reason, _)| *reason)
+    }
+}
 
 impl Body for RequestBody {
     type Data = Bytes;

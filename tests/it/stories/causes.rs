@@ -79,3 +79,18 @@ async fn what_breaks_off_or_makes_no_sense_is_told_apart() {
     let says = &["the connection ended within the answer"];
     tells(&proxy, "/half", Story { status: 200, reason: "backend_body_aborted", says }).await;
 }
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_with_its_request_is_no_fault_of_its_backend() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin, "", "").await;
+    let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec();
+    origin.fault(Fault::Bytes(begun, After::Hold));
+    let head = "POST /mixed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut raw = proxy.raw().await;
+    raw.write(format!("{head}1\r\na\r\n")).await;
+    raw.until("half").await;
+    raw.write("no chunk\r\n").await;
+    let line = proxy.logged("/mixed").await;
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"bad_request".into()), "{line}");
+}
