@@ -59,15 +59,20 @@ pub(super) fn field_value(head: &Bytes, value: Value<'_>) -> HeaderValue {
     unsafe { HeaderValue::from_maybe_shared_unchecked(value) }
 }
 
-/// Reads once, so many bytes at most; none at the end of the stream.
+/// Room of which less than this part was filled is not kept for what is in it.
+const SPARSE: usize = 8;
+
+/// Reads once, so many bytes at most; none at the end of the stream. What comes is held until a
+/// client has taken it, and little of it holds little memory.
 pub(super) fn read_piece<R: hyper::rt::Read + Unpin>(
     reader: &mut R,
     cx: &mut Context<'_>,
     most: usize,
 ) -> Poll<io::Result<Bytes>> {
     let mut room = BytesMut::new();
-    ready!(read_more(reader, cx, &mut room, most))?;
-    Poll::Ready(Ok(room.freeze()))
+    let read = ready!(read_more(reader, cx, &mut room, most))?;
+    let sparse = read < most / SPARSE;
+    Poll::Ready(Ok(if sparse { Bytes::copy_from_slice(&room) } else { room.freeze() }))
 }
 
 /// Reads once behind what is there, so many bytes at most. How many have come: none at the end of

@@ -25,9 +25,6 @@ use send::Sending;
 
 /// What is read at once where a head is awaited, or a chunk's size (bytes).
 const FIRST: usize = 8 * 1024;
-/// What is read at once of a body (bytes): a third less work for the kernel than 64 KiB, and what a
-/// client does not read of its answer is no more than twice that.
-const PIECE: usize = 160 * 1024;
 /// Interim answers (RFC 9110 §15.2) before the final one.
 const INTERIM: u32 = 16;
 
@@ -42,6 +39,8 @@ const LIMITS: HeadLimits = HeadLimits {
 pub(super) struct Http1<B> {
     wire: Wire<Stream>,
     request: Sending<B>,
+    /// Why the request has failed, while there is more of the answer.
+    failed: Option<AnswerError>,
     answer: Receiving,
     /// Read, and not used yet.
     there: BytesMut,
@@ -79,7 +78,8 @@ impl<B: Outgoing> Http1<B> {
         let (extent, to_head, keeps) = (Extent::None, false, true);
         let answer = Receiving { extent, to_head, keeps, searched: 0, interim: 0 };
         let (request, there) = (Sending::default(), BytesMut::new());
-        Self { wire, request, answer, there, fields: HeaderMap::new() }
+        let (failed, fields) = (None, HeaderMap::new());
+        Self { wire, request, failed, answer, there, fields }
     }
 
     /// A request that is to be sent.
@@ -100,12 +100,29 @@ impl<B: Outgoing> Http1<B> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<Answered>, AnswerError>> {
-        let sent = self.request.poll(&mut self.wire, cx);
+        self.poll_request(cx);
         let answered = self.poll_head(cx);
-        match (sent, answered) {
-            (_, Poll::Ready(answered)) => Poll::Ready(answered),
-            (Poll::Ready(Err(error)), Poll::Pending) => Poll::Ready(Err(error)),
-            _ => Poll::Pending,
+        self.unless_failed(answered)
+    }
+
+    fn poll_request(&mut self, cx: &mut Context<'_>) {
+        if let Poll::Ready(Err(error)) = self.request.poll(&mut self.wire, cx) {
+            self.failed = Some(error);
+        }
+    }
+
+    /// What there is of an answer goes before what has become of the request, which is told when
+    /// somebody would wait for more.
+    fn unless_failed<T>(
+        &mut self,
+        answer: Poll<Result<T, AnswerError>>,
+    ) -> Poll<Result<T, AnswerError>> {
+        match self.failed.take() {
+            Some(error) if answer.is_pending() => Poll::Ready(Err(error)),
+            failed => {
+                self.failed = failed;
+                answer
+            }
         }
     }
 
@@ -136,6 +153,10 @@ impl<B: Outgoing> Http1<B> {
         let head = read_answer(&bytes, &LIMITS, std::mem::take(&mut self.fields))?;
         let status = head.status;
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        if switches && !self.request.is_complete() {
+            // What is left of the request would come after the first bytes of the tunnel.
+            return Err(Refusal::StatusLine);
+        }
         if status.is_informational() && !switches {
             self.answer.interim += 1;
             if self.answer.interim > INTERIM {
@@ -175,10 +196,9 @@ impl<B: Outgoing> Http1<B> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        if let Poll::Ready(Err(error)) = self.request.poll(&mut self.wire, cx) {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let part = ready!(self.poll_part(cx));
+        self.poll_request(cx);
+        let part = self.poll_part(cx);
+        let part = ready!(self.unless_failed(part));
         if part.is_err() {
             self.answer.keeps = false;
         }
@@ -222,7 +242,8 @@ impl<B: Outgoing> Http1<B> {
             };
             let most = usize::try_from(most).unwrap_or(usize::MAX);
             let piece = if self.there.is_empty() {
-                let piece = ready!(self.wire.poll_piece(cx, most.min(PIECE)));
+                let most = most.min(self.wire.stream().piece());
+                let piece = ready!(self.wire.poll_piece(cx, most));
                 piece.map_err(AnswerError::Stream)?
             } else {
                 self.there.split_to(most.min(self.there.len())).freeze()
@@ -264,6 +285,7 @@ impl<B: Outgoing> Http1<B> {
             && self.answer.keeps
             && self.there.is_empty()
             && self.request.is_complete()
+            && !self.wire.is_deaf()
     }
 
     /// Lets go of what an idle connection needs not.
@@ -283,3 +305,6 @@ impl<B: Outgoing> Http1<B> {
         (self.wire.into_parts().0, self.there.freeze())
     }
 }
+
+#[cfg(test)]
+mod tests;

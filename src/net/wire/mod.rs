@@ -208,6 +208,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         &self.handle
     }
 
+    /// The stream below.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// The stream below and bytes that were read from it but not given on.
     pub fn into_parts(self) -> (S, BytesMut) {
         (self.stream, self.held_back)

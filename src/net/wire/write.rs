@@ -40,6 +40,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether a backend takes no more bytes, so that what is said to it goes nowhere.
+    pub fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
     /// Whether the last has been said.
     pub fn is_shut(&self) -> bool {
         self.shut

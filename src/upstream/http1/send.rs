@@ -35,6 +35,8 @@ pub(super) struct Sending<B> {
     framing: Framing,
     /// Something was written that TLS may still hold.
     flushes: bool,
+    /// It has failed. Nothing more is said: its backend must not take it for whole.
+    broken: bool,
 }
 
 impl<B> Default for Sending<B> {
@@ -49,6 +51,7 @@ impl<B> Default for Sending<B> {
             body: None,
             framing: Framing::Length(0),
             flushes: false,
+            broken: false,
         }
     }
 }
@@ -75,8 +78,22 @@ impl<B: Outgoing> Sending<B> {
         std::mem::take(&mut self.head)
     }
 
-    /// Writes until all has been written, or somebody is to be waited for.
+    /// Writes until all has been written, or somebody is to be waited for. Nothing happens any more
+    /// after an error.
     pub(super) fn poll(
+        &mut self,
+        wire: &mut Wire<Stream>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), AnswerError>> {
+        if self.broken {
+            return Poll::Pending;
+        }
+        let poll = self.poll_all(wire, cx);
+        self.broken = matches!(poll, Poll::Ready(Err(_)));
+        poll
+    }
+
+    fn poll_all(
         &mut self,
         wire: &mut Wire<Stream>,
         cx: &mut Context<'_>,
@@ -104,7 +121,7 @@ impl<B: Outgoing> Sending<B> {
 
     /// Whether all of the request has been sent.
     pub(super) fn is_complete(&self) -> bool {
-        self.body.is_none() && self.is_written() && !self.flushes
+        self.body.is_none() && self.is_written() && !self.flushes && !self.broken
     }
 
     /// Lets go of what an idle connection needs not.
