@@ -124,18 +124,14 @@ pub async fn send(
         // The runtime's budget of a task must not end here: nobody would be woken for the answer.
         let mut answer = pin!(tokio::task::unconstrained(answer));
         let mut watch = Watch::new(member, outbound.upload.as_deref(), waits, pool.http2);
-        let mut outcome = poll_fn(|cx| match loan.poll_answer(answer.as_mut(), cx) {
+        let outcome = poll_fn(|cx| match loan.poll_answer(answer.as_mut(), cx) {
             Poll::Ready(Ok(response)) => Poll::Ready(Outcome::Answer(response)),
             Poll::Ready(Err(error)) => Poll::Ready(Outcome::Error(error)),
             Poll::Pending => watch.poll(cx, times),
         })
         .await;
-        if took.is_none()
-            && let Outcome::Error(error) = &mut outcome
-            && let Some(request) = error.message.take()
-        {
+        if took.is_none() && matches!(&outcome, Outcome::Error(error) if error.unsent) {
             // Its backend had closed it while it was idle. That is no attempt: nothing was sent.
-            outbound.give_back(*request);
             reuse.0 = None;
             continue;
         }
@@ -162,9 +158,9 @@ pub async fn send(
         Outcome::Over => (Reason::Deadline, OVER.into()),
         Outcome::Down => (Reason::BackendReset, "its checks failed while it was awaited".into()),
         Outcome::Cut => (Reason::BackendReset, CUT.into()),
-        Outcome::Error(mut error) => {
+        Outcome::Error(error) => {
             let reason = Reason::BackendReset;
-            let unsent = error.message.take().map(|request| outbound.give_back(*request)).is_some();
+            let unsent = error.unsent;
             if unsent || (loan.is_stream() && http2::unprocessed(&error.error)) {
                 // A stream that is refused, or comes too late for a backend that leaves, is no
                 // fault of anybody's.

@@ -34,7 +34,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// A request on its way, for as many attempts as it takes.
 #[derive(Debug)]
 pub struct Outbound {
-    /// The request; taken by an attempt, and given back by one that wrote nothing.
+    /// The request, before the first attempt takes it.
     pub(super) request: Option<Request<RequestBody>>,
     /// Whether a repetition after sending could be right: the connection then keeps the head.
     pub(super) repeatable: bool,
@@ -116,12 +116,6 @@ impl Outbound {
             http2::write(&mut request, pool.tls.is_some(), &member.host);
         }
         Some(request)
-    }
-
-    /// An attempt has written nothing of its request.
-    pub(super) fn give_back(&mut self, request: Request<RequestBody>) {
-        // One that was kept is made again; dropped, its body is recovered.
-        self.request = self.kept.is_none().then_some(request);
     }
 
     /// Whether nothing of the body was taken (or there is none).

@@ -2,7 +2,6 @@
 
 use std::io;
 
-use http::Request;
 use hyper::body::{Body as _, Incoming};
 
 use crate::net::wire::Refusal;
@@ -75,9 +74,9 @@ impl From<Refusal> for AnswerError {
 
 /// Why a request has no answer.
 #[derive(Debug)]
-pub struct Unanswered<B> {
+pub struct Unanswered {
     /// Why.
     pub error: AnswerError,
-    /// The request, where provably nothing of it was written.
-    pub message: Option<Box<Request<B>>>,
+    /// Provably nothing of it was written: there was no connection for its stream any more.
+    pub unsent: bool,
 }

@@ -32,7 +32,7 @@ pub trait Outgoing: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static 
 impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing for B {}
 
 /// What becomes of a request: an answer's head, or why there is none.
-pub type Answer<B> = Result<Response<Answered>, Unanswered<B>>;
+pub type Answer = Result<Response<Answered>, Unanswered>;
 
 /// An open connection.
 pub struct Connection<B: Outgoing> {
@@ -107,7 +107,7 @@ impl<B: Outgoing> Connection<B> {
     }
 
     /// Sends the request and waits for the answer's head.
-    pub fn poll_answer(&mut self, cx: &Context<'_>) -> Poll<Answer<B>> {
+    pub fn poll_answer(&mut self, cx: &Context<'_>) -> Poll<Answer> {
         let answered = self.poll(cx, Http1::poll_answer);
         self.awaited = !matches!(answered, Poll::Ready(Ok(_)));
         answered.map_err(|error| {
@@ -115,7 +115,7 @@ impl<B: Outgoing> Connection<B> {
             // A client that has broken off, or an answer that is none, says nothing about how long
             // connections are kept.
             self.awaited = error.is_close();
-            Unanswered { error, message: None }
+            Unanswered { error, unsent: false }
         })
     }
 

@@ -101,12 +101,12 @@ impl<B: Outgoing> Stream<B> {
     }
 
     /// Begins to send a request.
-    pub(super) fn send(&mut self, request: Request<B>) -> impl Future<Output = Answer<B>> + use<B> {
+    pub(super) fn send(&mut self, request: Request<B>) -> impl Future<Output = Answer> + use<B> {
         self.sender.try_send_request(request).map(|answer| match answer {
             Ok(response) => Ok(response.map(Answered::Http2)),
             Err(mut error) => {
-                let message = error.take_message().map(Box::new);
-                Err(Unanswered { error: error.into_error().into(), message })
+                let unsent = error.take_message().is_some();
+                Err(Unanswered { error: error.into_error().into(), unsent })
             }
         })
     }

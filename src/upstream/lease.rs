@@ -50,7 +50,7 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
     pub fn send(
         &mut self,
         request: Request<B>,
-    ) -> Option<impl Future<Output = Answer<B>> + use<B, H>> {
+    ) -> Option<impl Future<Output = Answer> + use<B, H>> {
         Some(match self {
             Self::Connection(lease) => {
                 lease.connection.as_deref_mut()?.send(request);
@@ -71,9 +71,9 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
     /// Waits for the answer's head, see [`Connection::poll_answer`].
     pub fn poll_answer(
         &mut self,
-        answer: Pin<&mut impl Future<Output = Answer<B>>>,
+        answer: Pin<&mut impl Future<Output = Answer>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Answer<B>> {
+    ) -> Poll<Answer> {
         match self {
             Self::Connection(Lease { connection: Some(connection), .. }) => {
                 connection.poll_answer(cx)

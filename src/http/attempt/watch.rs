@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Response;
 
 use super::super::times::Times;
-use super::super::upload::{Progress, RequestBody};
+use super::super::upload::Progress;
 use super::Waits;
 use crate::backend::Verdict;
 use crate::net::clock::{self, Deadline};
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What came of the wait for an answer.
 pub(super) enum Outcome {
     Answer(Response<Answered>),
-    Error(Unanswered<RequestBody>),
+    Error(Unanswered),
     /// `response_header` is over.
     Late,
     /// The backend gives the request's body no room.
