@@ -123,7 +123,7 @@ impl Road<'_> {
         let sticky = route.pools().next().and_then(|pool| pool.sticky.as_deref());
         forward::hide_cookies(&mut head.headers, sticky);
         let way = Way { admitted: &admitted, seen, route, listener, peer, client };
-        forward::prepare(head, body, way, record)
+        forward::prepare(head, Some(body), way, record)
     }
 }
 

@@ -37,15 +37,14 @@ use super::upload::Progress;
 use super::visitor;
 use super::websocket;
 
-/// Serves one request. Whatever happens, there is an answer, and a record of it.
-pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+/// Serves one request. Whatever happens, there is an answer, and a record of it. `body`: none where
+/// it is known to have no content.
+pub async fn serve(mut head: Parts, mut body: Option<Incoming>, peer: Arc<Peer>) -> Response<Body> {
     let number = peer.next_head();
     let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
-        return stopping(&peer, request.headers().get(ACCEPT));
+        return stopping(&peer, head.headers.get(ACCEPT));
     };
-    let (mut head, body) = request.into_parts();
     let extended = websocket::translate(&mut head, local::random);
-    let mut body = Some(body);
     let accept = head.headers.get(ACCEPT).cloned();
     let head_only = head.method == Method::HEAD;
     let grpc = peer.protocol == ClientProtocol::Http2 && http2::is_grpc(&head.headers);
@@ -104,6 +103,11 @@ pub async fn serve(request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body
     }
     carry(&mut response, record);
     response
+}
+
+/// Serves a request that is known to have no content.
+pub fn serve_alone(head: Parts, peer: Arc<Peer>) -> impl Future<Output = Response<Body>> + Send {
+    serve(head, None, peer)
 }
 
 /// Answers a head that was refused, where hyper has not been started for it.
@@ -288,8 +292,7 @@ async fn run(
         return Err(Reason::OverloadedMemory.into());
     }
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
-    let body = body.take().ok_or(Reason::Internal)?;
-    let mut outbound = forward::prepare(head, body, way, record);
+    let mut outbound = forward::prepare(head, body.take(), way, record);
     if let Some((granted, request)) = granted.zip(outbound.request.as_mut()) {
         // Once more: a client may have named its fields in `Connection`.
         granted.write(request.headers_mut());

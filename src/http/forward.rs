@@ -166,7 +166,12 @@ pub struct Way<'a> {
 
 /// Turns an admitted request into what a backend is sent. Fields and target are taken out of the
 /// head.
-pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Record) -> Outbound {
+pub fn prepare(
+    head: &mut Parts,
+    body: Option<Incoming>,
+    way: Way<'_>,
+    record: &mut Record,
+) -> Outbound {
     let Way { admitted, seen, route, listener, peer, .. } = way;
     let mut request = Request::new(RequestBody::Empty);
     let headers = request.headers_mut();
@@ -180,7 +185,7 @@ pub fn prepare(head: &mut Parts, body: Incoming, way: Way<'_>, record: &mut Reco
     let limit = route.body_size.unwrap_or(listener.limits.body_size);
     let mut upload = None;
     // A client's `Content-Length: 0` stays; nothing else says anything about an empty body.
-    if !body.is_end_stream() {
+    if let Some(body) = body.filter(|body| !body.is_end_stream()) {
         // Framing is derived from the body at hand, and written anew.
         if body.size_hint().exact().is_none() {
             headers.remove(CONTENT_LENGTH);

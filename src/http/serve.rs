@@ -1,8 +1,9 @@
 //! A client connection: which protocol it speaks, and what hyper is told about it.
 
+mod direct;
+mod encode;
 mod http1;
 mod http2;
-mod plain;
 mod press;
 mod stream;
 
@@ -62,7 +63,7 @@ where
         ClientProtocol::Http1 | ClientProtocol::WebSocket => {
             let wire = Wire::client(stream, limits, waits);
             let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
-            http1::serve(wire, Arc::new(peer), limits, counters, ending)
+            http1::serve(wire, Arc::new(peer), limits, counters, ending, exchange::serve_alone)
         }
     }
 }
@@ -82,6 +83,9 @@ fn exchanges(
         if peer.protocol == ClientProtocol::Http2 {
             peer.handle.begun();
         }
-        async move { Ok(exchange::serve(request, peer).await) }
+        async move {
+            let (head, body) = request.into_parts();
+            Ok(exchange::serve(head, Some(body), peer).await)
+        }
     })
 }

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod heap;
 pub mod hello;
+pub mod outgoing;
 pub mod peek;
 pub mod pressure;
 pub mod proxy_header;

@@ -4,6 +4,7 @@ use std::io;
 
 use hyper::body::{Body as _, Incoming};
 
+use crate::net::outgoing::SendError;
 use crate::net::wire::Refusal;
 
 /// What an answer's body comes by. Its parts are asked of the [`super::Loan`].
@@ -62,6 +63,16 @@ impl AnswerError {
             // Of a write that it does not take.
             Self::Stream(error) => error.kind() != io::ErrorKind::TimedOut,
             _ => false,
+        }
+    }
+}
+
+impl From<SendError> for AnswerError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Stream(error) => Self::Stream(error),
+            SendError::Body(error) => Self::Body(error),
+            SendError::Length => Self::Length,
         }
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
-use hyper::body::{Body, Frame};
+use hyper::body::Frame;
 
+use crate::net::outgoing::Outgoing;
 use crate::net::proxy_header::Ends;
 use crate::net::wire::{Handle, Wire};
 
@@ -20,16 +21,6 @@ use super::answered::{AnswerError, Answered, Unanswered};
 use super::gate::Gate;
 use super::http1::Http1;
 use super::stream::Stream;
-
-/// An error of a request's body.
-pub trait Failure: Into<Box<dyn std::error::Error + Send + Sync>> {}
-
-impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> Failure for E {}
-
-/// A body that requests to backends may have.
-pub trait Outgoing: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static {}
-
-impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing for B {}
 
 /// What becomes of a request: an answer's head, or why there is none.
 pub type Answer = Result<Response<Answered>, Unanswered>;

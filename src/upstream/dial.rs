@@ -16,8 +16,9 @@ use crate::net::wire::{Waits, Wire};
 use crate::telemetry::chain;
 use crate::tls::client::{ClientTls, HTTP2};
 
-use super::connection::{Connection, Outgoing};
+use super::connection::Connection;
 use super::stream::Stream;
+use crate::net::outgoing::Outgoing;
 
 /// Whom to connect to.
 #[derive(Debug)]

@@ -5,7 +5,6 @@
 
 mod chunked;
 mod encode;
-mod send;
 
 use std::task::{Context, Poll, ready};
 
@@ -16,12 +15,11 @@ use hyper::body::Frame;
 use hyper::ext::ReasonPhrase;
 
 use super::answered::{AnswerError, Answered};
-use super::connection::Outgoing;
 use super::stream::Stream;
 use crate::config::defaults;
+use crate::net::outgoing::{Outgoing, Sending};
 use crate::net::wire::{HeadLimits, Refusal, Wire, end_of_answer, read_answer};
 use chunked::{Chunked, Part};
-use send::Sending;
 
 /// What is read at once where a head is awaited, or a chunk's size (bytes).
 const FIRST: usize = 8 * 1024;
@@ -87,7 +85,14 @@ impl<B: Outgoing> Http1<B> {
         self.answer.extent = Extent::Head;
         self.answer.to_head = *request.method() == Method::HEAD;
         self.answer.interim = 0;
-        self.fields = self.request.begin(request);
+        let (mut head, body) = request.into_parts();
+        let there = !body.is_end_stream();
+        let exact = if there { body.size_hint().exact() } else { Some(0) };
+        let to = self.request.head();
+        let framing = encode::head(to, (&head.method, &head.uri), &head.headers, exact);
+        self.request.begin(there.then_some(body), framing);
+        head.headers.clear();
+        self.fields = head.headers;
     }
 
     /// The head that was written last.
@@ -107,7 +112,7 @@ impl<B: Outgoing> Http1<B> {
 
     fn poll_request(&mut self, cx: &mut Context<'_>) {
         if let Poll::Ready(Err(error)) = self.request.poll(&mut self.wire, cx) {
-            self.failed = Some(error);
+            self.failed = Some(error.into());
         }
     }
 

@@ -16,12 +16,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
 
 use super::answered::{AnswerError, Answered, Unanswered};
-use super::connection::{Answer, Outgoing};
+use super::connection::Answer;
 use super::dial::{DialError, Target, reach};
 use super::idle::Keep;
 use super::stream::Stream as Io;
 use crate::config::defaults;
 use crate::net::clock;
+use crate::net::outgoing::Outgoing;
 use crate::task;
 
 /// A small window a stream and a large one a connection: a client that does not read holds little,

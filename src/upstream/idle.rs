@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::net::proxy_header::Ends;
 
-use super::connection::{Connection, Outgoing};
+use super::connection::Connection;
 use super::habit::Habit;
+use crate::net::outgoing::Outgoing;
 
 /// What a pool says about its idle connections.
 #[derive(Debug, Clone, Copy)]

@@ -10,8 +10,9 @@ use hyper::Request;
 use hyper::body::{Body as _, Frame};
 
 use super::answered::{AnswerError, Answered};
-use super::connection::{Answer, Connection, Outgoing};
+use super::connection::{Answer, Connection};
 use super::http2;
+use crate::net::outgoing::Outgoing;
 
 /// Takes a connection back when its exchange is complete and clean.
 pub trait Home<B: Outgoing>: Send {

@@ -1,4 +1,4 @@
-//! HTTP/1 to a client: hyper while something is going on, the bare wire while nothing is.
+//! HTTP/1 to a client: who answers its requests, and the bare wire while there are none.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,14 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::direct::{self, After, Asked, Direct};
 use super::press::Press;
-use super::{Serving, exchanges, plain};
+use super::{Serving, exchanges};
 use crate::http::body::Body;
 use crate::http::peer::Peer;
 use crate::http::{exchange, local};
@@ -35,20 +37,24 @@ const NAP: Duration = Duration::from_millis(200);
 const BUSY: Duration = Duration::from_secs(3);
 
 /// Serves a connection until it ends.
-pub(super) fn serve<S>(
+pub(super) fn serve<S, F>(
     wire: Wire<S>,
     peer: Arc<Peer>,
     limits: HeadLimits,
     counters: Arc<PerWorker<ListenerCounters>>,
     ending: impl Future<Output = ()> + Send + Unpin + 'static,
+    answer: fn(Parts, Arc<Peer>) -> F,
 ) -> Serving
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut connection = Http1 {
-        state: State::Asleep(wire, exchanges(Arc::clone(&peer))),
+        state: State::Asleep(wire),
         limits,
         peer,
+        answer,
+        exchanges,
         counters,
         press: Press::new(clock::now()),
         ending,
@@ -59,37 +65,41 @@ where
     Box::pin(std::future::poll_fn(move |cx| connection.poll(cx)))
 }
 
-struct Http1<S, V, E>
+struct Http1<S, F, V, E>
 where
     V: Exchanges,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    state: State<S, V>,
+    state: State<S, F, V>,
     limits: HeadLimits,
     peer: Arc<Peer>,
+    /// What answers a request without content, and what answers those that hyper reads.
+    answer: fn(Parts, Arc<Peer>) -> F,
+    exchanges: fn(Arc<Peer>) -> V,
     counters: Arc<PerWorker<ListenerCounters>>,
     press: Press,
     ending: E,
-    /// Whether hyper knows of the end.
+    /// Whether the next answer is the last one.
     told: bool,
     grace: Deadline,
     nap: Deadline,
 }
 
-enum State<S, V>
+enum State<S, F, V>
 where
     V: Exchanges,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     /// Nothing is going on.
-    Asleep(Wire<S>, V),
+    Asleep(Wire<S>),
+    /// Requests without content come, or have come a moment ago.
+    Awake(Box<Direct<S, F>>),
     /// hyper has it.
-    Awake(Box<UpgradeableConnection<Wire<S>, V>>),
-    /// A head was refused, and nothing else is to be answered: hyper is not asked. Boxed, for the
-    /// others are many.
-    Refusing(Box<(Wire<S>, V, Bytes)>),
+    Hyper(Box<UpgradeableConnection<Wire<S>, V>>),
+    /// A head was refused, and nothing else is to be answered. Boxed, for the others are many.
+    Refusing(Box<(Wire<S>, Bytes)>),
     /// It has ended, perhaps before its client has read so. It still has its place.
-    Closing(Wire<S>, V),
+    Closing(Wire<S>),
     Ended,
 }
 
@@ -118,23 +128,42 @@ impl<V> Exchanges for V where
 {
 }
 
-impl<S, V, E> Http1<S, V, E>
+impl<S, F, V, E> Http1<S, F, V, E>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
     V: Exchanges,
     E: Future<Output = ()> + Unpin,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match &mut self.state {
-                State::Awake(serving) => {
-                    // How a connection ends is told by its exchanges.
+                State::Awake(direct) if direct.is_busy() => {
+                    match direct.poll_answered(cx, self.told) {
+                        Poll::Ready(After::Next) => {}
+                        Poll::Ready(After::Last) => self.close(),
+                        // How a connection ends is told by its exchanges.
+                        Poll::Ready(After::Broken) => self.state = State::Ended,
+                        Poll::Pending if !self.told && self.must_go(cx) => self.told = true,
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                State::Awake(direct) => match direct.poll_asked(cx) {
+                    Poll::Ready(Asked::Begun) => {}
+                    Poll::Ready(Asked::Refused(method)) => self.refuse(&method),
+                    Poll::Ready(Asked::Other) => self.start_hyper(),
+                    Poll::Ready(Asked::Gone) => self.close(),
+                    Poll::Pending if self.must_go(cx) => self.close(),
+                    Poll::Pending if self.is_tired(cx) => self.fall_asleep(),
+                    Poll::Pending => return Poll::Pending,
+                },
+                State::Hyper(serving) => {
                     if Pin::new(serving).poll(cx).is_ready() {
                         self.let_go();
                         continue;
                     }
                     if self.must_go(cx) && !std::mem::replace(&mut self.told, true) {
-                        if let State::Awake(serving) = &mut self.state {
+                        if let State::Hyper(serving) = &mut self.state {
                             Pin::new(&mut **serving).graceful_shutdown();
                         }
                         continue;
@@ -144,7 +173,7 @@ where
                     }
                     self.fall_asleep();
                 }
-                State::Asleep(wire, _) => match wire.poll_something(cx) {
+                State::Asleep(wire) => match wire.poll_something(cx) {
                     Poll::Ready(Ok(true)) => match wire.take_refused() {
                         Some(method) => self.refuse(&method),
                         None => self.wake_up(),
@@ -154,68 +183,88 @@ where
                     Poll::Pending => return Poll::Pending,
                 },
                 State::Refusing(refusing) => {
-                    let (wire, _, answer) = &mut **refusing;
+                    let (wire, answer) = &mut **refusing;
                     match wire.poll_say(cx, answer) {
                         Poll::Ready(Ok(())) => self.close(),
                         Poll::Ready(Err(_)) => return Poll::Ready(()),
                         Poll::Pending => return Poll::Pending,
                     }
                 }
-                State::Closing(wire, _) => return wire.poll_close(cx).map(drop),
+                State::Closing(wire) => return wire.poll_close(cx).map(drop),
                 State::Ended => return Poll::Ready(()),
             }
         }
     }
 
     fn wake_up(&mut self) {
+        if let Some(wire) = self.take_wire() {
+            let direct = Direct::new(wire, Arc::clone(&self.peer), self.answer);
+            self.state = State::Awake(Box::new(direct));
+        }
+    }
+
+    fn start_hyper(&mut self) {
         let mut builder = Builder::new();
         // The wire keeps the deadlines: hyper's own timers cost an allocation a request.
         builder.header_read_timeout(None).max_buf_size(BUFFER.max(self.limits.size + 8 * 1024));
         if self.limits.fields > 100 {
             builder.max_headers(self.limits.fields);
         }
-        if let State::Asleep(wire, exchanges) = std::mem::replace(&mut self.state, State::Ended) {
-            let serving = builder.serve_connection(wire, exchanges).with_upgrades();
-            self.state = State::Awake(Box::new(serving));
+        if let Some(wire) = self.take_wire() {
+            let exchanges = (self.exchanges)(Arc::clone(&self.peer));
+            let mut serving = Box::new(builder.serve_connection(wire, exchanges).with_upgrades());
+            if self.told {
+                Pin::new(&mut *serving).graceful_shutdown();
+            }
+            self.state = State::Hyper(serving);
         }
     }
 
     fn fall_asleep(&mut self) {
-        if let State::Awake(serving) = std::mem::replace(&mut self.state, State::Ended)
-            && let Some(parts) = serving.into_parts()
-        {
-            let mut wire = parts.io;
-            wire.take_back(&parts.read_buf);
-            self.state = State::Asleep(wire, parts.service);
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Awake(direct) => self.state = State::Asleep(direct.into_wire()),
+            State::Hyper(serving) => {
+                if let Some(parts) = serving.into_parts() {
+                    let mut wire = parts.io;
+                    wire.take_back(&parts.read_buf);
+                    self.state = State::Asleep(wire);
+                }
+            }
+            _ => {}
         }
     }
 
     /// hyper is done with it.
     fn let_go(&mut self) {
-        if let State::Awake(serving) = std::mem::replace(&mut self.state, State::Ended)
+        if let State::Hyper(serving) = std::mem::replace(&mut self.state, State::Ended)
             && let Some(parts) = serving.into_parts()
             && parts.io.is_shut()
         {
-            self.state = State::Closing(parts.io, parts.service);
+            self.state = State::Closing(parts.io);
         }
     }
 
     fn refuse(&mut self, method: &Method) {
-        if let State::Asleep(wire, exchanges) = std::mem::replace(&mut self.state, State::Ended) {
-            let answer = plain::bytes(exchange::refuse(&self.peer, method));
-            self.state = State::Refusing(Box::new((wire, exchanges, answer)));
+        if let Some(wire) = self.take_wire() {
+            let answer = direct::bytes(exchange::refuse(&self.peer, method), method);
+            self.state = State::Refusing(Box::new((wire, answer)));
         }
     }
 
     fn close(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Asleep(wire, exchanges) => State::Closing(wire, exchanges),
-            State::Refusing(refusing) => {
-                let (wire, exchanges, _) = *refusing;
-                State::Closing(wire, exchanges)
-            }
-            other => other,
-        };
+        if let Some(wire) = self.take_wire() {
+            self.state = State::Closing(wire);
+        }
+    }
+
+    /// The wire, where hyper has not got it.
+    fn take_wire(&mut self) -> Option<Wire<S>> {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Asleep(wire) | State::Closing(wire) => Some(wire),
+            State::Awake(direct) => Some(direct.into_wire()),
+            State::Refusing(refusing) => Some(refusing.0),
+            State::Hyper(_) | State::Ended => None,
+        }
     }
 
     /// Whether the listener has ended, and a connection that was accepted and has said nothing yet

@@ -93,7 +93,7 @@ pub fn read_answer(
 }
 
 /// Whether a list has this token.
-fn says(list: &HeaderValue, token: &[u8]) -> bool {
+pub(super) fn says(list: &HeaderValue, token: &[u8]) -> bool {
     let mut tokens = list.as_bytes().split(|byte| *byte == b',');
     tokens.any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
 }

@@ -162,7 +162,8 @@ pub(super) fn end_of_head(bytes: &[u8], searched: usize) -> Option<usize> {
 /// # Errors
 /// The first thing for which it is refused, also where more of it is to come.
 pub(super) fn check(bytes: &[u8], limits: &HeadLimits) -> Unfinished<(Head, usize)> {
-    let Some(First { rest, http10, .. }) = request_line(bytes, limits)? else { return Ok(None) };
+    let Some(line) = request_line(bytes, limits)? else { return Ok(None) };
+    let First { rest, http10 } = line.first;
     let mut found = Found { http10, ..Found::default() };
     let Some(after) = fields(rest, limits, &mut found, |_, _| ())? else { return Ok(None) };
     let framing = found.framing()?;
@@ -224,7 +225,17 @@ pub(super) struct First<'a> {
     pub(super) http10: bool,
 }
 
-fn request_line<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<First<'a>>, Refusal> {
+/// The first line of a request.
+pub(super) struct RequestLine<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    pub(super) first: First<'a>,
+}
+
+pub(super) fn request_line<'a>(
+    bytes: &'a [u8],
+    limits: &HeadLimits,
+) -> Unfinished<RequestLine<'a>> {
     let (method, rest) = split_at(bytes, token_length(bytes));
     let target_and_more = match rest {
         [] => return Ok(None),
@@ -235,22 +246,23 @@ fn request_line<'a>(bytes: &'a [u8], limits: &HeadLimits) -> Result<Option<First
     if target.len() > limits.target {
         return Err(Refusal::UriTooLong);
     }
-    match rest {
-        [] => Ok(None),
+    let first = match rest {
+        [] => None,
         [b' ', b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b'\r', b'\n', rest @ ..]
             if is_target(target) =>
         {
-            Ok(Some(First { rest, http10: false }))
+            Some(First { rest, http10: false })
         }
         // HTTP/0.9 has no second space.
-        [b'\r' | b'\n', ..] => Err(Refusal::RequestLine),
-        [b' ', rest @ ..] => other_version(target, rest),
-        _ => Err(Refusal::Target),
-    }
+        [b'\r' | b'\n', ..] => return Err(Refusal::RequestLine),
+        [b' ', rest @ ..] => other_version(target, rest)?,
+        _ => return Err(Refusal::Target),
+    };
+    Ok(first.map(|first| RequestLine { method, target, first }))
 }
 
 /// The end of a request line that does not say HTTP/1.1.
-fn other_version<'a>(target: &[u8], rest: &'a [u8]) -> Result<Option<First<'a>>, Refusal> {
+fn other_version<'a>(target: &[u8], rest: &'a [u8]) -> Unfinished<First<'a>> {
     let Some((version, rest)) = line(rest)? else { return Ok(None) };
     match version {
         b"HTTP/1.0" | b"HTTP/1.1" if !is_target(target) => Err(Refusal::Target),

@@ -15,6 +15,7 @@ pub(in crate::net) mod head;
 mod heads;
 pub mod linger;
 mod read;
+mod request;
 mod scan;
 mod share;
 mod tracker;
@@ -38,6 +39,7 @@ pub use handle::Handle;
 pub use head::{HeadLimits, Refusal};
 use linger::Linger;
 use read::Read;
+pub use request::{Next, RequestHead};
 use tracker::Tracker;
 pub use turns::{Turn, Turns};
 

@@ -54,6 +54,10 @@ impl Tracker {
         Self { limits, state: State::Head, searched, empty, extensions, trailers }
     }
 
+    pub(super) fn limits(&self) -> &HeadLimits {
+        &self.limits
+    }
+
     /// A change of protocol was decided.
     pub(super) fn release(&mut self, tunnel: bool) {
         if self.state == State::Held {

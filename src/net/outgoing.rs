@@ -1,27 +1,47 @@
-//! The sending half of an exchange: head and body of a request.
+//! A message of HTTP/1.1 on its way: head and body, with a limit to what is held of it.
+
+mod encode;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
-use http::Request;
 use http::header::HeaderMap;
-use hyper::body::Frame;
+use http_body::{Body, Frame};
 use hyper::rt::Write as _;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::answered::AnswerError;
-use super::super::connection::Outgoing;
-use super::super::stream::Stream;
-use super::encode::{self, Framing};
-use crate::net::wire::Wire;
+use super::wire::Wire;
+pub use encode::{Framing, announced, field, length};
 
 /// The buffer for heads is kept if it is no larger than this (bytes).
 const KEPT: usize = 4 * 1024;
 
-/// A request on its way.
+/// An error of a message's body.
+pub trait Failure: Into<Box<dyn std::error::Error + Send + Sync>> {}
+
+impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> Failure for E {}
+
+/// A body that a message may have.
+pub trait Outgoing: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing for B {}
+
+/// Why a message was not sent to its end.
 #[derive(Debug)]
-pub(super) struct Sending<B> {
+pub enum SendError {
+    /// The connection broke.
+    Stream(io::Error),
+    /// The body broke off.
+    Body(io::Error),
+    /// The body is not as long as the head says.
+    Length,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub struct Sending<B> {
     head: Vec<u8>,
     /// Of a chunk: its size; of the last one: all of it.
     line: Vec<u8>,
@@ -57,34 +77,37 @@ impl<B> Default for Sending<B> {
 }
 
 impl<B: Outgoing> Sending<B> {
-    /// A request that is to be sent. Gives its map of fields back, empty.
-    pub(super) fn begin(&mut self, request: Request<B>) -> HeaderMap {
-        let (mut head, body) = request.into_parts();
-        let there = !body.is_end_stream();
-        let exact = if there { body.size_hint().exact() } else { Some(0) };
+    /// Where the head of the next message is to be written.
+    pub fn head(&mut self) -> &mut Vec<u8> {
         self.head.clear();
-        self.framing =
-            encode::head(&mut self.head, (&head.method, &head.uri), &head.headers, exact);
-        (self.head_sent, self.line_sent) = (0, 0);
+        self.head_sent = 0;
+        &mut self.head
+    }
+
+    /// The message with that head is to be sent, and this body, if it has one.
+    pub fn begin(&mut self, body: Option<B>, framing: Framing) {
+        self.framing = framing;
         self.line.clear();
-        self.body = there.then_some(body);
-        head.headers.clear();
-        head.headers
+        self.line_sent = 0;
+        self.body = body;
     }
 
     /// The head that was written last.
-    pub(super) fn take_head(&mut self) -> Vec<u8> {
+    pub fn take_head(&mut self) -> Vec<u8> {
         self.head_sent = 0;
         std::mem::take(&mut self.head)
     }
 
     /// Writes until all has been written, or somebody is to be waited for. Nothing happens any more
     /// after an error.
-    pub(super) fn poll(
+    ///
+    /// # Errors
+    /// Of the stream and of the body.
+    pub fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        wire: &mut Wire<Stream>,
+        wire: &mut Wire<S>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), AnswerError>> {
+    ) -> Poll<Result<(), SendError>> {
         if self.broken {
             return Poll::Pending;
         }
@@ -93,25 +116,25 @@ impl<B: Outgoing> Sending<B> {
         poll
     }
 
-    fn poll_all(
+    fn poll_all<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        wire: &mut Wire<Stream>,
+        wire: &mut Wire<S>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), AnswerError>> {
+    ) -> Poll<Result<(), SendError>> {
         loop {
             // What there is of a body goes with the head.
             let asked = if self.is_body_written() { self.poll_body(cx)? } else { true };
             while !self.is_written() {
-                let written = ready!(self.poll_write(wire, cx)).map_err(AnswerError::Stream)?;
+                let written = ready!(self.poll_write(wire, cx)).map_err(SendError::Stream)?;
                 if written == 0 {
                     let error = io::ErrorKind::WriteZero.into();
-                    return Poll::Ready(Err(AnswerError::Stream(error)));
+                    return Poll::Ready(Err(SendError::Stream(error)));
                 }
                 self.flushes = true;
             }
             if !asked {
                 if self.flushes {
-                    ready!(Pin::new(wire).poll_flush(cx)).map_err(AnswerError::Stream)?;
+                    ready!(Pin::new(wire).poll_flush(cx)).map_err(SendError::Stream)?;
                     self.flushes = false;
                 }
                 return if self.body.is_some() { Poll::Pending } else { Poll::Ready(Ok(())) };
@@ -119,13 +142,13 @@ impl<B: Outgoing> Sending<B> {
         }
     }
 
-    /// Whether all of the request has been sent.
-    pub(super) fn is_complete(&self) -> bool {
+    /// Whether all of the message has been sent.
+    pub fn is_complete(&self) -> bool {
         self.body.is_none() && self.is_written() && !self.flushes && !self.broken
     }
 
     /// Lets go of what an idle connection needs not.
-    pub(super) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         if self.head.capacity() > KEPT {
             self.head = Vec::new();
             self.head_sent = 0;
@@ -143,13 +166,13 @@ impl<B: Outgoing> Sending<B> {
     }
 
     /// Asks for the next part of the body. Whether there is any, or an end, to be sent.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<bool, AnswerError> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Result<bool, SendError> {
         loop {
             let Some(body) = &mut self.body else { return Ok(false) };
             let frame = match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Some(Err(error))) => {
-                    return Err(AnswerError::Body(io::Error::other(error)));
+                    return Err(SendError::Body(io::Error::other(error)));
                 }
                 Poll::Ready(Some(Ok(frame))) => Some(frame),
                 Poll::Ready(None) => None,
@@ -163,16 +186,17 @@ impl<B: Outgoing> Sending<B> {
         }
     }
 
-    fn add(&mut self, data: Bytes) -> Result<(), AnswerError> {
+    fn add(&mut self, data: Bytes) -> Result<(), SendError> {
         match &mut self.framing {
             Framing::Length(left) => {
                 let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                *left = left.checked_sub(length).ok_or(AnswerError::Length)?;
+                *left = left.checked_sub(length).ok_or(SendError::Length)?;
                 // Nothing more is asked of a body that is complete.
                 if *left == 0 && self.body.as_ref().is_some_and(B::is_end_stream) {
                     self.body = None;
                 }
             }
+            Framing::Close => {}
             Framing::Chunked(_) => {
                 self.line.clear();
                 self.line_sent = 0;
@@ -184,11 +208,11 @@ impl<B: Outgoing> Sending<B> {
         Ok(())
     }
 
-    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), AnswerError> {
+    fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), SendError> {
         self.body = None;
         match &self.framing {
-            Framing::Length(0) => Ok(()),
-            Framing::Length(_) => Err(AnswerError::Length),
+            Framing::Length(0) | Framing::Close => Ok(()),
+            Framing::Length(_) => Err(SendError::Length),
             Framing::Chunked(announced) => {
                 self.line.clear();
                 self.line_sent = 0;
@@ -198,9 +222,9 @@ impl<B: Outgoing> Sending<B> {
         }
     }
 
-    fn poll_write(
+    fn poll_write<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        wire: &mut Wire<Stream>,
+        wire: &mut Wire<S>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         let head = self.head.get(self.head_sent..).unwrap_or_default();

@@ -1,0 +1,189 @@
+//! HTTP/1 to a client without hyper: requests that have no content, one after another.
+// Most requests are such. Their heads were checked and found on the wire already, so hyper would
+// read them a second time into a buffer of its own; what it does for content, for a change of
+// protocol and for whatever is rare is left to it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use http::header::HeaderMap;
+use http::request::Parts;
+use http::{Method, Request, Response, Version};
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::encode::{self, Content, Wanted};
+use crate::http::body::Body;
+use crate::http::peer::Peer;
+use crate::net::outgoing::{Framing, Sending};
+use crate::net::wire::{Next, RequestHead, Wire};
+
+/// A connection whose requests are answered here. `F`: an exchange.
+pub(super) struct Direct<S, F> {
+    wire: Wire<S>,
+    peer: Arc<Peer>,
+    answer: fn(Parts, Arc<Peer>) -> F,
+    /// Until there is an answer's head.
+    exchange: Pin<Box<Option<F>>>,
+    wanted: Wanted,
+    sending: Sending<Body>,
+    /// Something is asked that was not answered to its end.
+    busy: bool,
+    /// Memory of a map that is not needed any more.
+    fields: HeaderMap,
+}
+
+/// What comes of waiting for a request.
+pub(super) enum Asked {
+    /// It is being answered.
+    Begun,
+    /// A head was refused: it was to be this method, GET or HEAD.
+    Refused(Method),
+    /// It is hyper's.
+    Other,
+    /// The client has left, or has kept us waiting too long.
+    Gone,
+}
+
+/// What becomes of a connection after an answer.
+pub(super) enum After {
+    /// The next request.
+    Next,
+    /// Nothing: that was the last one.
+    Last,
+    /// It broke, or its client has left.
+    Broken,
+}
+
+impl<S, F> Direct<S, F>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Response<Body>>,
+{
+    pub(super) fn new(wire: Wire<S>, peer: Arc<Peer>, answer: fn(Parts, Arc<Peer>) -> F) -> Self {
+        Self {
+            wire,
+            peer,
+            answer,
+            exchange: Box::pin(None),
+            wanted: Wanted::last(&Method::GET),
+            sending: Sending::default(),
+            busy: false,
+            fields: HeaderMap::new(),
+        }
+    }
+
+    /// Whether a request is being answered.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// The wire, where no request is being answered.
+    pub(super) fn into_wire(self) -> Wire<S> {
+        let mut wire = self.wire;
+        wire.take_back(&[]);
+        wire
+    }
+
+    /// Waits for the next request.
+    pub(super) fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<Asked> {
+        loop {
+            match ready!(self.wire.poll_something(cx)) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Poll::Ready(Asked::Gone),
+            }
+            if let Some(method) = self.wire.take_refused() {
+                return Poll::Ready(Asked::Refused(method));
+            }
+            match self.wire.next_request(std::mem::take(&mut self.fields)) {
+                Next::Nothing => {}
+                Next::Other => return Poll::Ready(Asked::Other),
+                Next::Alone(head) => {
+                    self.begin(*head);
+                    return Poll::Ready(Asked::Begun);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, head: RequestHead) {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        self.wanted = Wanted {
+            http10: head.http10,
+            head: head.method == Method::HEAD,
+            keeps: head.keeps,
+            trailers: head.trailers,
+        };
+        parts.method = head.method;
+        parts.uri = head.uri;
+        parts.version = if head.http10 { Version::HTTP_10 } else { Version::HTTP_11 };
+        parts.headers = head.headers;
+        self.exchange.set(Some((self.answer)(parts, Arc::clone(&self.peer))));
+        self.busy = true;
+    }
+
+    /// Answers the request. `ends`: it is the last one, as far as we are concerned.
+    pub(super) fn poll_answered(&mut self, cx: &mut Context<'_>, ends: bool) -> Poll<After> {
+        let poll = self.poll_sent(cx, ends);
+        if poll.is_pending() && self.wire.poll_gone(cx).is_ready() {
+            // Nobody waits for it any more; to drop it is to tell its backend.
+            return Poll::Ready(After::Broken);
+        }
+        poll
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>, ends: bool) -> Poll<After> {
+        if let Some(exchange) = self.exchange.as_mut().as_pin_mut() {
+            let response = ready!(exchange.poll(cx));
+            self.exchange.set(None);
+            self.say(response, ends);
+        }
+        match ready!(self.sending.poll(&mut self.wire, cx)) {
+            Ok(()) => {
+                self.busy = false;
+                Poll::Ready(if self.wanted.keeps { After::Next } else { After::Last })
+            }
+            Err(_) => Poll::Ready(After::Broken),
+        }
+    }
+
+    fn say(&mut self, response: Response<Body>, ends: bool) {
+        let (mut head, body) = response.into_parts();
+        self.wanted.keeps &= !ends;
+        let (content, body) = content(body);
+        let to = self.sending.head();
+        let (framing, keeps) = encode::head(to, &head, content, self.wanted);
+        self.wanted.keeps = keeps;
+        self.sending.begin(body.filter(|_| framing != Framing::Length(0)), framing);
+        head.headers.clear();
+        self.fields = head.headers;
+    }
+}
+
+/// Content that is there, and what it comes by.
+fn content(body: Body) -> (Content, Option<Body>) {
+    if body.is_end_stream() {
+        return (Content::None, None);
+    }
+    let exact = body.size_hint().exact();
+    (exact.map_or(Content::Unknown, Content::Known), Some(body))
+}
+
+/// All of an answer of ours, behind which the connection ends. Its exchange ends here, so that its
+/// body must be ours: nothing of a backend's is awaited.
+pub(super) fn bytes(response: Response<Body>, method: &Method) -> bytes::Bytes {
+    let (head, body) = response.into_parts();
+    let (length, body) = content(body);
+    let mut text = Vec::new();
+    encode::head(&mut text, &head, length, Wanted::last(method));
+    let mut text = BytesMut::from(&*text);
+    if let Some(mut body) = body {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
+            text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    }
+    text.freeze()
+}
