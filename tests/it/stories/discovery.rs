@@ -241,7 +241,10 @@ async fn srv_records_tell_ports_and_weights_and_the_best_priority_serves_alone()
     for _ in 0..16 {
         proxy.door().get("/").await.name();
     }
-    assert_eq!((origins[0].count(), origins[1].count(), origins[2].count()), (12, 4, 0));
+    // Each worker makes rounds of its own, and the last one of each may be cut short.
+    let [first, second, spare] = [0, 1, 2].map(|at| origins[at].count());
+    assert!((3..=5).contains(&second), "{first} {second}");
+    assert_eq!((first + second, spare), (16, 0));
     dns.services(service, &[(20, 9, c, hosts[1])]);
     until(&proxy, &[format!("x-127.0.0.1-{c}")]).await;
     assert_eq!(proxy.door().get("/").await.name(), "c");
