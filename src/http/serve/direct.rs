@@ -35,18 +35,6 @@ pub(super) struct Direct<S, F> {
     fields: HeaderMap,
 }
 
-/// What comes of waiting for a request.
-pub(super) enum Asked {
-    /// It is being answered.
-    Begun,
-    /// A head was refused: it was to be this method, GET or HEAD.
-    Refused(Method),
-    /// It is hyper's.
-    Other,
-    /// The client has left, or has kept us waiting too long.
-    Gone,
-}
-
 /// What becomes of a connection after an answer.
 pub(super) enum After {
     /// The next request.
@@ -88,27 +76,12 @@ where
     }
 
     /// Waits for the next request.
-    pub(super) fn poll_asked(&mut self, cx: &mut Context<'_>) -> Poll<Asked> {
-        loop {
-            match ready!(self.wire.poll_something(cx)) {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return Poll::Ready(Asked::Gone),
-            }
-            if let Some(method) = self.wire.take_refused() {
-                return Poll::Ready(Asked::Refused(method));
-            }
-            match self.wire.next_request(std::mem::take(&mut self.fields)) {
-                Next::Nothing => {}
-                Next::Other => return Poll::Ready(Asked::Other),
-                Next::Alone(head) => {
-                    self.begin(*head);
-                    return Poll::Ready(Asked::Begun);
-                }
-            }
-        }
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        self.wire.poll_request(cx, &mut self.fields)
     }
 
-    fn begin(&mut self, head: RequestHead) {
+    /// A request is to be answered.
+    pub(super) fn begin(&mut self, head: RequestHead) {
         let (mut parts, ()) = Request::new(()).into_parts();
         self.wanted = Wanted {
             http10: head.http10,

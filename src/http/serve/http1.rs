@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -14,7 +15,7 @@ use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::direct::{self, After, Asked, Direct};
+use super::direct::{self, After, Direct};
 use super::press::Press;
 use super::{Serving, exchanges};
 use crate::http::body::Body;
@@ -22,7 +23,7 @@ use crate::http::peer::Peer;
 use crate::http::{exchange, local};
 use crate::net::clock::{self, Deadline};
 use crate::net::pressure;
-use crate::net::wire::{HeadLimits, Wire};
+use crate::net::wire::{HeadLimits, Next, RequestHead, Wire};
 use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 
 /// What hyper buffers for one connection, each way.
@@ -148,11 +149,9 @@ where
                         Poll::Pending => return Poll::Pending,
                     }
                 }
-                State::Awake(direct) => match direct.poll_asked(cx) {
-                    Poll::Ready(Asked::Begun) => {}
-                    Poll::Ready(Asked::Refused(method)) => self.refuse(&method),
-                    Poll::Ready(Asked::Other) => self.start_hyper(),
-                    Poll::Ready(Asked::Gone) => self.close(),
+                State::Awake(direct) => match direct.poll_next(cx) {
+                    Poll::Ready(Next::Alone(head)) => direct.begin(head),
+                    Poll::Ready(next) => self.go_on(next),
                     Poll::Pending if self.must_go(cx) => self.close(),
                     Poll::Pending if self.is_tired(cx) => self.fall_asleep(),
                     Poll::Pending => return Poll::Pending,
@@ -173,12 +172,8 @@ where
                     }
                     self.fall_asleep();
                 }
-                State::Asleep(wire) => match wire.poll_something(cx) {
-                    Poll::Ready(Ok(true)) => match wire.take_refused() {
-                        Some(method) => self.refuse(&method),
-                        None => self.wake_up(),
-                    },
-                    Poll::Ready(Ok(false) | Err(_)) => self.close(),
+                State::Asleep(wire) => match wire.poll_request(cx, &mut HeaderMap::new()) {
+                    Poll::Ready(next) => self.go_on(next),
                     Poll::Pending if self.must_go(cx) || self.is_pressed() => self.close(),
                     Poll::Pending => return Poll::Pending,
                 },
@@ -196,10 +191,21 @@ where
         }
     }
 
-    fn wake_up(&mut self) {
+    /// Does what is to be done next, where nothing was going on.
+    fn go_on(&mut self, next: Next) {
+        match next {
+            Next::Alone(head) => self.wake_up(head),
+            Next::Other => self.start_hyper(),
+            Next::Refused(method) => self.refuse(&method),
+            Next::Gone => self.close(),
+        }
+    }
+
+    fn wake_up(&mut self, head: RequestHead) {
         if let Some(wire) = self.take_wire() {
-            let direct = Direct::new(wire, Arc::clone(&self.peer), self.answer);
-            self.state = State::Awake(Box::new(direct));
+            let mut direct = Box::new(Direct::new(wire, Arc::clone(&self.peer), self.answer));
+            direct.begin(head);
+            self.state = State::Awake(direct);
         }
     }
 

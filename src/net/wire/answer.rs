@@ -1,11 +1,12 @@
 //! The head of a backend's answer: checked and read in one pass.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use http::{StatusCode, Version};
 
-use super::super::sys;
-use super::head::{Found, HeadLimits, Refusal, end_of_head, fields, status_line};
+use super::head::{Found, HeadLimits, Refusal, end_of_head, fields};
+use super::line::status_line;
+use super::plain;
 
 /// How every answer begins.
 const BEGINNING: &[u8] = b"HTTP/1.";
@@ -19,7 +20,7 @@ pub struct AnswerHead {
     pub version: Version,
     /// As the backend wrote it.
     pub reason: Bytes,
-    /// All of them.
+    /// All of them, but for what `Connection` usually says.
     pub headers: HeaderMap,
     /// `Content-Length`.
     pub length: Option<u64>,
@@ -63,23 +64,24 @@ pub fn read_answer(
     let (first, status, phrase) = line.ok_or(Refusal::StatusLine)?;
     let mut found = Found { http10: first.http10, ..Found::default() };
     let (mut keeps, mut closes) = (!first.http10, false);
-    let mut misnamed = false;
-    let read = fields(first.rest, limits, &mut found, |name, value| {
-        let Ok(name) = HeaderName::from_bytes(name) else {
-            misnamed = true;
-            return;
-        };
-        let value = sys::field_value(head, value.trimmed());
+    let from = head.len() - first.rest.len();
+    let read = plain::fields(head, from, limits, &mut found, |name, value| {
         if name == CONNECTION {
-            closes |= says(&value, b"close");
-            keeps |= says(&value, b"keep-alive");
+            let hop = Hop::of(&value);
+            closes |= hop.closes;
+            keeps |= hop.keeps;
+            if hop.is_usual {
+                return;
+            }
         }
         headers.append(name, value);
-    })?;
-    if misnamed {
+    });
+    if read.is_none() {
+        let mut found = Found { http10: first.http10, ..Found::default() };
+        fields(first.rest, limits, &mut found, |_, _| ())?.ok_or(Refusal::Truncated)?;
+        // All of it but a name that is none.
         return Err(Refusal::FieldName);
     }
-    read.ok_or(Refusal::Truncated)?;
     found.framing()?;
     Ok(AnswerHead {
         status: StatusCode::from_u16(status).map_err(|_| Refusal::StatusLine)?,
@@ -90,6 +92,26 @@ pub fn read_answer(
         chunked: found.chunked,
         keeps: keeps && !closes,
     })
+}
+
+/// What a `Connection` says about the connection.
+pub(super) struct Hop {
+    pub(super) closes: bool,
+    pub(super) keeps: bool,
+    /// It says nothing else, and needs not go with the other fields.
+    pub(super) is_usual: bool,
+}
+
+impl Hop {
+    pub(super) fn of(value: &HeaderValue) -> Self {
+        let closes = value.as_bytes().eq_ignore_ascii_case(b"close");
+        let keeps = value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
+        if closes || keeps {
+            return Self { closes, keeps, is_usual: true };
+        }
+        let (closes, keeps) = (says(value, b"close"), says(value, b"keep-alive"));
+        Self { closes, keeps, is_usual: false }
+    }
 }
 
 /// Whether a list has this token.

@@ -72,6 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Wire<S> {
     }
 }
 
+/// What is read at once of what may be held back (bytes).
+pub(super) const PIECE: usize = 4096;
+
 /// What came of one read.
 pub(super) enum Read {
     Given,
@@ -151,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Behind what is held back: a head that came in pieces.
     pub(super) fn read_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        let mut piece = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut piece = [std::mem::MaybeUninit::uninit(); PIECE];
         let mut buffer = ReadBuf::uninit(&mut piece);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         if buffer.filled().is_empty() {

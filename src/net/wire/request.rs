@@ -1,17 +1,19 @@
 //! The head of a client's request, where it is answered without hyper.
 
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderName, TE};
+use http::header::{CONNECTION, HeaderMap, TE};
 use http::{Method, Uri};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::super::sys;
 use super::Wire;
-use super::answer::says;
-use super::head::{First, Found, Framing, HeadLimits, RequestLine, fields, request_line};
-use super::read::Read;
+use super::answer::{Hop, says};
+use super::head::{Found, Framing, HeadLimits};
+use super::line::{First, RequestLine, request_line};
+use super::plain;
+use super::read::{PIECE, Read};
 use super::tracker::Tracker;
 
 /// What the head of a request says.
@@ -23,7 +25,7 @@ pub struct RequestHead {
     pub uri: Uri,
     /// HTTP/1.0, else HTTP/1.1.
     pub http10: bool,
-    /// All of them.
+    /// All of them, but for what `Connection` usually says.
     pub headers: HeaderMap,
     /// Whether the client goes on after it, by `Connection` and its version (RFC 9112 §9.3).
     pub keeps: bool,
@@ -34,22 +36,78 @@ pub struct RequestHead {
 /// What is to be done next on a connection.
 #[derive(Debug)]
 pub enum Next {
-    /// Nothing: there is no head yet.
-    Nothing,
     /// A request that nothing belongs to but its head.
-    Alone(Box<RequestHead>),
+    Alone(RequestHead),
     /// One with content, one that asks to change the protocol, or one of a form that is rare.
     Other,
+    /// A head was refused. This method is to be answered, GET or HEAD.
+    Refused(Method),
+    /// Nothing: the client has left, or has kept us waiting too long.
+    Gone,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Takes the next head, if there is one that nothing else belongs to. `headers`: an empty map,
-    /// whose memory is used again.
-    pub fn next_request(&mut self, headers: HeaderMap) -> Next {
-        let Some(tracker) = &self.tracker else { return Next::Other };
+    /// Waits for the next request. `headers`: an empty map, whose memory is used again.
+    pub fn poll_request(&mut self, cx: &mut Context<'_>, headers: &mut HeaderMap) -> Poll<Next> {
+        let fresh = self.held_back.is_empty()
+            && self.tracker.as_ref().is_some_and(Tracker::is_between_heads);
+        if fresh && let Some(next) = ready!(self.poll_fresh(cx, headers)) {
+            return Poll::Ready(next);
+        }
+        loop {
+            match ready!(self.poll_something(cx)) {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return Poll::Ready(Next::Gone),
+            }
+            if let Some(method) = self.take_refused() {
+                return Poll::Ready(Next::Refused(method));
+            }
+            if let Some(next) = self.next_there(headers) {
+                return Poll::Ready(next);
+            }
+        }
+    }
+
+    /// The usual case: a head comes as a whole, alone, and has nothing odd. It is checked and read
+    /// in one pass. None where it is to be looked at in another way.
+    fn poll_fresh(&mut self, cx: &mut Context<'_>, headers: &mut HeaderMap) -> Poll<Option<Next>> {
+        let mut piece = [std::mem::MaybeUninit::uninit(); PIECE];
+        let mut buffer = ReadBuf::uninit(&mut piece);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+            Poll::Ready(_) => return Poll::Ready(Some(Next::Gone)),
+            Poll::Pending if self.waited_too_long(cx).is_some() => {
+                return Poll::Ready(Some(Next::Gone));
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+        let limits = self.tracker.as_ref().map(Tracker::limits);
+        let there = Bytes::copy_from_slice(buffer.filled());
+        let read = limits.and_then(|limits| {
+            read_request(&there, limits, headers).filter(|(_, length)| *length <= limits.size)
+        });
+        let Some((head, length)) = read else {
+            self.held_back.extend_from_slice(&there);
+            self.inspect_held_back();
+            return Poll::Ready(None);
+        };
+        self.handle.note(1);
+        self.after_step(true, None);
+        if length < there.len() {
+            self.held_back.extend_from_slice(there.get(length..).unwrap_or_default());
+            self.inspect_held_back();
+        } else {
+            self.handle.set_between(true);
+        }
+        Poll::Ready(Some(Next::Alone(head)))
+    }
+
+    /// Takes the next head of what has come, if there is one.
+    fn next_there(&mut self, headers: &mut HeaderMap) -> Option<Next> {
+        let Some(tracker) = &self.tracker else { return Some(Next::Other) };
         // Of several heads it is known of the last one only whether there is more.
         if self.handle.open() == 1 && !tracker.at_head() {
-            return Next::Other;
+            return Some(Next::Other);
         }
         let limits = *tracker.limits();
         let there = self.held_back.split_to(self.cleared).freeze();
@@ -57,16 +115,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         // RFC 9112 §2.2: empty lines before a request line are ignored.
         let empty = there.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         if empty == there.len() {
-            return Next::Nothing;
+            return None;
         }
         let Some((head, length)) = read_request(&there.slice(empty..), &limits, headers) else {
             self.take_back(&there);
-            return Next::Other;
+            return Some(Next::Other);
         };
-        if empty + length < there.len() {
-            self.take_back(&there.slice(empty + length..));
-        }
-        Next::Alone(Box::new(head))
+        self.take_back(there.get(empty + length..).unwrap_or_default());
+        Some(Next::Alone(head))
     }
 
     /// Ready when the client has left while it is being answered. What it says meanwhile is kept,
@@ -82,12 +138,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// Reads the head at the front, which was checked before. What it says, and its length; none where
-/// something belongs to it, or it is of a form that is rare.
+/// Reads the head at the front. What it says, and its length; none where it is not complete,
+/// something belongs to it, or there is anything odd about it. `headers`: see [`Wire::poll_request`].
 fn read_request(
     bytes: &Bytes,
     limits: &HeadLimits,
-    mut headers: HeaderMap,
+    headers: &mut HeaderMap,
 ) -> Option<(RequestHead, usize)> {
     let RequestLine { method, target, first: First { rest, http10 } } =
         request_line(bytes, limits).ok()??;
@@ -95,23 +151,25 @@ fn read_request(
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target)).ok()?;
     let mut found = Found { http10, ..Found::default() };
     let (mut keeps, mut closes, mut trailers) = (!http10, false, false);
-    let mut misnamed = false;
-    let behind = fields(rest, limits, &mut found, |name, value| {
-        let Ok(name) = HeaderName::from_bytes(name) else {
-            misnamed = true;
-            return;
-        };
-        let value = sys::field_value(bytes, value.trimmed());
+    let end = plain::fields(bytes, bytes.len() - rest.len(), limits, &mut found, |name, value| {
         if name == CONNECTION {
-            closes |= says(&value, b"close");
-            keeps |= says(&value, b"keep-alive");
+            let hop = Hop::of(&value);
+            closes |= hop.closes;
+            keeps |= hop.keeps;
+            if hop.is_usual {
+                return;
+            }
         } else if name == TE {
             trailers |= says(&value, b"trailers");
         }
         headers.append(name, value);
     });
-    let behind = behind.ok()??;
     let alone = found.framing() == Ok(Framing::None) && !found.websocket;
+    let Some(end) = end.filter(|_| alone) else {
+        headers.clear();
+        return None;
+    };
+    let headers = std::mem::take(headers);
     let head = RequestHead { method, uri, http10, headers, keeps: keeps && !closes, trailers };
-    (alone && !misnamed).then(|| (head, bytes.len() - behind.len()))
+    Some((head, end))
 }

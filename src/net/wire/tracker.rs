@@ -82,6 +82,11 @@ impl Tracker {
         self.state == State::Head
     }
 
+    /// Whether nothing of the next head has come, no empty line either.
+    pub(super) fn is_between_heads(&self) -> bool {
+        self.state == State::Head && self.searched == 0 && self.empty == 0
+    }
+
     /// Ends everything, as after a head that came too late.
     pub(super) fn refuse(&mut self) {
         self.state = State::Refused;

@@ -76,8 +76,8 @@ impl Entry<'_> {
     pub(super) fn format(&self, query: QueryPolicy, stamp: &mut Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         stamp.write(self.time, out);
-        key_text(out, b"\",\"request_id\":\"", self.request_id);
-        key_text(out, b"\",\"trace_id\":\"", self.trace_id);
+        key_safe(out, b"\",\"request_id\":\"", self.request_id);
+        key_safe(out, b"\",\"trace_id\":\"", self.trace_id);
         key_text(out, b"\",\"node\":\"", self.node.as_bytes());
         out.extend_from_slice(b"\",\"listener\":\"");
         out.extend_from_slice(self.listener.as_bytes());
@@ -145,6 +145,13 @@ fn address(peer: &str) -> &str {
         Some(v6) => v6.trim_end_matches(']').split('%').next().unwrap_or(v6),
         None => address,
     }
+}
+
+/// Of a value that can have nothing to escape: a valid id.
+fn key_safe(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    debug_assert!(!json::needs_escape(value), "{value:?}");
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
 }
 
 fn key_text(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {

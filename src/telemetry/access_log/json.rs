@@ -15,12 +15,17 @@ const fn special(byte: u8) -> bool {
 /// The inside of a JSON string. Text that is UTF-8 reads back as it was; a byte that belongs to
 /// no character becomes the character of its number (U+0080 to U+00FF).
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8]) {
-    // Without an early exit, so that the compiler makes it wide.
-    if bytes.iter().fold(false, |any, byte| any | special(*byte)) {
+    if needs_escape(bytes) {
         escaped(out, bytes);
     } else {
         out.extend_from_slice(bytes);
     }
+}
+
+/// Whether any of it cannot stand in a line as it is.
+pub(super) fn needs_escape(bytes: &[u8]) -> bool {
+    // Without an early exit, so that the compiler makes it wide.
+    bytes.iter().fold(false, |any, byte| any | special(*byte))
 }
 
 #[cold]
@@ -68,7 +73,7 @@ pub(super) fn optional(out: &mut Vec<u8>, value: Option<&str>) {
 pub(super) fn name(out: &mut Vec<u8>, value: Option<&str>) {
     match value {
         Some(value) => {
-            debug_assert!(!value.bytes().any(special), "{value:?} is no name");
+            debug_assert!(!needs_escape(value.as_bytes()), "{value:?} is no name");
             out.push(b'"');
             out.extend_from_slice(value.as_bytes());
             out.push(b'"');

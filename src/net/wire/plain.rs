@@ -1,0 +1,100 @@
+//! Field lines that have nothing odd, read in one pass into names and values.
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+
+use super::super::sys;
+use super::head::{Found, HeadLimits, value_line};
+
+/// Reads field lines from `from` on up to the empty one, and shows name and value of each. Where
+/// the head ends; none where it is not complete or has anything that may be wrong: what that is
+/// tells [`super::head::fields`].
+///
+/// A name is checked as it becomes one, so that its bytes are looked at once.
+pub(super) fn fields(
+    head: &Bytes,
+    from: usize,
+    limits: &HeadLimits,
+    found: &mut Found,
+    mut see: impl FnMut(HeaderName, HeaderValue),
+) -> Option<usize> {
+    let mut at = from;
+    let mut left = limits.fields;
+    loop {
+        let line = head.get(at..)?;
+        if line.starts_with(b"\r\n") {
+            return Some(at + 2);
+        }
+        left = left.checked_sub(1)?;
+        let colon = colon(line)?;
+        let (name, value_and_more) = line.split_at_checked(colon)?;
+        let (value, length) = value_line(value_and_more.get(1..)?)?;
+        found.field(name, value.get()).ok()?;
+        let name = HeaderName::from_bytes(name).ok()?;
+        see(name, sys::field_value(head, value.trimmed()));
+        at += colon + 1 + length;
+    }
+}
+
+/// Where the first colon stands. Eight bytes at a time: most names have no more than sixteen.
+fn colon(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    const COLONS: u64 = u64::from_ne_bytes([b':'; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let different = u64::from_le_bytes(*word) ^ COLONS;
+        // The lowest mark is right: a borrow marks bytes above it only.
+        let marks = different.wrapping_sub(ONES) & !different & HIGH;
+        if marks != 0 {
+            return Some(index * 8 + marks.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| *byte == b':').map(|place| words.len() * 8 + place)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::super::head;
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { size: 1024, fields: 6, target: 0 };
+
+    type Seen = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn here(text: &[u8]) -> Option<(Seen, usize)> {
+        let head = Bytes::copy_from_slice(text);
+        let (mut seen, mut found) = (Vec::new(), Found::default());
+        let end = fields(&head, 0, &LIMITS, &mut found, |name, value| {
+            seen.push((name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()));
+        })?;
+        Some((seen, end))
+    }
+
+    fn there(text: &[u8]) -> Option<(Seen, usize)> {
+        let (mut seen, mut found) = (Vec::new(), Found::default());
+        let rest = head::fields(text, &LIMITS, &mut found, |name, value| {
+            seen.push((name.to_ascii_lowercase(), value.get().trim_ascii().to_vec()));
+        });
+        Some((seen, text.len() - rest.ok()??.len()))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_here_is_what_the_careful_reading_finds(
+            lines in vec("(Host|[A-Za-z:\"\\x01 -]{0,12}|Content-Length|x-a|x~!'b):[ \t]{0,2}[ -~\t\u{e9}]{0,9}(\r\n|\r\n|\r\n|\n|\r|)", 0..8),
+            end in "(\r\n|\r\n|\r\n|\n|)",
+        ) {
+            let text = lines.concat() + &end + "behind";
+            prop_assert_eq!(here(text.as_bytes()), there(text.as_bytes()));
+        }
+
+        #[test]
+        fn the_first_colon_is_found(bytes in vec(prop_oneof![Just(b':'), Just(b';'), any::<u8>()], 0..40)) {
+            prop_assert_eq!(colon(&bytes), bytes.iter().position(|byte| *byte == b':'));
+        }
+    }
+}
