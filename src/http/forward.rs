@@ -289,13 +289,13 @@ pub(super) fn identity(
     }
     // Both are made of it, and are the same where neither was brought: no trace is 0.
     let random = u128::from(local::random()) << 64 | u128::from(local::random()) | 1;
-    let id = id.unwrap_or_else(|| local::value(&request_id(random)));
     let span = local::random() | 1;
     let trace = match trace {
         Some(trace) => trace.child(span),
         None => TraceContext::new(random, span, false),
     };
-    (id, local::value(&trace.write()))
+    let (made, trace) = local::values(&request_id(random), &trace.write());
+    (id.unwrap_or(made), trace)
 }
 
 /// Joins HTTP/2's cookie crumbs (RFC 9113 §8.2.3) before anything reads them.

@@ -251,18 +251,23 @@ pub fn via(version: Version) -> HeaderValue {
     with(|local| local.vias.get(index).unwrap_or(&local.pseudonym).clone())
 }
 
-/// These bytes as a field's value, cut from a buffer of the worker's: hardly ever an allocation.
-pub fn value(bytes: &[u8]) -> HeaderValue {
+/// Two texts as values of fields, cut from a buffer of the worker's: hardly ever an allocation.
+pub fn values(first: &[u8], second: &[u8]) -> (HeaderValue, HeaderValue) {
     let shared = with(|local| {
         let mut values = local.values.borrow_mut();
-        if values.capacity() < bytes.len() {
+        let length = first.len() + second.len();
+        if values.capacity() < length {
             // What was cut from the old one lives on as long as it is needed.
-            *values = BytesMut::with_capacity(VALUES.max(bytes.len()));
+            *values = BytesMut::with_capacity(VALUES.max(length));
         }
-        values.extend_from_slice(bytes);
+        values.extend_from_slice(first);
+        values.extend_from_slice(second);
         values.split().freeze()
     });
-    HeaderValue::from_maybe_shared(shared).unwrap_or_else(|_| HeaderValue::from_static(""))
+    let value = |bytes| {
+        HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
+    };
+    (value(shared.slice(..first.len())), value(shared.slice(first.len()..)))
 }
 
 /// What this process calls itself in `Via` (RFC 9110 §7.6.3).

@@ -15,8 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::wire::Wire;
 pub use encode::{Framing, announced, field, length};
 
-/// The buffer for heads is kept if it is no larger than this (bytes).
+/// The buffer for what is written as text is kept if it is no larger than this (bytes).
 const KEPT: usize = 4 * 1024;
+/// A part of a body that is no larger (bytes) is copied behind what is written already: to say it
+/// with that costs less than a second slice, let alone a second write.
+const SMALL: usize = 2 * 1024;
+/// So much is gathered before it is written.
+const GATHERED: usize = 8 * 1024;
 
 /// An error of a message's body.
 pub trait Failure: Into<Box<dyn std::error::Error + Send + Sync>> {}
@@ -42,32 +47,31 @@ pub enum SendError {
 /// A message on its way.
 #[derive(Debug)]
 pub struct Sending<B> {
-    head: Vec<u8>,
-    /// Of a chunk: its size; of the last one: all of it.
-    line: Vec<u8>,
+    /// Its head, then small parts of its body and what goes before and behind chunks.
+    text: Vec<u8>,
+    text_sent: usize,
+    /// How much of the text is the head, as long as it is there.
+    head: usize,
+    /// A larger part, behind the text. It is shortened as it goes.
     data: Bytes,
-    /// What goes behind the data.
+    /// What goes behind that.
     tail: &'static [u8],
-    /// How much of head, line and data together has gone; data is shortened instead.
-    head_sent: usize,
-    line_sent: usize,
     body: Option<B>,
     framing: Framing,
     /// Something was written that TLS may still hold.
     flushes: bool,
-    /// It has failed. Nothing more is said: its backend must not take it for whole.
+    /// It has failed. Nothing more is said: nobody must take it for whole.
     broken: bool,
 }
 
 impl<B> Default for Sending<B> {
     fn default() -> Self {
         Self {
-            head: Vec::new(),
-            line: Vec::new(),
+            text: Vec::new(),
+            text_sent: 0,
+            head: 0,
             data: Bytes::new(),
             tail: b"",
-            head_sent: 0,
-            line_sent: 0,
             body: None,
             framing: Framing::Length(0),
             flushes: false,
@@ -79,23 +83,24 @@ impl<B> Default for Sending<B> {
 impl<B: Outgoing> Sending<B> {
     /// Where the head of the next message is to be written.
     pub fn head(&mut self) -> &mut Vec<u8> {
-        self.head.clear();
-        self.head_sent = 0;
-        &mut self.head
+        self.text.clear();
+        self.text_sent = 0;
+        &mut self.text
     }
 
     /// The message with that head is to be sent, and this body, if it has one.
     pub fn begin(&mut self, body: Option<B>, framing: Framing) {
+        self.head = self.text.len();
         self.framing = framing;
-        self.line.clear();
-        self.line_sent = 0;
         self.body = body;
     }
 
-    /// The head that was written last.
+    /// The head that was written last; empty where its body has taken its place.
     pub fn take_head(&mut self) -> Vec<u8> {
-        self.head_sent = 0;
-        std::mem::take(&mut self.head)
+        self.text_sent = 0;
+        let mut head = std::mem::take(&mut self.text);
+        head.truncate(self.head);
+        head
     }
 
     /// Writes until all has been written, or somebody is to be waited for. Nothing happens any more
@@ -123,7 +128,7 @@ impl<B: Outgoing> Sending<B> {
     ) -> Poll<Result<(), SendError>> {
         loop {
             // What there is of a body goes with the head.
-            let asked = if self.is_body_written() { self.poll_body(cx)? } else { true };
+            let asked = self.poll_parts(cx)?;
             while !self.is_written() {
                 let written = ready!(self.poll_write(wire, cx)).map_err(SendError::Stream)?;
                 if written == 0 {
@@ -149,20 +154,37 @@ impl<B: Outgoing> Sending<B> {
 
     /// Lets go of what an idle connection needs not.
     pub fn rest(&mut self) {
-        if self.head.capacity() > KEPT {
-            self.head = Vec::new();
-            self.head_sent = 0;
+        if self.text.capacity() > KEPT {
+            self.text = Vec::new();
+            self.text_sent = 0;
         }
-        self.line = Vec::new();
-        self.line_sent = 0;
     }
 
     fn is_written(&self) -> bool {
-        self.head_sent == self.head.len() && self.is_body_written()
+        self.text_sent == self.text.len() && self.data.is_empty() && self.tail.is_empty()
     }
 
-    fn is_body_written(&self) -> bool {
-        self.line_sent == self.line.len() && self.data.is_empty() && self.tail.is_empty()
+    /// Asks for parts of the body until there is enough to write. Whether there is any, or an end.
+    fn poll_parts(&mut self, cx: &mut Context<'_>) -> Result<bool, SendError> {
+        let nothing_behind = self.data.is_empty() && self.tail.is_empty();
+        let head_alone = nothing_behind && self.text_sent == 0 && self.text.len() == self.head;
+        if !self.is_written() && !head_alone {
+            return Ok(true);
+        }
+        let mut asked = false;
+        while self.data.is_empty() && self.text.len() < GATHERED && self.poll_body(cx)? {
+            asked = true;
+        }
+        Ok(asked)
+    }
+
+    /// Where text goes that comes next: behind what is not written yet.
+    fn text(&mut self) -> &mut Vec<u8> {
+        if self.text_sent > 0 && self.text_sent == self.text.len() {
+            self.text.clear();
+            (self.text_sent, self.head) = (0, 0);
+        }
+        &mut self.text
     }
 
     /// Asks for the next part of the body. Whether there is any, or an end, to be sent.
@@ -187,36 +209,41 @@ impl<B: Outgoing> Sending<B> {
     }
 
     fn add(&mut self, data: Bytes) -> Result<(), SendError> {
+        let ended = self.body.as_ref().is_none_or(B::is_end_stream);
+        let mut tail: &'static [u8] = b"";
         match &mut self.framing {
             Framing::Length(left) => {
                 let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
                 *left = left.checked_sub(length).ok_or(SendError::Length)?;
-                // Nothing more is asked of a body that is complete.
-                if *left == 0 && self.body.as_ref().is_some_and(B::is_end_stream) {
-                    self.body = None;
-                }
             }
             Framing::Close => {}
             Framing::Chunked(_) => {
-                self.line.clear();
-                self.line_sent = 0;
-                encode::chunk(&mut self.line, &data);
-                self.tail = b"\r\n";
+                encode::chunk(self.text(), &data);
+                tail = if ended { b"\r\n0\r\n\r\n" } else { b"\r\n" };
             }
         }
-        self.data = data;
+        // Nothing more is asked of a body that is complete: its time may be over by then. That it
+        // is too short is told when it is asked once more.
+        if ended && !matches!(self.framing, Framing::Length(1..)) {
+            self.body = None;
+        }
+        if data.len() <= SMALL {
+            let text = self.text();
+            text.extend_from_slice(&data);
+            text.extend_from_slice(tail);
+        } else {
+            (self.data, self.tail) = (data, tail);
+        }
         Ok(())
     }
 
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), SendError> {
         self.body = None;
-        match &self.framing {
+        match std::mem::replace(&mut self.framing, Framing::Length(0)) {
             Framing::Length(0) | Framing::Close => Ok(()),
             Framing::Length(_) => Err(SendError::Length),
             Framing::Chunked(announced) => {
-                self.line.clear();
-                self.line_sent = 0;
-                encode::last_chunk(&mut self.line, announced, trailers);
+                encode::last_chunk(self.text(), &announced, trailers);
                 Ok(())
             }
         }
@@ -227,12 +254,11 @@ impl<B: Outgoing> Sending<B> {
         wire: &mut Wire<S>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let head = self.head.get(self.head_sent..).unwrap_or_default();
-        let line = self.line.get(self.line_sent..).unwrap_or_default();
-        let mut written = if line.is_empty() && self.data.is_empty() {
-            ready!(Pin::new(wire).poll_write(cx, if head.is_empty() { self.tail } else { head }))?
+        let text = self.text.get(self.text_sent..).unwrap_or_default();
+        let mut written = if self.data.is_empty() {
+            ready!(Pin::new(wire).poll_write(cx, if text.is_empty() { self.tail } else { text }))?
         } else {
-            let slices = [head, line, &self.data, self.tail].map(IoSlice::new);
+            let slices = [text, &self.data, self.tail].map(IoSlice::new);
             ready!(Pin::new(wire).poll_write_vectored(cx, &slices))?
         };
         let all = written;
@@ -241,8 +267,7 @@ impl<B: Outgoing> Sending<B> {
             written -= taken;
             taken
         };
-        self.head_sent += take(head.len());
-        self.line_sent += take(line.len());
+        self.text_sent += take(text.len());
         self.data.advance(take(self.data.len()));
         self.tail = self.tail.get(take(self.tail.len())..).unwrap_or_default();
         Poll::Ready(Ok(all))

@@ -105,7 +105,7 @@ impl<B: Outgoing> Connection<B> {
             self.ended = true;
             // A client that has broken off, or an answer that is none, says nothing about how long
             // connections are kept.
-            self.awaited = error.is_close();
+            self.awaited = error.is_close() && !self.http.has_heard();
             Unanswered { error, unsent: false }
         })
     }

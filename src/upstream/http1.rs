@@ -279,6 +279,11 @@ impl<B: Outgoing> Http1<B> {
         Ok(Some(Frame::data(piece)))
     }
 
+    /// Whether the backend has said anything of its answer.
+    pub(super) fn has_heard(&self) -> bool {
+        self.answer.interim > 0 || !self.there.is_empty()
+    }
+
     /// Whether all of the answer has come.
     pub(super) fn is_complete(&self) -> bool {
         matches!(self.answer.extent, Extent::None)

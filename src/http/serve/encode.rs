@@ -91,7 +91,7 @@ pub(super) fn head(
         _ => {
             match said {
                 // It is what a GET would have been answered with.
-                Some(value) if wanted.head => field(to, &CONTENT_LENGTH, value),
+                Some(value) if wanted.head && !empty => field(to, &CONTENT_LENGTH, value),
                 _ if empty || wanted.head => {}
                 _ => length(to, 0),
             }
@@ -211,10 +211,13 @@ mod tests {
     #[test]
     fn no_content_and_not_modified_have_none_and_tell_no_length() {
         for status in [204, 304] {
+            let answer = answer(status, &[("content-length", "5"), ("etag", "y")]);
             for content in [Content::None, Content::Known(5), Content::Unknown] {
-                let answer = answer(status, &[("content-length", "5"), ("etag", "y")]);
-                let (text, framing, keeps) = rest(&answer, content, USUAL);
-                assert_eq!((&*text, framing, keeps), ("etag: y\r\n", Framing::Length(0), true));
+                for head in [false, true] {
+                    let (text, framing, keeps) = rest(&answer, content, Wanted { head, ..USUAL });
+                    let none = ("etag: y\r\n", Framing::Length(0), true);
+                    assert_eq!((&*text, framing, keeps), none, "{status} {content:?} {head}");
+                }
             }
         }
     }

@@ -218,11 +218,10 @@ where
         }
         if let Some(wire) = self.take_wire() {
             let exchanges = (self.exchanges)(Arc::clone(&self.peer));
-            let mut serving = Box::new(builder.serve_connection(wire, exchanges).with_upgrades());
-            if self.told {
-                Pin::new(&mut *serving).graceful_shutdown();
-            }
-            self.state = State::Hyper(serving);
+            let serving = builder.serve_connection(wire, exchanges).with_upgrades();
+            self.state = State::Hyper(Box::new(serving));
+            // hyper drops what it is to answer if it is told of the end before it has read that.
+            self.told = false;
         }
     }
 

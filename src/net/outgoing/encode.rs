@@ -23,7 +23,6 @@ pub enum Framing {
 /// Writes a field's line.
 pub fn field(to: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-    to.reserve(name.len() + value.len() + 4);
     to.extend_from_slice(name);
     to.extend_from_slice(b": ");
     to.extend_from_slice(value);

@@ -306,7 +306,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         // One deadline serves many messages: it looks at the clock when it passes.
         let idle = self.waits.idle?;
-        let idled = self.handle.idle_for(now());
+        // What was answered may still be on its way to a client that reads slowly.
+        let idled = self.handle.at_rest_for(now());
         if idled.is_some_and(|idled| idled >= idle) {
             return Some(false);
         }

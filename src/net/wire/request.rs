@@ -126,15 +126,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Ready when the client has left while it is being answered. What it says meanwhile is kept,
-    /// as much as comes at once.
+    /// up to a whole head.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.held_back.is_empty() || self.tracker.as_ref().is_some_and(Tracker::refused) {
-            return Poll::Pending;
+        while self.cleared == 0 && !self.tracker.as_ref().is_some_and(Tracker::refused) {
+            match ready!(self.read_behind(cx)) {
+                Ok(Read::End) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
         }
-        match self.read_behind(cx) {
-            Poll::Ready(Ok(Read::End) | Err(_)) => Poll::Ready(()),
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
-        }
+        Poll::Pending
     }
 }
 

@@ -86,7 +86,7 @@ const LIES: [(&str, &str); 7] = [
     ("x_forwarded_for", "6.6.6.6"),
     ("forwarded", "for=6.6.6.6"),
     ("x-real-ip", "6.6.6.6"),
-    ("x-forwarded-port", "666"),
+    ("x-forwarded-port", "my-port"),
 ];
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn lies_of_an_untrusted_peer_are_dropped() {
     assert_eq!(door.send(lies, "").await.status, 200);
     let seen = origin.last();
     assert!(!seen.head.contains("6.6.6.6") && !seen.head.contains("evil"), "{}", seen.head);
-    assert!(!seen.head.contains("666"), "{}", seen.head);
+    assert!(!seen.head.contains("my-port"), "{}", seen.head);
     assert_eq!(seen.one("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(seen.one("x-forwarded-proto"), Some("http"));
     assert!(!seen.one("x-request-id").unwrap().contains(' '));
