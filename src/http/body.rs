@@ -18,8 +18,8 @@ use super::local::Place;
 use super::record::Record;
 use super::upload::{BrokenUpload, RequestBody};
 
-/// So many parts of a body (of 160 KiB at most) go on before others have a turn; hyper's HTTP/1
-/// server asks twice a turn.
+/// So many parts of a body (of 160 KiB at most) go on before others have a turn; where hyper serves
+/// HTTP/1, it asks twice a turn.
 const STREAK: u32 = 4;
 
 /// The end of an exchange's time as a whole, for the log.

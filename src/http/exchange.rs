@@ -182,7 +182,7 @@ fn fail(
     response
 }
 
-/// RFC 9110 §9.3.2; hyper sees to it over HTTP/1 only.
+/// RFC 9110 §9.3.2; over HTTP/1 whoever writes it sees to it.
 fn without_content(response: &mut Response<Body>) {
     if let Some(length) = response.body().full_length() {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());

@@ -370,7 +370,7 @@ impl Drop for Record {
             self.alive();
         }
         if !self.answered {
-            // hyper has dropped the exchange: nobody waits for its answer any more, or we are at
+            // The exchange was dropped: nobody waits for its answer any more, or we are at
             // the end of our patience ourselves.
             (self.reason, self.status) = if local::is_ending() {
                 (Reason::Stopping, 0)

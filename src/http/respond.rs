@@ -69,7 +69,7 @@ pub fn build(
     let status = reply.response.status();
     let mut response = reply.response;
     hop::strip(response.headers_mut(), seen);
-    // The backend's version never leaks; hyper writes what the client understands.
+    // The backend's version never leaks; what is written is what the client understands.
     *response.version_mut() = Version::HTTP_11;
     session(response.headers_mut(), status, shape, record);
     let (loan, in_flight, waits) = (reply.loan, reply.in_flight, (shape.body, shape.left));

@@ -1,4 +1,4 @@
-//! A client connection: which protocol it speaks, and what hyper is told about it.
+//! A client connection: which protocol it speaks, and who answers its requests.
 
 mod direct;
 mod encode;

@@ -128,7 +128,7 @@ impl<B: Outgoing> Sending<B> {
     ) -> Poll<Result<(), SendError>> {
         loop {
             // What there is of a body goes with the head.
-            let asked = self.poll_parts(cx)?;
+            let more = self.poll_parts(cx)?;
             while !self.is_written() {
                 let written = ready!(self.poll_write(wire, cx)).map_err(SendError::Stream)?;
                 if written == 0 {
@@ -137,7 +137,7 @@ impl<B: Outgoing> Sending<B> {
                 }
                 self.flushes = true;
             }
-            if !asked {
+            if !more {
                 if self.flushes {
                     ready!(Pin::new(wire).poll_flush(cx)).map_err(SendError::Stream)?;
                     self.flushes = false;
@@ -164,18 +164,20 @@ impl<B: Outgoing> Sending<B> {
         self.text_sent == self.text.len() && self.data.is_empty() && self.tail.is_empty()
     }
 
-    /// Asks for parts of the body until there is enough to write. Whether there is any, or an end.
+    /// Asks for parts of the body until there is enough to write. Whether more of them may be there
+    /// behind that.
     fn poll_parts(&mut self, cx: &mut Context<'_>) -> Result<bool, SendError> {
         let nothing_behind = self.data.is_empty() && self.tail.is_empty();
         let head_alone = nothing_behind && self.text_sent == 0 && self.text.len() == self.head;
         if !self.is_written() && !head_alone {
             return Ok(true);
         }
-        let mut asked = false;
-        while self.data.is_empty() && self.text.len() < GATHERED && self.poll_body(cx)? {
-            asked = true;
+        while self.data.is_empty() && self.text.len() < GATHERED {
+            if !self.poll_body(cx)? {
+                return Ok(false);
+            }
         }
-        Ok(asked)
+        Ok(true)
     }
 
     /// Where text goes that comes next: behind what is not written yet.
@@ -271,5 +273,99 @@ impl<B: Outgoing> Sending<B> {
         self.data.advance(take(self.data.len()));
         self.tail = self.tail.get(take(self.tail.len())..).unwrap_or_default();
         Poll::Ready(Ok(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+
+    use super::super::wire::{HeadLimits, Waits};
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { size: 1024, fields: 8, target: 1024 };
+
+    /// Has these parts, and fails whoever asks it for more.
+    struct Parts(VecDeque<Bytes>);
+
+    impl Body for Parts {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            let part = self.get_mut().0.pop_front();
+            Poll::Ready(Some(part.map(Frame::data).ok_or("its time is over")))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+    }
+
+    /// A message with these parts on its way to a client that takes so much at once.
+    fn sending(
+        parts: &[&[u8]],
+        framing: Framing,
+        room: usize,
+    ) -> (Sending<Parts>, Wire<DuplexStream>, DuplexStream) {
+        let (client, server) = duplex(room);
+        let mut sending = Sending::default();
+        sending.head().extend_from_slice(b"head;");
+        let parts = parts.iter().map(|part| Bytes::copy_from_slice(part)).collect();
+        sending.begin(Some(Parts(parts)), framing);
+        (sending, Wire::client(server, LIMITS, Waits::default()), client)
+    }
+
+    #[tokio::test]
+    async fn the_end_goes_with_the_last_part_however_slowly_that_is_taken() {
+        let large = vec![b'x'; 5000];
+        for (framing, before, behind) in [
+            (Framing::Chunked(Vec::new()), "1388\r\n", "\r\n0\r\n\r\n"),
+            (Framing::Length(5000), "", ""),
+            (Framing::Close, "", ""),
+        ] {
+            let (mut sending, mut wire, mut client) = sending(&[&large], framing, 7);
+            let send = async {
+                std::future::poll_fn(|cx| sending.poll(&mut wire, cx)).await.unwrap();
+                drop(wire);
+            };
+            let mut text = String::new();
+            let ((), read) = tokio::join!(send, client.read_to_string(&mut text));
+            read.unwrap();
+            let x = "x".repeat(5000);
+            assert_eq!(text, format!("head;{before}{x}{behind}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn small_parts_go_with_the_head_in_one_write() {
+        let parts = [&b"one"[..], b"", b"two"];
+        let framing = Framing::Chunked(Vec::new());
+        let (mut sending, mut wire, mut client) = sending(&parts, framing, 4096);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(matches!(sending.poll(&mut wire, &mut cx), Poll::Ready(Ok(()))));
+        let mut text = [0; 64];
+        let read = client.read(&mut text).await.unwrap();
+        assert_eq!(&text[..read], b"head;3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_short_or_too_long_is_an_error() {
+        let mut cx = Context::from_waker(Waker::noop());
+        for length in [2, 4] {
+            let (mut sending, mut wire, _client) = sending(&[b"one"], Framing::Length(length), 64);
+            let Poll::Ready(Err(error)) = sending.poll(&mut wire, &mut cx) else {
+                panic!("{length} bytes were told");
+            };
+            assert!(matches!(error, SendError::Length | SendError::Body(_)), "{error:?}");
+            assert!(sending.poll(&mut wire, &mut cx).is_pending());
+            assert!(!sending.is_complete());
+        }
     }
 }

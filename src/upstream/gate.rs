@@ -8,9 +8,9 @@ use futures_util::task::AtomicWaker;
 
 use crate::net::clock;
 
-/// What hyper and the socket of a connection to a backend wake, whichever exchange has it on loan.
+/// What the socket of a connection to a backend wakes, whichever exchange has it on loan.
 /// It stays the same for all of them, so that nobody's waker is copied for every exchange; and what
-/// is let go of after an answer's end wakes nobody, which hyper would otherwise do.
+/// is let go of after an answer's end wakes nobody.
 #[derive(Debug)]
 pub(super) struct Gate {
     open: AtomicBool,

@@ -18,7 +18,7 @@ use super::answered::{AnswerError, Answered};
 use super::stream::Stream;
 use crate::config::defaults;
 use crate::net::outgoing::{Outgoing, Sending};
-use crate::net::wire::{HeadLimits, Refusal, Wire, end_of_answer, read_answer};
+use crate::net::wire::{HeadLimits, Refusal, Wire, is_whole_answer, read_answer};
 use chunked::{Chunked, Part};
 
 /// What is read at once where a head is awaited, or a chunk's size (bytes).
@@ -42,6 +42,8 @@ pub(super) struct Http1<B> {
     answer: Receiving,
     /// Read, and not used yet.
     there: BytesMut,
+    /// Of the body, what came with the head. It goes before that.
+    early: Bytes,
     /// Memory of a map that is not needed any more.
     fields: HeaderMap,
 }
@@ -71,13 +73,23 @@ enum Extent {
     None,
 }
 
+/// What the front of an answer is.
+enum Head {
+    /// A head that is not complete.
+    Unfinished,
+    /// One that another follows (RFC 9110 §15.2).
+    Interim,
+    /// The head of the answer.
+    Final(Response<Answered>),
+}
+
 impl<B: Outgoing> Http1<B> {
     pub(super) fn new(wire: Wire<Stream>) -> Self {
         let (extent, to_head, keeps) = (Extent::None, false, true);
         let answer = Receiving { extent, to_head, keeps, searched: 0, interim: 0 };
-        let (request, there) = (Sending::default(), BytesMut::new());
+        let (request, there, early) = (Sending::default(), BytesMut::new(), Bytes::new());
         let (failed, fields) = (None, HeaderMap::new());
-        Self { wire, request, failed, answer, there, fields }
+        Self { wire, request, failed, answer, there, early, fields }
     }
 
     /// A request that is to be sent.
@@ -133,14 +145,17 @@ impl<B: Outgoing> Http1<B> {
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Answered>, AnswerError>> {
         loop {
-            let end = end_of_answer(&self.there, self.answer.searched, &LIMITS)?;
-            if let Some(end) = end {
-                self.answer.searched = 0;
-                if let Some(response) = self.read_head(end)? {
-                    return Poll::Ready(Ok(response));
+            // Nearly every head comes as a whole. What came in pieces is not read with each of them.
+            let searched = self.answer.searched;
+            let whole = searched == 0 || is_whole_answer(&self.there, searched, &LIMITS)?;
+            if whole && !self.there.is_empty() {
+                match self.read_head()? {
+                    Head::Final(response) => return Poll::Ready(Ok(response)),
+                    Head::Interim => continue,
+                    Head::Unfinished => {}
                 }
-                continue;
             }
+            is_whole_answer(&self.there, searched, &LIMITS)?;
             self.answer.searched = self.there.len();
             let begun = !self.there.is_empty();
             let read = ready!(self.wire.poll_more(cx, &mut self.there, FIRST));
@@ -152,10 +167,15 @@ impl<B: Outgoing> Http1<B> {
         }
     }
 
-    /// Reads the head at the front, which has so many bytes. None for an interim one.
-    fn read_head(&mut self, end: usize) -> Result<Option<Response<Answered>>, Refusal> {
-        let bytes = self.there.split_to(end).freeze();
-        let head = read_answer(&bytes, &LIMITS, std::mem::take(&mut self.fields))?;
+    /// Reads the head at the front.
+    fn read_head(&mut self) -> Result<Head, Refusal> {
+        let bytes = self.there.split().freeze();
+        let Some((head, length)) = read_answer(&bytes, &LIMITS, &mut self.fields)? else {
+            self.there = BytesMut::from(bytes);
+            return Ok(Head::Unfinished);
+        };
+        self.answer.searched = 0;
+        let behind = bytes.slice(length..);
         let status = head.status;
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         if switches && !self.request.is_complete() {
@@ -169,7 +189,8 @@ impl<B: Outgoing> Http1<B> {
             }
             self.fields = head.headers;
             self.fields.clear();
-            return Ok(None);
+            self.there.extend_from_slice(&behind);
+            return Ok(Head::Interim);
         }
         // RFC 9112 §6.3.
         let empty = switches
@@ -183,6 +204,17 @@ impl<B: Outgoing> Http1<B> {
             None => (Extent::Open, None),
         };
         self.answer.keeps = head.keeps && !switches && !matches!(extent, Extent::Open);
+        // What is there of a body of known length goes on as it is.
+        self.early = match extent {
+            Extent::Length(length) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                behind.slice(..length.min(behind.len()))
+            }
+            _ => Bytes::new(),
+        };
+        if let Some(rest) = behind.get(self.early.len()..).filter(|rest| !rest.is_empty()) {
+            self.there.extend_from_slice(rest);
+        }
         self.answer.extent = extent;
         let mut response = Response::new(Answered::Http1 { length });
         *response.status_mut() = status;
@@ -193,7 +225,7 @@ impl<B: Outgoing> Http1<B> {
         {
             response.extensions_mut().insert(reason);
         }
-        Ok(Some(response))
+        Ok(Head::Final(response))
     }
 
     /// The next part of the answer's body. What is left of the request is sent meanwhile.
@@ -246,7 +278,9 @@ impl<B: Outgoing> Http1<B> {
                 },
             };
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let piece = if self.there.is_empty() {
+            let piece = if !self.early.is_empty() {
+                std::mem::take(&mut self.early)
+            } else if self.there.is_empty() {
                 let most = most.min(self.wire.stream().piece());
                 let piece = ready!(self.wire.poll_piece(cx, most));
                 piece.map_err(AnswerError::Stream)?
@@ -294,6 +328,7 @@ impl<B: Outgoing> Http1<B> {
         self.is_complete()
             && self.answer.keeps
             && self.there.is_empty()
+            && self.early.is_empty()
             && self.request.is_complete()
             && !self.wire.is_deaf()
     }

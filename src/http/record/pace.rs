@@ -8,6 +8,9 @@ use crate::telemetry::reason::Reason;
 use super::super::local;
 use super::Record;
 
+/// Bytes that are sealed for a client at once: more of them are cold when their turn has come.
+const SEALED: usize = 64 * 1024;
+
 impl Record {
     /// Ready while more of the answer can go to the client; else it stays at the backend. `given`:
     /// what [`Self::flushes`] said when the last part was given to the client.
@@ -30,7 +33,8 @@ impl Record {
 
     /// How much of the answer may be taken from its backend at once (bytes).
     pub(in crate::http) fn share(&self) -> usize {
-        self.peer.handle.share()
+        let share = self.peer.handle.share();
+        if self.peer.tls.is_some() { share.min(SEALED) } else { share }
     }
 
     /// The backend is waited for, not the client.

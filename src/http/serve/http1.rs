@@ -30,8 +30,8 @@ use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 const BUFFER: usize = 64 * 1024;
 /// At its listener's end, a connection without a request yet may still bring one.
 const GRACE: Duration = Duration::from_secs(1);
-/// A connection that has been quiet for so long lets go of hyper and its buffers. Less would cost a
-/// busy client more than it saves.
+/// A connection that has been quiet for so long lets go of what answers it, buffers and
+/// all. Less would cost a busy client more than it saves.
 const NAP: Duration = Duration::from_millis(200);
 
 /// One that was busy is looked at again after so long: a stream of events may last for hours.

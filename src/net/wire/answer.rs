@@ -1,12 +1,12 @@
 //! The head of a backend's answer: checked and read in one pass.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderValue};
+use http::header::HeaderMap;
 use http::{StatusCode, Version};
 
 use super::head::{Found, HeadLimits, Refusal, end_of_head, fields};
 use super::line::status_line;
-use super::plain;
+use super::plain::{self, Hop};
 
 /// How every answer begins.
 const BEGINNING: &[u8] = b"HTTP/1.";
@@ -31,16 +31,16 @@ pub struct AnswerHead {
     pub keeps: bool,
 }
 
-/// Length of the head at the front of `bytes`, its empty line included, if it is complete.
-/// `searched`: how much of it is known to hold no end.
+/// Whether the head at the front of `bytes` is complete. `searched`: how much of it is known to hold
+/// no end.
 ///
 /// # Errors
 /// For what cannot become a head, or none within the limits.
-pub fn end_of_answer(
+pub fn is_whole_answer(
     bytes: &[u8],
     searched: usize,
     limits: &HeadLimits,
-) -> Result<Option<usize>, Refusal> {
+) -> Result<bool, Refusal> {
     let end = end_of_head(bytes, searched);
     if end.unwrap_or(bytes.len()) > limits.size {
         return Err(Refusal::HeadTooLarge);
@@ -48,88 +48,63 @@ pub fn end_of_answer(
     if end.is_none() && bytes.iter().zip(BEGINNING).any(|(byte, expected)| byte != expected) {
         return Err(Refusal::StatusLine);
     }
-    Ok(end)
+    Ok(end.is_some())
 }
 
-/// Reads a complete head. `headers`: an empty map, whose memory is used again.
+/// Reads the head at the front. None while it is not complete; else what it says, and its length.
+/// `headers`: an empty map, whose memory is used again.
 ///
 /// # Errors
 /// The first thing for which it is refused.
 pub fn read_answer(
-    head: &Bytes,
+    bytes: &Bytes,
     limits: &HeadLimits,
-    mut headers: HeaderMap,
-) -> Result<AnswerHead, Refusal> {
-    let line = status_line(head)?;
-    let (first, status, phrase) = line.ok_or(Refusal::StatusLine)?;
-    let mut found = Found { http10: first.http10, ..Found::default() };
-    let (mut keeps, mut closes) = (!first.http10, false);
-    let from = head.len() - first.rest.len();
-    let read = plain::fields(head, from, limits, &mut found, |name, value| {
-        if name == CONNECTION {
-            let hop = Hop::of(&value);
-            closes |= hop.closes;
-            keeps |= hop.keeps;
-            if hop.is_usual {
-                return;
-            }
-        }
+    headers: &mut HeaderMap,
+) -> Result<Option<(AnswerHead, usize)>, Refusal> {
+    let Some((first, status, phrase)) = status_line(bytes)? else { return Ok(None) };
+    let empty = || Found { http10: first.http10, ..Found::default() };
+    let (mut found, mut hop) = (empty(), Hop::default());
+    let from = bytes.len() - first.rest.len();
+    let read = plain::fields(bytes, from, limits, (&mut found, &mut hop), |name, value| {
         headers.append(name, value);
     });
-    if read.is_none() {
-        let mut found = Found { http10: first.http10, ..Found::default() };
-        fields(first.rest, limits, &mut found, |_, _| ())?.ok_or(Refusal::Truncated)?;
+    let Some(length) = read else {
+        headers.clear();
+        let careful = fields(first.rest, limits, &mut empty(), |_, _| ())?;
         // All of it but a name that is none.
-        return Err(Refusal::FieldName);
+        return careful.map_or(Ok(None), |_| Err(Refusal::FieldName));
+    };
+    if length > limits.size {
+        return Err(Refusal::HeadTooLarge);
     }
     found.framing()?;
-    Ok(AnswerHead {
+    let head = AnswerHead {
         status: StatusCode::from_u16(status).map_err(|_| Refusal::StatusLine)?,
         version: if first.http10 { Version::HTTP_10 } else { Version::HTTP_11 },
-        reason: head.slice_ref(phrase),
-        headers,
+        reason: bytes.slice_ref(phrase),
+        headers: std::mem::take(headers),
         length: found.length,
         chunked: found.chunked,
-        keeps: keeps && !closes,
-    })
-}
-
-/// What a `Connection` says about the connection.
-pub(super) struct Hop {
-    pub(super) closes: bool,
-    pub(super) keeps: bool,
-    /// It says nothing else, and needs not go with the other fields.
-    pub(super) is_usual: bool,
-}
-
-impl Hop {
-    pub(super) fn of(value: &HeaderValue) -> Self {
-        let closes = value.as_bytes().eq_ignore_ascii_case(b"close");
-        let keeps = value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
-        if closes || keeps {
-            return Self { closes, keeps, is_usual: true };
-        }
-        let (closes, keeps) = (says(value, b"close"), says(value, b"keep-alive"));
-        Self { closes, keeps, is_usual: false }
-    }
-}
-
-/// Whether a list has this token.
-pub(super) fn says(list: &HeaderValue, token: &[u8]) -> bool {
-    let mut tokens = list.as_bytes().split(|byte| *byte == b',');
-    tokens.any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
+        keeps: hop.goes_on(first.http10),
+    };
+    Ok(Some((head, length)))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     const LIMITS: HeadLimits = HeadLimits { size: 1024, fields: 8, target: 0 };
 
     fn read(text: &str) -> Result<AnswerHead, Refusal> {
-        let end = end_of_answer(text.as_bytes(), 0, &LIMITS)?;
-        let head = Bytes::copy_from_slice(&text.as_bytes()[..end.expect("a whole head")]);
-        read_answer(&head, &LIMITS, HeaderMap::new())
+        assert!(is_whole_answer(text.as_bytes(), 0, &LIMITS)?, "{text:?}");
+        let bytes = Bytes::copy_from_slice(text.as_bytes());
+        let (head, length) =
+            read_answer(&bytes, &LIMITS, &mut HeaderMap::new())?.expect("a whole head");
+        assert!(text[..length].ends_with("\r\n\r\n"));
+        Ok(head)
     }
 
     #[test]
@@ -185,13 +160,13 @@ mod tests {
 
     #[test]
     fn what_can_be_no_answer_is_not_awaited() {
-        let end = |text: &str| end_of_answer(text.as_bytes(), 0, &LIMITS);
-        assert_eq!(end("HTT"), Ok(None));
-        assert_eq!(end("HTTP/1.1 200 OK\r\nA: b\r\n"), Ok(None));
-        assert_eq!(end("\x15\x03\x01"), Err(Refusal::StatusLine));
-        assert_eq!(end("HTTP/2"), Err(Refusal::StatusLine));
+        let whole = |text: &str| is_whole_answer(text.as_bytes(), 0, &LIMITS);
+        assert_eq!(whole("HTT"), Ok(false));
+        assert_eq!(whole("HTTP/1.1 200 OK\r\nA: b\r\n"), Ok(false));
+        assert_eq!(whole("\x15\x03\x01"), Err(Refusal::StatusLine));
+        assert_eq!(whole("HTTP/2"), Err(Refusal::StatusLine));
         let long = format!("HTTP/1.1 200 OK\r\nA: {}", "b".repeat(1024));
-        assert_eq!(end(&long), Err(Refusal::HeadTooLarge));
-        assert_eq!(end(&format!("{long}\r\n\r\n")), Err(Refusal::HeadTooLarge));
+        assert_eq!(whole(&long), Err(Refusal::HeadTooLarge));
+        assert_eq!(whole(&format!("{long}\r\n\r\n")), Err(Refusal::HeadTooLarge));
     }
 }

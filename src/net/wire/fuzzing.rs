@@ -48,6 +48,14 @@ impl Gate {
     }
 }
 
+/// Length of the head at the front, where it is read in one pass: one that nothing belongs to, and
+/// nothing is odd about.
+pub fn read_at_once(bytes: &[u8], limits: &HeadLimits) -> Option<usize> {
+    let bytes = bytes::Bytes::copy_from_slice(bytes);
+    let (_, length) = super::request::read_request(&bytes, limits, &mut http::HeaderMap::new())?;
+    (length <= limits.size).then_some(length)
+}
+
 /// Where an HTTP/2 client stands in its frames.
 #[derive(Debug, Default)]
 pub struct Frames(frames::Frames);

@@ -18,7 +18,7 @@ const TUNNEL: u8 = 2;
 /// futures are `Send`.
 #[derive(Debug)]
 pub struct Handle {
-    /// Heads given to hyper, and exchanges done: equal while the connection is idle.
+    /// Heads that have come, and exchanges done: equal while the connection is idle.
     heads: AtomicU64,
     done: AtomicU64,
     /// When the last one was done, on the worker's clock.
@@ -86,7 +86,7 @@ impl Default for Handle {
 }
 
 impl Handle {
-    /// Heads that hyper was given.
+    /// Heads that have come as a whole.
     pub fn heads(&self) -> u64 {
         self.heads.load(Ordering::Relaxed)
     }

@@ -136,7 +136,7 @@ pub struct HeadLimits {
     pub target: usize,
 }
 
-/// A request's head that may go on to hyper.
+/// A request's head that may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     /// What follows.

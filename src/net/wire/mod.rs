@@ -1,6 +1,6 @@
-//! The IO wrapper under hyper: heads are seen here first, and waits and bytes are counted.
+//! The IO wrapper under HTTP: heads are seen here first, and waits and bytes are counted.
 // Towards a client it follows the framing of requests, so that each head, pipelined ones too, is
-// checked before hyper sees it. A refused one is replaced by a harmless one whose number is told by
+// checked before anybody answers it. A refused one is replaced by a harmless one whose number is told by
 // the [`Handle`]: its answer keeps its place, and goes the way of other failures, log and counters.
 // Towards a backend it is [`answer`] that heads are checked by, where they are read.
 
@@ -35,7 +35,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::clock::{Deadline, Patience, now};
-pub use answer::{AnswerHead, end_of_answer, read_answer};
+pub use answer::{AnswerHead, is_whole_answer, read_answer};
 use frames::Frames;
 pub use handle::Handle;
 pub use head::{HeadLimits, Refusal};
@@ -72,7 +72,7 @@ pub trait Glance {
     fn stirred(&self) -> bool;
 }
 
-/// An IO under hyper.
+/// An IO under HTTP.
 #[derive(Debug)]
 pub struct Wire<S> {
     stream: S,
@@ -82,7 +82,7 @@ pub struct Wire<S> {
     frames: Option<Frames>,
     /// What of them `reading` is for.
     late: Option<u64>,
-    /// Read, but not yet given to hyper.
+    /// Read, but not yet given on.
     held_back: BytesMut,
     /// How much of that may be given.
     cleared: usize,
@@ -145,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Waits, without hyper, for something to give to it. False: the client has gone, or has kept
+    /// Waits for something to give on. False: the client has gone, or has kept
     /// us waiting too long.
     ///
     /// # Errors
@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Takes back what hyper had been given and has not used, and lets go of what is not needed.
+    /// Takes back what was given on and was not used, and lets go of what is not needed.
     pub fn take_back(&mut self, unused: &[u8]) {
         if self.held_back.is_empty() {
             self.held_back = BytesMut::new();
@@ -193,8 +193,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.refuse(Refusal::Timeout, false);
     }
 
-    /// Takes what stands in for a refused head, if nothing else is there for hyper: it need not be
-    /// started to answer that. The method that is to be answered: GET or HEAD.
+    /// Takes what stands in for a refused head, if nothing else is there: it is answered by its
+    /// number alone. The method that is to be answered: GET or HEAD.
     pub fn take_refused(&mut self) -> Option<Method> {
         let last = self.handle.heads().checked_sub(1)?;
         self.handle.refused(last)?;

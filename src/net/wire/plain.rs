@@ -6,8 +6,42 @@ use http::header::{HeaderName, HeaderValue};
 use super::super::sys;
 use super::head::{Found, HeadLimits, value_line};
 
-/// Reads field lines from `from` on up to the empty one, and shows name and value of each. Where
-/// the head ends; none where it is not complete or has anything that may be wrong: what that is
+/// What `Connection` says about the connection (RFC 9112 §9.3, §9.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Hop {
+    pub(super) closes: bool,
+    pub(super) keeps: bool,
+}
+
+impl Hop {
+    /// Whether the connection goes on, after a message of this version.
+    pub(super) fn goes_on(self, http10: bool) -> bool {
+        !self.closes && (self.keeps || !http10)
+    }
+
+    /// Takes a value that says nothing else, as most do.
+    fn takes(&mut self, value: &[u8]) -> bool {
+        let closes = value.eq_ignore_ascii_case(b"close");
+        let keeps = value.eq_ignore_ascii_case(b"keep-alive");
+        self.closes |= closes;
+        self.keeps |= keeps;
+        closes || keeps
+    }
+
+    fn reads(&mut self, value: &[u8]) {
+        self.closes |= says(value, b"close");
+        self.keeps |= says(value, b"keep-alive");
+    }
+}
+
+/// Whether a list has this token.
+pub(super) fn says(list: &[u8], token: &[u8]) -> bool {
+    let mut tokens = list.split(|byte| *byte == b',');
+    tokens.any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+/// Reads field lines from `from` on up to the empty one, and shows name and value of each, but for
+/// a `Connection` that says nothing to others than us. Where the head ends; none where it is not complete or has anything that may be wrong: what that is
 /// tells [`super::head::fields`].
 ///
 /// A name is checked as it becomes one, so that its bytes are looked at once.
@@ -15,7 +49,7 @@ pub(super) fn fields(
     head: &Bytes,
     from: usize,
     limits: &HeadLimits,
-    found: &mut Found,
+    (found, hop): (&mut Found, &mut Hop),
     mut see: impl FnMut(HeaderName, HeaderValue),
 ) -> Option<usize> {
     let mut at = from;
@@ -29,12 +63,20 @@ pub(super) fn fields(
         let colon = colon(line)?;
         let (name, value_and_more) = line.split_at_checked(colon)?;
         let (value, length) = value_line(value_and_more.get(1..)?)?;
-        found.field(name, value.get()).ok()?;
-        let name = HeaderName::from_bytes(name).ok()?;
-        see(name, sys::field_value(head, value.trimmed()));
+        let value = value.trimmed();
         at += colon + 1 + length;
+        if name.len() == CONNECTION.len() && name.eq_ignore_ascii_case(CONNECTION) {
+            if hop.takes(value.get()) {
+                continue;
+            }
+            hop.reads(value.get());
+        }
+        found.field(name, value.get()).ok()?;
+        see(HeaderName::from_bytes(name).ok()?, sys::field_value(head, value));
     }
 }
+
+const CONNECTION: &[u8] = b"connection";
 
 /// Where the first colon stands. Eight bytes at a time: most names have no more than sixteen.
 fn colon(bytes: &[u8]) -> Option<usize> {
@@ -67,8 +109,8 @@ mod tests {
 
     fn here(text: &[u8]) -> Option<(Seen, usize)> {
         let head = Bytes::copy_from_slice(text);
-        let (mut seen, mut found) = (Vec::new(), Found::default());
-        let end = fields(&head, 0, &LIMITS, &mut found, |name, value| {
+        let (mut seen, mut found, mut hop) = (Vec::new(), Found::default(), Hop::default());
+        let end = fields(&head, 0, &LIMITS, (&mut found, &mut hop), |name, value| {
             seen.push((name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()));
         })?;
         Some((seen, end))

@@ -4,15 +4,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, TE};
+use http::header::{HeaderMap, TE};
 use http::{Method, Uri};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Wire;
-use super::answer::{Hop, says};
 use super::head::{Found, Framing, HeadLimits};
 use super::line::{First, RequestLine, request_line};
-use super::plain;
+use super::plain::{self, Hop, says};
 use super::read::{PIECE, Read};
 use super::tracker::Tracker;
 
@@ -113,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let there = self.held_back.split_to(self.cleared).freeze();
         self.cleared = 0;
         // RFC 9112 §2.2: empty lines before a request line are ignored.
-        let empty = there.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let empty = there.iter().take_while(|byte| is_empty_line(**byte)).count();
         if empty == there.len() {
             return None;
         }
@@ -128,7 +127,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Ready when the client has left while it is being answered. What it says meanwhile is kept,
     /// up to a whole head.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.cleared == 0 && !self.tracker.as_ref().is_some_and(Tracker::refused) {
+        let refused = |wire: &Self| wire.tracker.as_ref().is_some_and(Tracker::refused);
+        while self.held_back.iter().take(self.cleared).all(|byte| is_empty_line(*byte))
+            && !refused(self)
+        {
             match ready!(self.read_behind(cx)) {
                 Ok(Read::End) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
@@ -138,9 +140,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+/// Whether it is a byte of the empty lines that may stand before a request.
+fn is_empty_line(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
+}
+
 /// Reads the head at the front. What it says, and its length; none where it is not complete,
 /// something belongs to it, or there is anything odd about it. `headers`: see [`Wire::poll_request`].
-fn read_request(
+pub(super) fn read_request(
     bytes: &Bytes,
     limits: &HeadLimits,
     headers: &mut HeaderMap,
@@ -150,17 +157,11 @@ fn read_request(
     let method = Method::from_bytes(method).ok().filter(|method| *method != Method::CONNECT)?;
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target)).ok()?;
     let mut found = Found { http10, ..Found::default() };
-    let (mut keeps, mut closes, mut trailers) = (!http10, false, false);
-    let end = plain::fields(bytes, bytes.len() - rest.len(), limits, &mut found, |name, value| {
-        if name == CONNECTION {
-            let hop = Hop::of(&value);
-            closes |= hop.closes;
-            keeps |= hop.keeps;
-            if hop.is_usual {
-                return;
-            }
-        } else if name == TE {
-            trailers |= says(&value, b"trailers");
+    let (mut hop, mut trailers) = (Hop::default(), false);
+    let from = bytes.len() - rest.len();
+    let end = plain::fields(bytes, from, limits, (&mut found, &mut hop), |name, value| {
+        if name == TE {
+            trailers |= says(value.as_bytes(), b"trailers");
         }
         headers.append(name, value);
     });
@@ -170,6 +171,6 @@ fn read_request(
         return None;
     };
     let headers = std::mem::take(headers);
-    let head = RequestHead { method, uri, http10, headers, keeps: keeps && !closes, trailers };
+    let head = RequestHead { method, uri, http10, headers, keeps: hop.goes_on(http10), trailers };
     Some((head, end))
 }

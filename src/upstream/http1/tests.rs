@@ -146,8 +146,9 @@ async fn little_that_comes_holds_little_memory() {
 #[tokio::test]
 async fn a_change_of_protocol_waits_for_the_whole_request() {
     let (mut http, mut far) = pair();
-    let body = Script { steps: [Some(Ok(data(b"ab"))), None].into(), ..Script::default() };
-    http.begin(request(Method::POST, body));
+    let mut steps = VecDeque::from([const { None }; 9]);
+    steps.push_front(Some(Ok(data(b"ab"))));
+    http.begin(request(Method::POST, Script { steps, ..Script::default() }));
     far.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
     let error = poll_fn(|cx| http.poll_answer(cx)).await.unwrap_err();
     assert!(matches!(error, AnswerError::Refused(_)), "{error:?}");

@@ -31,6 +31,30 @@ async fn what_is_under_way_finishes() {
 }
 
 #[tokio::test]
+async fn what_was_asked_behind_an_answer_under_way_is_answered_too() {
+    for (method, body) in [("POST", "hello"), ("GET", "")] {
+        let origin = Origin::start("a");
+        let mut proxy = front(&origin, "drain_timeout = \"15s\"").await;
+        let mut raw = proxy.raw().await;
+        raw.write("GET /gated-body HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        raw.until("\r\n\r\n").await;
+        let length = body.len();
+        let head =
+            format!("{method} /sink HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        raw.write(&(head + body)).await;
+        let door = proxy.door();
+        proxy.signal(Signal::TERM);
+        within(SOON, "no new connections", async || door.try_connect().await.err()).await;
+        origin.open_gate();
+        let text = raw.rest().await;
+        let (_, second) =
+            text.split_once("HTTP/1.1 200").unwrap_or_else(|| panic!("{method}: {text}"));
+        assert!(second.to_ascii_lowercase().contains("connection: close"), "{method}: {second}");
+        assert!(proxy.ended().await.success());
+    }
+}
+
+#[tokio::test]
 async fn idle_connections_do_not_hold_it_up() {
     let origin = Origin::start("a");
     let mut proxy = front(&origin, "").await;

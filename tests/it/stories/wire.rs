@@ -384,13 +384,41 @@ async fn who_expects_a_100_gets_it_or_the_final_answer() {
 async fn a_client_that_leaves_is_logged_as_gone() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
+    for (number, behind) in [(1, ""), (2, "G"), (3, "\r\nGET / HTTP/1.1\r\nHo")] {
+        let mut raw = proxy.raw().await;
+        let path = format!("/gate/left/{number}");
+        raw.write(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n{behind}")).await;
+        let there = async || (origin.count() == number).then_some(());
+        within(SOON, "the request at the backend", there).await;
+        drop(raw);
+        let line = soon("its line", proxy.logged(&path)).await;
+        assert_eq!(
+            (line["status"].as_u64(), line["reason"].as_str()),
+            (Some(499), Some("client_gone")),
+            "{behind:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn requests_with_and_without_content_take_turns_on_one_connection() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
     let mut raw = proxy.raw().await;
-    raw.write("GET /gate/left HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    within(SOON, "the request at the backend", async || (origin.count() == 1).then_some(())).await;
-    drop(raw);
-    let line = soon("its line", proxy.logged("/gate/left")).await;
-    assert_eq!(
-        (line["status"].as_u64(), line["reason"].as_str()),
-        (Some(499), Some("client_gone"))
-    );
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = "POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let chunks =
+        "POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    let last = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let all = [get, post, "\r\n", get, get, chunks, get, post, "\r\n\r\n", last].concat();
+    // However it is cut: at once, and with pauses that are longer than hyper is kept for nothing.
+    raw.write(&all).await;
+    assert_eq!(statuses(&raw.rest().await), [200; 8]);
+    assert_eq!(origin.count(), 8);
+    let mut raw = proxy.raw().await;
+    for part in [&all[..7], &all[7..120], &all[120..]] {
+        raw.write(part).await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    assert_eq!(statuses(&raw.rest().await), [200; 8]);
 }
