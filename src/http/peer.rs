@@ -9,6 +9,7 @@ use http::HeaderValue;
 use crate::net::proxy_header::Ends;
 use crate::net::wire::Handle;
 use crate::sticky::{Memo, Token};
+use crate::telemetry::address;
 use crate::telemetry::counters::ClientProtocol;
 
 /// Siblings that may wait for one first answer; more of them begin sessions of their own.
@@ -75,13 +76,13 @@ impl Peer {
         place: Place,
     ) -> Self {
         let Ends { source: address, destination } = ends;
-        let text = address.ip().to_canonical().to_string();
+        let text = address::ip_text(address.ip().to_canonical());
         let address_value =
             HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         Self {
             address,
             destination,
-            address_text: address.to_string().into(),
+            address_text: address::socket_text(address).into(),
             address_value,
             listener,
             protocol,

@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::wire::Wire;
 pub use encode::{Framing, announced, field, length};
 
+/// Room for most heads (bytes).
+const USUAL: usize = 1024;
 /// The buffer for what is written as text is kept if it is no larger than this (bytes).
 const KEPT: usize = 4 * 1024;
 /// A part of a body that is no larger (bytes) is copied behind what is written already: to say it
@@ -85,6 +87,9 @@ impl<B: Outgoing> Sending<B> {
     pub fn head(&mut self) -> &mut Vec<u8> {
         self.text.clear();
         self.text_sent = 0;
+        if self.text.capacity() == 0 {
+            self.text.reserve(USUAL);
+        }
         &mut self.text
     }
 

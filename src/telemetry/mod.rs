@@ -5,6 +5,7 @@
 mod word;
 
 pub mod access_log;
+pub mod address;
 pub mod cause;
 pub mod counters;
 pub mod logging;

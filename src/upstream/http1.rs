@@ -281,7 +281,7 @@ impl<B: Outgoing> Http1<B> {
             let piece = if !self.early.is_empty() {
                 std::mem::take(&mut self.early)
             } else if self.there.is_empty() {
-                let most = most.min(self.wire.stream().piece());
+                let most = most.min(ready!(self.wire.stream().poll_piece(cx)));
                 let piece = ready!(self.wire.poll_piece(cx, most));
                 piece.map_err(AnswerError::Stream)?
             } else {

@@ -27,11 +27,13 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// So many bytes of a body are worth a room of their own.
-    pub(super) fn piece(&self) -> usize {
+    /// Ready when some of a body may have come; so many bytes of it are worth a room of their own,
+    /// which none has before.
+    pub(super) fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<usize> {
         match self {
-            Self::Tcp(_) => PIECE,
-            Self::Tls(_) => RECORD,
+            // What is wrong with it is told by who reads.
+            Self::Tcp(stream) => stream.poll_read_ready(cx).map(|_| PIECE),
+            Self::Tls(_) => Poll::Ready(RECORD),
         }
     }
 }

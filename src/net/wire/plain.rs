@@ -1,7 +1,7 @@
 //! Field lines that have nothing odd, read in one pass into names and values.
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::super::sys;
 use super::head::{Found, HeadLimits, value_line};
@@ -73,6 +73,14 @@ pub(super) fn fields(
         }
         found.field(name, value.get()).ok()?;
         see(HeaderName::from_bytes(name).ok()?, sys::field_value(head, value));
+    }
+}
+
+/// Has room for the fields of most heads, if it has none yet: to grow for each of the first is dear.
+pub(super) fn prepare(headers: &mut HeaderMap) {
+    const USUAL: usize = 12;
+    if headers.capacity() == 0 {
+        headers.reserve(USUAL);
     }
 }
 

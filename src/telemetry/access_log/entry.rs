@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::json;
 use crate::config::model::QueryPolicy;
+use crate::telemetry::address;
 use crate::telemetry::reason::Reason;
 
 /// What is told about one exchange, borrowed from where it is. An exchange that never reached a
@@ -83,7 +84,7 @@ impl Entry<'_> {
         out.extend_from_slice(self.listener.as_bytes());
         out.extend_from_slice(b"\",\"client\":\"");
         match self.client {
-            Some(client) => json::ip(out, client),
+            Some(client) => address::ip(out, client),
             None => out.extend_from_slice(address(self.peer).as_bytes()),
         }
         out.extend_from_slice(b"\",\"peer\":\"");

@@ -1,7 +1,5 @@
 //! JSON values appended to bytes, without a serializer and without allocation.
 
-use std::io::Write;
-use std::net::IpAddr;
 use std::time::Duration;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -104,22 +102,6 @@ pub(super) fn decimals(out: &mut Vec<u8>, thousandths: u64) {
     }
 }
 
-/// An address, without quotes. IPv4 by hand: the formatter of the library takes ten times as long.
-pub(super) fn ip(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            number(out, a);
-            for octet in [b, c, d] {
-                out.push(b'.');
-                number(out, octet);
-            }
-        }
-        // Writing to a vector cannot fail.
-        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -165,11 +147,6 @@ mod tests {
         fn any_bytes_give_a_json_string(value in any::<Vec<u8>>()) {
             let line = format!("\"{}\"", written(|out| text(out, &value)));
             serde_json::from_str::<String>(&line).unwrap();
-        }
-
-        #[test]
-        fn addresses_look_as_the_library_writes_them(ip in any::<IpAddr>()) {
-            prop_assert_eq!(written(|out| super::ip(out, ip)), ip.to_string());
         }
     }
 }
