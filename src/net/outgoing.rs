@@ -177,7 +177,9 @@ impl<B: Outgoing> Sending<B> {
         if !self.is_written() && !head_alone {
             return Ok(true);
         }
-        while self.data.is_empty() && self.text.len() < GATHERED {
+        // What has gone already does not count, or nothing would ever be asked of a body again
+        // behind a head of this size.
+        while self.data.is_empty() && self.text.len() - self.text_sent < GATHERED {
             if !self.poll_body(cx)? {
                 return Ok(false);
             }
@@ -358,6 +360,42 @@ mod tests {
         let mut text = [0; 64];
         let read = client.read(&mut text).await.unwrap();
         assert_eq!(&text[..read], b"head;3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n");
+    }
+
+    #[tokio::test]
+    async fn heads_and_parts_of_any_size_arrive_and_have_an_end() {
+        let lengths = [1, SMALL - 1, SMALL, SMALL + 1, GATHERED - 1, GATHERED, GATHERED + 1];
+        for head in lengths {
+            for part in lengths {
+                for parts in [0, 1, 10] {
+                    for (room, framing) in [
+                        (1 << 20, Framing::Length((parts * part) as u64)),
+                        (1 << 20, Framing::Chunked(Vec::new())),
+                        (700, Framing::Close),
+                    ] {
+                        let body = vec![vec![b'x'; part]; parts];
+                        let all: Vec<&[u8]> = body.iter().map(Vec::as_slice).collect();
+                        let (mut sending, mut wire, mut client) = sending(&all, framing, room);
+                        sending.head().extend_from_slice(&vec![b'h'; head]);
+                        let (framing, body) = (
+                            std::mem::replace(&mut sending.framing, Framing::Close),
+                            sending.body.take(),
+                        );
+                        sending.begin(body.filter(|_| parts > 0), framing);
+                        let send = async {
+                            std::future::poll_fn(|cx| sending.poll(&mut wire, cx)).await.unwrap();
+                            drop(wire);
+                        };
+                        let mut text = Vec::new();
+                        let ((), read) = tokio::join!(send, client.read_to_end(&mut text));
+                        read.unwrap();
+                        assert!(text.starts_with(&vec![b'h'; head]), "{head} {part} {parts}");
+                        let count = memchr::memchr_iter(b'x', &text).count();
+                        assert_eq!(count, part * parts, "{head} {part} {parts}");
+                    }
+                }
+            }
+        }
     }
 
     #[tokio::test]

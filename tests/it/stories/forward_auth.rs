@@ -6,8 +6,8 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
-    After, Answer, Config, Door, Fault, Jar, Origin, PLAIN, Proxy, SECURE, default_route, pool,
-    soon, unchecked,
+    After, Answer, Config, Door, Fault, Jar, Origin, PLAIN, Proxy, SECURE, SOON, default_route,
+    pool, soon, unchecked, within,
 };
 
 const YES: &[u8] = b"HTTP/1.1 200 OK\r\nRemote-User: anna\r\nRemote-Groups: staff\r\n\
@@ -140,6 +140,8 @@ async fn where_nobody_says_yes_nobody_is_let_in() {
     refused("/switches", 502, "bad_response").await;
     guard.fault(Fault::None);
     guard.kill();
+    let closed = async || tokio::net::TcpStream::connect(guard.address()).await.err();
+    within(SOON, "its port to be closed", closed).await;
     refused("/dead", 502, "connect_refused").await;
     proxy.verdict("guard", false).await;
     refused("/down", 503, "no_backend_down").await;

@@ -401,6 +401,19 @@ async fn a_client_that_leaves_is_logged_as_gone() {
 }
 
 #[tokio::test]
+async fn heads_of_any_size_within_the_limit_pass_both_ways() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let door = proxy.door();
+    for size in [1_000, 4_000, 8_000, 8_200, 9_000, 14_000] {
+        let long = "z".repeat(size);
+        let answer = door.send(door.request("GET", "/").header("x-long", &long), "").await;
+        assert_eq!(answer.status, 200, "{size}");
+        assert_eq!(origin.last().one("x-long").map(str::len), Some(size));
+    }
+}
+
+#[tokio::test]
 async fn requests_with_and_without_content_take_turns_on_one_connection() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
