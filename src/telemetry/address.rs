@@ -1,4 +1,5 @@
-//! Addresses as text. Those of IPv4 by hand: the library's formatter takes ten times as long.
+//! Addresses as text.
+// Those of IPv4 by hand: the library's formatter takes ten times as long.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};

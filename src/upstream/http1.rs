@@ -145,7 +145,7 @@ impl<B: Outgoing> Http1<B> {
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Answered>, AnswerError>> {
         loop {
-            // Nearly every head comes as a whole. What came in pieces is not read with each of them.
+            // Nearly every head comes as a whole. One in pieces is not read with each of them.
             let searched = self.answer.searched;
             let whole = searched == 0 || is_whole_answer(&self.there, searched, &LIMITS)?;
             if whole && !self.there.is_empty() {

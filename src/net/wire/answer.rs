@@ -31,8 +31,8 @@ pub struct AnswerHead {
     pub keeps: bool,
 }
 
-/// Whether the head at the front of `bytes` is complete. `searched`: how much of it is known to hold
-/// no end.
+/// Whether the head at the front of `bytes` is complete. `searched`: how much of it is known to
+/// hold no end.
 ///
 /// # Errors
 /// For what cannot become a head, or none within the limits.

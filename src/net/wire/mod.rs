@@ -1,7 +1,8 @@
 //! The IO wrapper under HTTP: heads are seen here first, and waits and bytes are counted.
 // Towards a client it follows the framing of requests, so that each head, pipelined ones too, is
-// checked before anybody answers it. A refused one is replaced by a harmless one whose number is told by
-// the [`Handle`]: its answer keeps its place, and goes the way of other failures, log and counters.
+// checked before anybody answers it. A refused one is replaced by a harmless one whose number is
+// told by the [`Handle`]: its answer keeps its place, and goes the way of other failures, log and
+// counters.
 // Towards a backend it is [`answer`] that heads are checked by, where they are read.
 
 mod answer;

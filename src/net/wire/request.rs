@@ -146,7 +146,8 @@ fn is_empty_line(byte: u8) -> bool {
 }
 
 /// Reads the head at the front. What it says, and its length; none where it is not complete,
-/// something belongs to it, or there is anything odd about it. `headers`: see [`Wire::poll_request`].
+/// something belongs to it, or there is anything odd about it. `headers`: see
+/// [`Wire::poll_request`].
 pub(super) fn read_request(
     bytes: &Bytes,
     limits: &HeadLimits,
