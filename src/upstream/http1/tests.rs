@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -23,6 +25,8 @@ struct Script {
     exact: Option<u64>,
     /// What is not there yet comes when somebody else has a turn; else never.
     wakes: bool,
+    /// It is not over after that, and breaks when this is set.
+    breaks: Option<Arc<AtomicBool>>,
 }
 
 impl hyper::body::Body for Script {
@@ -42,12 +46,19 @@ impl hyper::body::Body for Script {
                 }
                 Poll::Pending
             }
-            None => Poll::Ready(None),
+            None => match &this.breaks {
+                Some(breaks) if breaks.load(Ordering::Relaxed) => {
+                    this.breaks = None;
+                    Poll::Ready(Some(Err("broken")))
+                }
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(None),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.breaks.is_none()
     }
 
     fn size_hint(&self) -> hyper::body::SizeHint {
@@ -87,8 +98,10 @@ fn written(http: Http1<Script>, mut far: TcpStream) -> String {
 /// A request that breaks in the very moment in which this comes.
 async fn broken_beside(answer: &[u8]) -> (Http1<Script>, TcpStream) {
     let (mut http, mut far) = pair();
-    let steps = [Some(Ok(data(b"ab"))), None, Some(Err("broken"))].into();
-    http.begin(request(Method::POST, Script { steps, ..Script::default() }));
+    let steps = [Some(Ok(data(b"ab")))].into();
+    let breaks = Arc::new(AtomicBool::new(false));
+    let body = Script { steps, breaks: Some(Arc::clone(&breaks)), ..Script::default() };
+    http.begin(request(Method::POST, body));
     poll_fn(|cx| {
         assert!(http.poll_answer(cx).is_pending());
         far.set_nonblocking(true).unwrap();
@@ -101,6 +114,7 @@ async fn broken_beside(answer: &[u8]) -> (Http1<Script>, TcpStream) {
     let mut heard = false;
     let answered = poll_fn(|cx| {
         // The socket wakes this task when it has come, and nothing else does.
+        breaks.store(heard, Ordering::Relaxed);
         if std::mem::replace(&mut heard, true) { http.poll_answer(cx) } else { Poll::Pending }
     });
     assert_eq!(answered.await.unwrap().status(), 200);
@@ -343,7 +357,8 @@ proptest! {
                 steps.push_back(Some(Ok(Frame::trailers(fields))));
             }
             let exact = exact.then_some(body.len() as u64);
-            let mut request = request(Method::POST, Script { steps, exact, wakes: true });
+            let body = Script { steps, exact, wakes: true, breaks: None };
+            let mut request = request(Method::POST, body);
             request.headers_mut().insert("trailer", http::HeaderValue::from_static("x-sum"));
             http.begin(request);
             poll_fn(|cx| {
