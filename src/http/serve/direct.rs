@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::header::HeaderMap;
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
@@ -146,17 +146,16 @@ fn content(body: Body) -> (Content, Option<Body>) {
 
 /// All of an answer of ours, behind which the connection ends. Its exchange ends here, so that its
 /// body must be ours: nothing of a backend's is awaited.
-pub(super) fn bytes(response: Response<Body>, method: &Method) -> bytes::Bytes {
+pub(super) fn bytes(response: Response<Body>, method: &Method) -> Bytes {
     let (head, body) = response.into_parts();
     let (length, body) = content(body);
     let mut text = Vec::new();
     encode::head(&mut text, &head, length, Wanted::last(method));
-    let mut text = BytesMut::from(&*text);
     if let Some(mut body) = body {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         while let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) {
             text.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
     }
-    text.freeze()
+    text.into()
 }

@@ -151,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ///
     /// # Errors
     /// Of the stream.
-    pub fn poll_something(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    fn poll_something(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
             self.obey();
             if self.cleared > 0 {
@@ -196,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Takes what stands in for a refused head, if nothing else is there: it is answered by its
     /// number alone. The method that is to be answered: GET or HEAD.
-    pub fn take_refused(&mut self) -> Option<Method> {
+    fn take_refused(&mut self) -> Option<Method> {
         let last = self.handle.heads().checked_sub(1)?;
         self.handle.refused(last)?;
         let there = self.held_back.get(..self.cleared)?;
