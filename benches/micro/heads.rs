@@ -7,8 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use criterion::{BatchSize, Criterion, Throughput};
 use http::StatusCode;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
+use http::header::{HeaderName, HeaderValue};
 use hyper::body::Incoming;
 use hyper::rt::Read as _;
 use ostler::http::forward::{self, Outbound, Way};
@@ -17,6 +16,8 @@ use ostler::http::header::{forwarded, hop};
 use ostler::http::record::Record;
 use ostler::http::respond::{self, Shape};
 use ostler::http::{Peer, admit};
+use ostler::net::fields::Fields;
+use ostler::net::message::RequestHead;
 use ostler::net::wire::{HeadLimits, Waits, Wire, read_answer};
 use ostler::snapshot::choice::Choice;
 use ostler::snapshot::{Listener, Route};
@@ -86,7 +87,7 @@ pub(super) fn wire(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(answer.len().try_into().unwrap_or(0)));
     let answer = bytes::Bytes::from(answer);
     group.bench_function("answer", |bencher| {
-        bencher.iter(|| read_answer(&answer, &LIMITS, &mut HeaderMap::new()).expect("a good one"));
+        bencher.iter(|| read_answer(&answer, &LIMITS, &mut Fields::new()).expect("a good one"));
     });
     group.throughput(Throughput::Bytes(request.len().try_into().unwrap_or(0)));
     let mut framed = Wire::framed(Echo(request.as_bytes()), Waits::default());
@@ -109,7 +110,7 @@ struct Road<'a> {
 impl Road<'_> {
     /// All that an exchange does to a request's head before a backend is chosen, but for the
     /// session.
-    fn travel(&self, head: &mut Parts, body: Incoming, record: &mut Record) -> Outbound {
+    fn travel(&self, head: &mut RequestHead, body: Incoming, record: &mut Record) -> Outbound {
         let &Self { peer, listener, route } = self;
         // As it is before anybody was asked about the request.
         (record.request_id, record.trace) = (None, None);
@@ -129,10 +130,10 @@ fn requests(criterion: &mut Criterion) {
     let proxy = world::peer("10.0.0.1:40000");
     let listener = snapshot.listeners.first().expect("the one listener");
     let route = snapshot.routes.first().expect("the one route");
-    let (head, _) = world::requests(1).remove(0).into_parts();
+    let head = RequestHead::from(world::requests(1).remove(0).into_parts().0);
     let mut group = criterion.benchmark_group("rewrite_request");
     group.bench_function("strip_hop_by_hop", |bencher| {
-        let strip = |headers: &mut HeaderMap| hop::strip(headers, Seen::of(headers));
+        let strip = |headers: &mut Fields| hop::strip(headers, Seen::of(headers));
         bencher.iter_batched_ref(|| head.headers.clone(), strip, READY);
     });
     // A stranger's forwarding fields are replaced, a trusted proxy's are continued.
@@ -165,7 +166,7 @@ fn answers(criterion: &mut Criterion) {
     let pool = world::pool(&snapshot);
     let sticky = world::stickiness(&snapshot);
     let token = world::token(&snapshot);
-    let headers: HeaderMap = world::answer_head()
+    let headers: Fields = world::answer_head()
         .lines()
         .skip(1)
         .filter_map(|line| line.split_once(": "))
@@ -191,7 +192,7 @@ fn answers(criterion: &mut Criterion) {
             left: None,
         };
         group.bench_function(name, |bencher| {
-            let build = |headers: &mut HeaderMap| {
+            let build = |headers: &mut Fields| {
                 let seen = Seen::of(headers);
                 let idle = hop::keep_alive_timeout(headers);
                 hop::strip(headers, seen);

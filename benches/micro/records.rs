@@ -9,6 +9,7 @@ use criterion::{Criterion, Throughput};
 use http::{Method, StatusCode};
 use ostler::config::model::{LogTarget, QueryPolicy};
 use ostler::http::record::Record;
+use ostler::net::message::RequestHead;
 use ostler::snapshot::choice::Told;
 use ostler::telemetry::{
     AccessLog, BackendCounters, Class, Entry, PerWorker, Phase, PoolCounters, Reason,
@@ -59,7 +60,7 @@ pub(super) fn counters(criterion: &mut Criterion) {
     });
     // The same through a record, from the request's head to the drop at the end, clocks included.
     let (snapshot, peer) = world::worker();
-    let (head, _) = world::requests(1).remove(0).into_parts();
+    let head = RequestHead::from(world::requests(1).remove(0).into_parts().0);
     let route = snapshot.routes.first().expect("the one route");
     group.bench_function("record", |bencher| {
         bencher.iter(|| {

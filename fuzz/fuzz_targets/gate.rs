@@ -4,8 +4,8 @@
 #![no_main]
 
 use bytes::Bytes;
-use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
+use ostler::net::fields::Fields;
 use ostler::net::wire::fuzzing::{Gate, read_at_once};
 use ostler::net::wire::{HeadLimits, is_whole_answer, read_answer};
 use ostler_fuzz::reader::{self, Unread};
@@ -151,7 +151,7 @@ fn responses(bytes: &[u8], cut: usize) {
     }
     // What can be no answer is known before it is whole.
     let all = Bytes::copy_from_slice(bytes);
-    let at_once = read_answer(&all, &LIMITS, &mut HeaderMap::new());
+    let at_once = read_answer(&all, &LIMITS, &mut Fields::new());
     let Ok(Some((answer, end))) = at_once else { return };
     assert_eq!(slowly, Ok(true), "it was not whole in pieces");
     let read = reader::response(bytes, 0, true, false);
@@ -163,7 +163,7 @@ fn responses(bytes: &[u8], cut: usize) {
         Ok(httparse::Status::Complete(length)) => assert_eq!(length, end),
         other => panic!("another parser says {other:?}"),
     }
-    assert_eq!(parsed.code, Some(answer.status.as_u16()));
+    assert_eq!(parsed.code, Some(answer.head.status.as_u16()));
     // What `Connection` usually says is taken out.
     let usual = |value: &[u8]| {
         value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"keep-alive")
@@ -172,7 +172,7 @@ fn responses(bytes: &[u8], cut: usize) {
     let taken_out =
         parsed.headers.iter().filter(|field| taken(field.name, field.value.trim_ascii())).count();
     let fields = read.fields.len() - taken_out;
-    assert_eq!((answer.status.as_u16(), answer.headers.len()), (read.status, fields));
+    assert_eq!((answer.head.status.as_u16(), answer.head.headers.len()), (read.status, fields));
     for field in parsed.headers.iter() {
         if taken(field.name, field.value.trim_ascii()) {
             continue;

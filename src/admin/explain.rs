@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +20,7 @@ use super::status::policy_word;
 use super::view::explain::{Explained, Session, Share};
 use crate::backend::Standing;
 use crate::event::Refusal;
+use crate::net::fields::Fields;
 use crate::route;
 use crate::route::host::fold_host;
 use crate::route::path::normalise;
@@ -51,7 +52,7 @@ struct Request {
     path: String,
     path_and_query: String,
     query: Option<String>,
-    headers: HeaderMap,
+    headers: Fields,
     /// Whatever the operator has of the visitor's cookie.
     cookie: Option<String>,
     /// Whose it is, where that was said.
@@ -86,7 +87,7 @@ impl Request {
         let path = normalise(uri.path()).map_err(|error| format!("it is refused: {error}"))?;
         let method = asked.method.as_deref().unwrap_or("GET");
         let method = Method::try_from(method).map_err(|_| format!("`{method}` is no method"))?;
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in &asked.headers {
             let wrong = || format!("`{name}: {value}` is no header field");
             let name = HeaderName::try_from(name).map_err(|_| wrong())?;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, MAX_FORWARDS, UPGRADE, VIA};
-use http::request::Parts;
 use http::{Method, StatusCode, Version};
 
+use crate::net::message::RequestHead;
 use crate::route::host::{Authority, fold_host, parse_authority};
 use crate::route::path::normalise;
 use crate::snapshot::Listener;
@@ -37,7 +37,7 @@ pub struct Admitted {
 
 impl Admitted {
     /// The path that routes are matched with.
-    pub fn path<'a>(&'a self, head: &'a Parts) -> &'a str {
+    pub fn path<'a>(&'a self, head: &'a RequestHead) -> &'a str {
         self.path.as_deref().unwrap_or_else(|| head.uri.path())
     }
 }
@@ -47,7 +47,7 @@ impl Admitted {
 /// # Errors
 /// What is wrong with it.
 pub fn check(
-    head: &mut Parts,
+    head: &mut RequestHead,
     seen: Seen,
     peer: &Peer,
     listener: &Listener,
@@ -91,7 +91,7 @@ pub fn check(
 }
 
 /// The size of a header list by RFC 9113 §6.5.2: `h2` lets through more than a head may have.
-fn list_size(head: &Parts, limit: usize) -> Result<(), Failure> {
+fn list_size(head: &RequestHead, limit: usize) -> Result<(), Failure> {
     /// What each field counts beside its name and value.
     const FIELD: usize = 32;
     let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
@@ -111,7 +111,7 @@ fn list_size(head: &Parts, limit: usize) -> Result<(), Failure> {
 }
 
 /// CONNECT is for forward proxies; TRACE would show fields that only we and the backend know.
-fn method(head: &Parts) -> Result<(), Failure> {
+fn method(head: &RequestHead) -> Result<(), Failure> {
     if head.method == Method::CONNECT && websocket::is_extended(head) {
         // RFC 8441 §3: a protocol that we do not speak.
         return Err(Failure::not_supported(StatusCode::NOT_IMPLEMENTED, "protocol"));
@@ -124,7 +124,7 @@ fn method(head: &Parts) -> Result<(), Failure> {
 
 /// RFC 9113 §8.2.1 and §8.3.1: what HTTP/2 calls malformed and h2 lets through. A trusted proxy may
 /// pass on the scheme that its own client used.
-fn framed(head: &Parts, peer: &Peer, listener: &Listener) -> Result<(), Failure> {
+fn framed(head: &RequestHead, peer: &Peer, listener: &Listener) -> Result<(), Failure> {
     let scheme = head.uri.scheme_str().unwrap_or("https");
     let fits = scheme == "https"
         || scheme == "http" && (peer.tls.is_none() || listener.trusted.contains(peer.address.ip()));
@@ -140,8 +140,8 @@ fn framed(head: &Parts, peer: &Peer, listener: &Listener) -> Result<(), Failure>
 }
 
 /// RFC 9112 §3.2 and RFC 9113 §8.3.1: exactly one authority, and all who name one agree.
-fn authority(head: &mut Parts, seen: Seen) -> Result<Option<HeaderValue>, Failure> {
-    if seen.any(Seen::REPEATED) && head.headers.get_all(HOST).iter().nth(1).is_some() {
+fn authority(head: &mut RequestHead, seen: Seen) -> Result<Option<HeaderValue>, Failure> {
+    if seen.any(Seen::REPEATED) && head.headers.get_all(HOST).nth(1).is_some() {
         return Err(Failure::bad_request("host_repeated"));
     }
     let host = head.headers.get(HOST);
@@ -183,7 +183,7 @@ fn fold(authority: &Authority<'_>) -> Arc<str> {
 }
 
 /// Matching is done on a normalised copy, which is rarely another one.
-fn path(head: &Parts) -> Result<Option<Box<str>>, Failure> {
+fn path(head: &RequestHead) -> Result<Option<Box<str>>, Failure> {
     let path = head.uri.path();
     if path == "*" {
         return if head.method == Method::OPTIONS {
@@ -204,7 +204,7 @@ fn path(head: &Parts) -> Result<Option<Box<str>>, Failure> {
 }
 
 /// RFC 9110 §7.8: only what we will carry is forwarded, everything else is no upgrade.
-fn upgrade(head: &Parts) -> Result<bool, Failure> {
+fn upgrade(head: &RequestHead) -> Result<bool, Failure> {
     let Some(upgrade) = head.headers.get(UPGRADE) else { return Ok(false) };
     if head.version == Version::HTTP_10 {
         return Err(Failure::bad_request("upgrade_in_http_1_0"));
@@ -222,7 +222,7 @@ fn upgrade(head: &Parts) -> Result<bool, Failure> {
 }
 
 /// RFC 9110 §10.1.1. hyper answers 100 by itself once the body is wanted.
-fn expectation(head: &mut Parts) -> Result<(), Failure> {
+fn expectation(head: &mut RequestHead) -> Result<(), Failure> {
     let Some(expect) = head.headers.remove(EXPECT) else { return Ok(()) };
     if head.version == Version::HTTP_10 || expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
         Ok(())
@@ -232,8 +232,8 @@ fn expectation(head: &mut Parts) -> Result<(), Failure> {
 }
 
 /// Over HTTP/1 the wire has seen to it already; over HTTP/2 nobody has.
-fn length(head: &Parts) -> Result<(), Failure> {
-    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+fn length(head: &RequestHead) -> Result<(), Failure> {
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH);
     let Some(length) = lengths.next() else { return Ok(()) };
     let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
     let fits = length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok());
@@ -245,17 +245,17 @@ fn length(head: &Parts) -> Result<(), Failure> {
 }
 
 /// Whether a declared length is beyond the limit of route and listener.
-pub fn too_large(head: &Parts, limit: Option<u64>) -> bool {
+pub fn too_large(head: &RequestHead, limit: Option<u64>) -> bool {
     let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let length: Option<u64> = length.and_then(|length| length.parse().ok());
     matches!((length, limit), (Some(length), Some(limit)) if length > limit)
 }
 
 /// RFC 9110 §7.6.3: our own name in `Via` means that the request was here before.
-fn looped(head: &Parts) -> Result<(), Failure> {
+fn looped(head: &RequestHead) -> Result<(), Failure> {
     let own = local::pseudonym();
     let own = own.to_str().unwrap_or_default();
-    let seen = head.headers.get_all(VIA).iter().any(|via| {
+    let seen = head.headers.get_all(VIA).any(|via| {
         let via = via.to_str().unwrap_or_default();
         via.split(',').any(|hop| hop.split_ascii_whitespace().nth(1) == Some(own))
     });
@@ -263,7 +263,7 @@ fn looped(head: &Parts) -> Result<(), Failure> {
 }
 
 /// RFC 9110 §7.6.2; ignored on methods other than OPTIONS and TRACE.
-fn max_forwards(head: &mut Parts) -> Result<bool, Failure> {
+fn max_forwards(head: &mut RequestHead) -> Result<bool, Failure> {
     if head.method != Method::OPTIONS {
         return Ok(false);
     }

@@ -7,11 +7,12 @@ mod otherwise;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use crate::backend::outlier::{Entry, Kind, Outcome};
 use crate::balance::Policy;
 use crate::net::clock;
+use crate::net::message::Response;
 use crate::snapshot::choice::{Choice, Selected, Visitor};
 use crate::snapshot::{Forward, Listener, Member, Pool, Route, Snapshot};
 use crate::sticky::{By, Issue, Presented, Stickiness};

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::Response;
-
 use crate::backend::InFlight;
 use crate::backend::outlier::Kind;
 use crate::net::clock;
+use crate::net::message::Response;
 use crate::net::proxy_header::Ends;
 use crate::net::wire::Refusal;
 use crate::snapshot::{Member, Pool};

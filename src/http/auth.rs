@@ -7,10 +7,10 @@ mod verifier;
 
 use std::time::Duration;
 
-use http::Response;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
+use crate::net::fields::Fields;
+use crate::net::message::{RequestHead, Response};
 use crate::snapshot::{Auth, Snapshot};
 
 use super::body::Body;
@@ -34,17 +34,14 @@ pub(super) struct Granted<'a> {
 impl Granted<'_> {
     /// Writes it into a head, over whatever a client has written there in any spelling: some
     /// backends read `remote_user` as `remote-user`.
-    pub(super) fn write(&self, headers: &mut HeaderMap) {
+    pub(super) fn write(&self, headers: &mut Fields) {
         let ours = |name: &HeaderName| self.names.iter().any(|own| alike(own, name));
-        let forged: Vec<HeaderName> = headers.keys().filter(|name| ours(name)).cloned().collect();
-        for name in forged {
-            headers.remove(name);
-        }
+        headers.retain(|name| !ours(name));
         if self.secret {
             headers.remove(AUTHORIZATION);
         }
         for (name, value) in &self.fields {
-            headers.append(name, value.clone());
+            headers.append(name.clone(), value.clone());
         }
     }
 }
@@ -69,7 +66,7 @@ pub(super) enum Admission<'a> {
 /// What it is answered in place of what it has asked for.
 pub(super) async fn admit<'a>(
     auth: &'a Auth,
-    head: &Parts,
+    head: &RequestHead,
     (snapshot, way, total): (&Snapshot, Way<'_>, Option<Duration>),
     record: &mut Record,
 ) -> Result<Admission<'a>, Failure> {
@@ -90,18 +87,12 @@ mod tests {
 
     #[test]
     fn what_a_client_says_about_itself_is_dropped_in_any_spelling() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
+        let mut headers = Fields::of(&[
             ("remote-user", "root"),
-            ("Remote_User", "root"),
+            ("remote_user", "root"),
             ("remote-users", "kept"),
             ("authorization", "Basic x"),
-        ] {
-            headers.append(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_static(value),
-            );
-        }
+        ]);
         let name = HeaderName::from_static("remote-user");
         let granted = Granted {
             names: std::slice::from_ref(&name),

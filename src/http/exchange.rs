@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION};
-use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION};
+use http::{Method, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 
 use crate::net::clock;
+use crate::net::fields::Fields;
+use crate::net::message::{RequestHead, Response};
 use crate::net::pressure::{self, Level};
 use crate::route;
 use crate::snapshot::{Action, Listener, Page, Snapshot};
@@ -39,7 +40,11 @@ use super::websocket;
 
 /// Serves one request. Whatever happens, there is an answer, and a record of it. `body`: none where
 /// it is known to have no content.
-pub async fn serve(mut head: Parts, mut body: Option<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+pub async fn serve(
+    mut head: RequestHead,
+    mut body: Option<Incoming>,
+    peer: Arc<Peer>,
+) -> Response<Body> {
     let number = peer.next_head();
     let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
         return stopping(&peer, head.headers.get(ACCEPT));
@@ -93,20 +98,23 @@ pub async fn serve(mut head: Parts, mut body: Option<Incoming>, peer: Arc<Peer>)
     // or it would send its next request into a connection that is being closed.
     let unread = left || record.upload.as_ref().is_some_and(|upload| !upload.ended());
     // HTTP/1.0 has no chunks, so the connection's end is the answer's.
-    let endless = head.version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
+    let endless = head.version == Version::HTTP_10 && response.body.size_hint().exact().is_none();
     if peer.protocol == ClientProtocol::Http1 && (unread || endless) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if head.version == Version::HTTP_10 && response.headers().contains_key(CONNECTION) {
         // To an answer of a later version hyper would add that the connection is kept.
-        *response.version_mut() = Version::HTTP_10;
+        response.head.version = Version::HTTP_10;
     }
     carry(&mut response, record);
     response
 }
 
 /// Serves a request that is known to have no content.
-pub fn serve_alone(head: Parts, peer: Arc<Peer>) -> impl Future<Output = Response<Body>> + Send {
+pub fn serve_alone(
+    head: RequestHead,
+    peer: Arc<Peer>,
+) -> impl Future<Output = Response<Body>> + Send {
     serve(head, None, peer)
 }
 
@@ -117,7 +125,7 @@ pub fn refuse(peer: &Arc<Peer>, method: &Method) -> Response<Body> {
     let Some((snapshot, index)) = local::snapshot_for(peer.listener) else {
         return stopping(peer, None);
     };
-    let (head, ()) = Request::new(()).into_parts();
+    let head = RequestHead::default();
     let record = Record::begin(Arc::clone(&snapshot), Arc::clone(peer), index, &head);
     let mut record = Box::new(record);
     let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
@@ -142,7 +150,7 @@ fn trusts(listener: Option<&Listener>, peer: &Peer) -> bool {
     listener.is_some_and(|listener| listener.trusted.contains(peer.address.ip()))
 }
 
-fn name(record: &mut Record, headers: &HeaderMap, believed: bool) {
+fn name(record: &mut Record, headers: &Fields, believed: bool) {
     let (id, trace) = forward::identity(headers, believed, Seen::of(headers));
     (record.request_id, record.trace) = (Some(id), Some(trace));
 }
@@ -184,20 +192,20 @@ fn fail(
 
 /// RFC 9110 §9.3.2; over HTTP/1 whoever writes it sees to it.
 fn without_content(response: &mut Response<Body>) {
-    if let Some(length) = response.body().full_length() {
+    if let Some(length) = response.body.full_length() {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
-        *response.body_mut() = Body::empty();
+        response.body = Body::empty();
     }
 }
 
 /// The record ends with the answer's body.
 fn carry(response: &mut Response<Body>, mut record: Box<Record>) {
     record.answer(response.status());
-    if response.body().is_end_stream() {
+    if response.body.is_end_stream() {
         record.complete();
     }
     // A tunnel has a line of its own; its record ends with the 101.
-    response.body_mut().carry(record);
+    response.body.carry(record);
 }
 
 /// What the operator has for this failure: the route's pages go before the listener's.
@@ -211,7 +219,7 @@ fn page<'a>(
 }
 
 async fn run(
-    head: &mut Parts,
+    head: &mut RequestHead,
     body: &mut Option<Incoming>,
     (peer, timeout): (&Arc<Peer>, Option<Duration>),
     (snapshot, listener): (&Snapshot, &Listener),
@@ -295,7 +303,7 @@ async fn run(
     let mut outbound = forward::prepare(head, body.take(), way, record);
     if let Some((granted, request)) = granted.zip(outbound.request.as_mut()) {
         // Once more: a client may have named its fields in `Connection`.
-        granted.write(request.headers_mut());
+        granted.write(&mut request.head.headers);
     }
     let waits = (route.timeouts.response_header, total);
     let (to, who) = ((target, &**pool), (visitor, alone));
@@ -306,7 +314,7 @@ async fn run(
 
 fn redirect(
     plan: &route::action::RedirectPlan,
-    head: &Parts,
+    head: &RequestHead,
     admitted: &Admitted,
     client: Client,
 ) -> Result<Response<Body>, Failure> {
@@ -320,7 +328,7 @@ fn redirect(
     let location = HeaderValue::try_from(plan.location(scheme, host, path));
     let location = location.map_err(|_| Failure::bad_request("target_form"))?;
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = plan.status();
+    response.head.status = plan.status();
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
 }
@@ -328,7 +336,7 @@ fn redirect(
 /// RFC 9110 §7.6.2: `Max-Forwards: 0` makes us the one that answers.
 fn own_options() -> Response<Body> {
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.head.status = StatusCode::NO_CONTENT;
     let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     response.headers_mut().insert(ALLOW, allow);
     response

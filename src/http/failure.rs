@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{Response, StatusCode};
 
+use crate::net::message::Response;
 use crate::net::wire::Refusal;
 use crate::snapshot::Page;
 use crate::telemetry::reason::Reason;
@@ -116,7 +117,7 @@ impl Failure {
             }
         };
         let mut response = Response::new(Body::full(body));
-        *response.status_mut() = status;
+        response.head.status = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, content_type);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -128,7 +129,7 @@ impl Failure {
             headers.insert(ALLOW, allow);
         }
         if let Some((name, value)) = self.field.as_deref() {
-            headers.insert(name, value.clone());
+            headers.insert(name.clone(), value.clone());
         }
         if trusted {
             headers.insert(OSTLER_REASON, HeaderValue::from_static(self.reason.as_str()));
@@ -286,7 +287,7 @@ mod tests {
             let response = failure.response(accept.as_ref(), false, page, b"id");
             assert_eq!(response.headers()[RETRY_AFTER], "5");
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-            let size = response.body().size_hint().exact().unwrap();
+            let size = response.body.size_hint().exact().unwrap();
             (response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned(), size)
         };
         let json = Some("application/json");

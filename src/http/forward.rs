@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
+    VIA,
 };
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Uri};
+use http::{Method, Uri};
 use hyper::body::{Body as _, Incoming};
 
+use crate::net::fields::Fields;
+use crate::net::message::{Request, RequestHead};
 use crate::net::wire::Handle;
 use crate::snapshot::{Listener, Member, Pool, Route};
 use crate::sticky::{Stickiness, cookie};
@@ -43,7 +44,7 @@ pub struct Outbound {
     /// The head as the last attempt wrote it.
     pub(super) written: Vec<u8>,
     /// The head, where it goes out over HTTP/2, which writes none that could be read back.
-    pub(super) kept: Option<Box<(Uri, HeaderMap)>>,
+    pub(super) kept: Option<Box<(Uri, Fields)>>,
     /// Its body.
     pub(super) upload: Option<Arc<Progress>>,
     /// The client's connection.
@@ -77,22 +78,22 @@ impl Outbound {
                 )))
             }
         };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        Some(request)
+        let method = self.method.clone();
+        let head = RequestHead { method, uri, headers, ..RequestHead::default() };
+        Some(Request { head, body })
     }
 
     /// The same for an attempt beside the first; none where it was sent before or has a body.
     pub(super) fn copy(&self) -> Option<Self> {
         let whole = self.request.as_ref().filter(|_| self.upload.is_none())?;
-        let mut request = Request::new(RequestBody::Empty);
-        *request.method_mut() = whole.method().clone();
-        *request.uri_mut() = whole.uri().clone();
-        *request.headers_mut() = whole.headers().clone();
+        let head = RequestHead {
+            method: whole.head.method.clone(),
+            uri: whole.head.uri.clone(),
+            headers: whole.head.headers.clone(),
+            ..RequestHead::default()
+        };
         Some(Self {
-            request: Some(request),
+            request: Some(Request { head, body: RequestBody::Empty }),
             written: Vec::new(),
             upload: None,
             wire: Arc::clone(&self.wire),
@@ -111,7 +112,8 @@ impl Outbound {
         let mut request = self.take()?;
         if pool.http2 {
             if self.kept.is_none() {
-                self.kept = Some(Box::new((request.uri().clone(), request.headers().clone())));
+                self.kept =
+                    Some(Box::new((request.head.uri.clone(), request.head.headers.clone())));
             }
             http2::write(&mut request, pool.tls.is_some(), &member.host);
         }
@@ -126,7 +128,7 @@ impl Outbound {
 
 /// Target and fields of a head that we have written: cheaper for the one request in thousands that
 /// is repeated than a copy of every head would be.
-fn read_back(written: &[u8], method: &Method) -> Option<(Uri, HeaderMap)> {
+fn read_back(written: &[u8], method: &Method) -> Option<(Uri, Fields)> {
     let lines = memchr::memchr_iter(b'\n', written).count();
     let mut fields = vec![httparse::EMPTY_HEADER; lines];
     let mut head = httparse::Request::new(&mut fields);
@@ -135,7 +137,7 @@ fn read_back(written: &[u8], method: &Method) -> Option<(Uri, HeaderMap)> {
         return None;
     }
     let uri = head.path?.parse().ok()?;
-    let mut headers = HeaderMap::with_capacity(head.headers.len());
+    let mut headers = Fields::with_capacity(head.headers.len());
     for field in head.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         if name == TRANSFER_ENCODING {
@@ -167,23 +169,21 @@ pub struct Way<'a> {
 /// Turns an admitted request into what a backend is sent. Fields and target are taken out of the
 /// head.
 pub fn prepare(
-    head: &mut Parts,
+    head: &mut RequestHead,
     body: Option<Incoming>,
     way: Way<'_>,
     record: &mut Record,
 ) -> Outbound {
     let Way { admitted, seen, route, listener, peer, .. } = way;
-    let mut request = Request::new(RequestBody::Empty);
-    let headers = request.headers_mut();
-    *headers = std::mem::take(&mut head.headers);
-    address(headers, head, way, record);
+    let mut headers = std::mem::take(&mut head.headers);
+    address(&mut headers, head, way, record);
     if admitted.websocket {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
     let timeout = route.timeouts.body.unwrap_or(listener.timeouts.body);
     let limit = route.body_size.unwrap_or(listener.limits.body_size);
-    let mut upload = None;
+    let (mut upload, mut sent) = (None, RequestBody::Empty);
     // A client's `Content-Length: 0` stays; nothing else says anything about an empty body.
     if let Some(body) = body.filter(|body| !body.is_end_stream()) {
         // Framing is derived from the body at hand, and written anew.
@@ -194,8 +194,7 @@ pub fn prepare(
         record.upload = Some(Arc::clone(&progress));
         let wire = Arc::clone(&peer.handle);
         upload = Some(Arc::clone(&progress));
-        *request.body_mut() =
-            RequestBody::Streaming(Box::new(Upload::new(body, progress, wire, limit, timeout)));
+        sent = RequestBody::Streaming(Box::new(Upload::new(body, progress, wire, limit, timeout)));
     }
     let method = head.method.clone();
     let repeatable = route.retry.tries > 1
@@ -203,11 +202,11 @@ pub fn prepare(
             method,
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
         );
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = origin_form(std::mem::take(&mut head.uri));
+    let uri = origin_form(std::mem::take(&mut head.uri));
+    let whole = RequestHead { method: method.clone(), uri, headers, ..RequestHead::default() };
     Outbound {
         preflight: method == Method::OPTIONS && seen.any(Seen::PREFLIGHT),
-        request: Some(request),
+        request: Some(Request { head: whole, body: sent }),
         repeatable,
         only_once: !repeatable || !route.retry.stale || upload.is_some(),
         written: Vec::new(),
@@ -221,7 +220,7 @@ pub fn prepare(
 
 /// Writes what every backend is told beside the client's own words: who it is for, what it is
 /// called, and which way it came. `head`: the client's, whose fields may be somewhere else by now.
-pub(super) fn address(headers: &mut HeaderMap, head: &Parts, way: Way<'_>, record: &mut Record) {
+pub(super) fn address(headers: &mut Fields, head: &RequestHead, way: Way<'_>, record: &mut Record) {
     let Way { admitted, seen, listener, peer, client, .. } = way;
     let believed = listener.trusted.contains(peer.address.ip());
     hop::strip(headers, seen);
@@ -257,7 +256,7 @@ fn origin_form(uri: Uri) -> Uri {
 }
 
 /// Names the request to the backend as the log has it.
-fn identify(headers: &mut HeaderMap, believed: bool, seen: Seen, record: &mut Record) {
+fn identify(headers: &mut Fields, believed: bool, seen: Seen, record: &mut Record) {
     if !believed && seen.any(Seen::TRACESTATE) {
         headers.remove(TRACESTATE);
     }
@@ -273,11 +272,7 @@ fn identify(headers: &mut HeaderMap, believed: bool, seen: Seen, record: &mut Re
 }
 
 /// `X-Request-Id` and `traceparent`: kept from trusted sources, made otherwise.
-pub(super) fn identity(
-    headers: &HeaderMap,
-    believed: bool,
-    seen: Seen,
-) -> (HeaderValue, HeaderValue) {
+pub(super) fn identity(headers: &Fields, believed: bool, seen: Seen) -> (HeaderValue, HeaderValue) {
     let mut id = None;
     let mut trace = None;
     if believed && seen.any(Seen::REQUEST_ID) {
@@ -299,19 +294,18 @@ pub(super) fn identity(
 }
 
 /// Joins HTTP/2's cookie crumbs (RFC 9113 §8.2.3) before anything reads them.
-pub fn join_crumbs(headers: &mut HeaderMap) {
-    let mut fields = headers.get_all(COOKIE).iter();
-    if fields.next().is_none() || fields.next().is_none() {
+pub fn join_crumbs(headers: &mut Fields) {
+    if headers.get_all(COOKIE).nth(1).is_none() {
         return;
     }
-    let joined = cookie::join(headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes));
+    let joined = cookie::join(headers.get_all(COOKIE).map(HeaderValue::as_bytes));
     if let Ok(joined) = HeaderValue::from_bytes(&joined) {
         headers.insert(COOKIE, joined);
     }
 }
 
 /// Takes our cookies out of what the backend sees; the others stay byte for byte.
-pub fn hide_cookies(headers: &mut HeaderMap, sticky: Option<&Stickiness>) {
+pub fn hide_cookies(headers: &mut Fields, sticky: Option<&Stickiness>) {
     let ours = |name: &[u8]| {
         cookie::is_ours(name, &[])
             || sticky.is_some_and(|sticky| {

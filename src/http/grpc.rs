@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::body::Body;
 use super::failure::Failure;
+use crate::net::fields::Fields;
+use crate::net::message::Response;
 use crate::telemetry::reason::Reason;
 
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -15,7 +17,7 @@ const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// What a call may take in all, where it says so: up to eight digits and a unit
 /// (gRPC over HTTP/2, `Timeout`).
-pub(super) fn timeout(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn timeout(headers: &Fields) -> Option<Duration> {
     let (unit, digits) = headers.get(TIMEOUT)?.as_bytes().split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     fn read(value: &'static str) -> Option<Duration> {
-        timeout(&HeaderMap::from_iter([(TIMEOUT, HeaderValue::from_static(value))]))
+        timeout(&Fields::from_iter([(TIMEOUT, HeaderValue::from_static(value))]))
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use http::header::{COOKIE, HeaderValue};
-use http::request::Parts;
 
+use crate::net::message::RequestHead;
 use crate::snapshot::{HashOn, RateLimit};
 use crate::sticky::{cookie, query_value};
 
@@ -23,16 +23,16 @@ enum Key<'a> {
 ///
 /// # Errors
 /// 429, with the seconds after which there is one again.
-pub(super) fn take(limit: &RateLimit, head: &Parts, client: Client) -> Result<(), Failure> {
+pub(super) fn take(limit: &RateLimit, head: &RequestHead, client: Client) -> Result<(), Failure> {
     let taken = limit.limiter.take(key(&limit.by, head, client), Instant::now());
     taken.map_err(|wait| Failure::rate_limited(seconds(wait)))
 }
 
 /// Who leaves out what is counted by is counted by address: nobody escapes by saying nothing.
-fn key<'a>(by: &HashOn, head: &'a Parts, client: Client) -> Key<'a> {
+fn key<'a>(by: &HashOn, head: &'a RequestHead, client: Client) -> Key<'a> {
     let value = match by {
         HashOn::Source => None,
-        HashOn::Header(name) => head.headers.get(&**name).map(HeaderValue::as_bytes),
+        HashOn::Header(name) => head.headers.named(name).map(HeaderValue::as_bytes),
         HashOn::Cookie(name) => head.headers.get(COOKIE).and_then(|field| {
             cookie::values(field.as_bytes(), name.as_bytes()).find(|value| !value.is_empty())
         }),
@@ -62,13 +62,14 @@ fn seconds(wait: Duration) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::fields::Fields;
 
     #[test]
     fn who_brings_no_value_is_counted_by_address_and_ipv6_by_network() {
         let client = |text: &str| Client { address: text.parse().unwrap(), https: false };
-        let request =
-            http::Request::builder().uri("/?k=1").header("x-key", "a").header("cookie", "k=");
-        let (head, ()) = request.body(()).unwrap().into_parts();
+        let uri = http::Uri::from_static("/?k=1");
+        let headers = Fields::of(&[("x-key", "a"), ("cookie", "k=")]);
+        let head = RequestHead { uri, headers, ..RequestHead::default() };
         let of = |by: HashOn, address| key(&by, &head, client(address));
         assert_eq!(of(HashOn::Header("x-key".into()), "192.0.2.1"), Key::Value(b"a"));
         assert_eq!(of(HashOn::Query("k".into()), "192.0.2.1"), Key::Value(b"1"));

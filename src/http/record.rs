@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use crate::net::clock;
+use crate::net::message::RequestHead;
 use crate::snapshot::choice::{Seen, Told};
 use crate::snapshot::{Listener, Member, Pool, Route};
 use crate::sticky::Issue;
@@ -78,12 +79,7 @@ pub struct Record {
 
 impl Record {
     /// Begins with a request's head.
-    pub fn begin(
-        snapshot: Held,
-        peer: Arc<Peer>,
-        listener: usize,
-        head: &http::request::Parts,
-    ) -> Self {
+    pub fn begin(snapshot: Held, peer: Arc<Peer>, listener: usize, head: &RequestHead) -> Self {
         let times = Times::begin();
         Self {
             snapshot,

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderMap, HeaderValue, SET_COOKIE};
-use http::{Response, StatusCode, Version};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, EXPIRES, HeaderValue, SET_COOKIE};
+use http::{StatusCode, Version};
 
+use crate::net::fields::Fields;
+use crate::net::message::Response;
 use crate::route::action::RespondPlan;
 use crate::snapshot::choice::{self, Choice};
 use crate::snapshot::{OnCacheable, Pool};
@@ -70,7 +72,7 @@ pub fn build(
     let mut response = reply.response;
     hop::strip(response.headers_mut(), seen);
     // The backend's version never leaks; what is written is what the client understands.
-    *response.version_mut() = Version::HTTP_11;
+    response.head.version = Version::HTTP_11;
     session(response.headers_mut(), status, shape, record);
     let (loan, in_flight, waits) = (reply.loan, reply.in_flight, (shape.body, shape.left));
     Ok(response.map(|answered| Body::backend(Download::new(answered, loan, in_flight, waits))))
@@ -79,7 +81,7 @@ pub fn build(
 /// An answer that the file has.
 pub fn fixed(plan: &RespondPlan) -> Response<Body> {
     let mut response = Response::new(Body::full(plan.body.clone()));
-    *response.status_mut() = plan.status;
+    response.head.status = plan.status;
     if let Some(content_type) = &plan.content_type {
         response.headers_mut().insert(CONTENT_TYPE, content_type.clone());
     }
@@ -87,12 +89,7 @@ pub fn fixed(plan: &RespondPlan) -> Response<Body> {
 }
 
 /// A backend has answered: what that means for its visitor's session is written and remembered.
-pub fn session(
-    headers: &mut HeaderMap,
-    status: StatusCode,
-    shape: &Shape<'_>,
-    record: &mut Record,
-) {
+pub fn session(headers: &mut Fields, status: StatusCode, shape: &Shape<'_>, record: &mut Record) {
     let Some(sticky) = shape.sticky else { return };
     let written = bind(headers, status, sticky, shape);
     let holds = match shape.issue {
@@ -150,7 +147,7 @@ fn unable(status: StatusCode) -> bool {
 
 /// Writes the session's cookie, if there is one to write and the answer may carry it.
 pub fn bind(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     status: StatusCode,
     sticky: &Stickiness,
     shape: &Shape<'_>,
@@ -163,7 +160,7 @@ pub fn bind(
     if unable(status) && matches!(shape.issue, Issue::Bind(_) | Issue::Move(_)) {
         return false;
     }
-    let cache_control = || headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes);
+    let cache_control = || headers.get_all(CACHE_CONTROL).map(HeaderValue::as_bytes);
     let public = is_publicly_cacheable(cache_control());
     if public && sticky.on_cacheable() == OnCacheable::Skip {
         return false;
@@ -182,7 +179,7 @@ pub fn bind(
 }
 
 /// Shared caches must not hand one visitor's cookie to another.
-fn make_private(headers: &mut HeaderMap) {
+fn make_private(headers: &mut Fields) {
     let has = |word: &str| hop::has_token(headers, CACHE_CONTROL, word);
     if has("private") || has("no-store") {
         return;

@@ -85,7 +85,7 @@ fn exchanges(
         }
         async move {
             let (head, body) = request.into_parts();
-            Ok(exchange::serve(head, Some(body), peer).await)
+            Ok(exchange::serve(head.into(), Some(body), peer).await.into())
         }
     })
 }

@@ -8,9 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, UPGRADE};
-use http::request::Parts;
-use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::backend::{self, TunnelOrder};
 use crate::net::clock::{self, Deadline};
+use crate::net::message::{RequestHead, Response};
 use crate::net::wire::Handle;
 use crate::task;
 use crate::telemetry::chain;
@@ -57,7 +57,7 @@ pub struct Upgrade {
 
 impl Upgrade {
     /// Takes the client's side out of a request.
-    pub fn take(head: &mut Parts, peer: &Arc<Peer>) -> Self {
+    pub fn take(head: &mut RequestHead, peer: &Arc<Peer>) -> Self {
         let client = head.extensions.remove::<OnUpgrade>();
         Self { client, accept: head.extensions.remove::<Accept>(), peer: Arc::clone(peer) }
     }
@@ -134,7 +134,7 @@ pub fn begin(
     let peer = Arc::clone(&upgrade.peer);
     let http2 = peer.protocol == ClientProtocol::Http2;
 
-    let (mut head, _) = reply.response.into_parts();
+    let mut head = reply.response.head;
     let seen = Seen::of(&head.headers);
     hop::strip(&mut head.headers, seen);
     // RFC 9110 §8.6; over HTTP/2 it would be the stream's.
@@ -158,7 +158,7 @@ pub fn begin(
         let streams = (client, stream);
         run(streams, early, waits, (line, place), (&peer, busy)).await;
     });
-    Ok(Response::from_parts(head, Body::empty()))
+    Ok(Response { head, body: Body::empty() })
 }
 
 async fn run(

@@ -1,9 +1,10 @@
 //! Who asks: the session that a request brings, and what a backend's answer says about one.
 
 use http::Uri;
-use http::header::{COOKIE, Entry, HeaderMap, SET_COOKIE};
-use http::request::Parts;
+use http::header::{COOKIE, SET_COOKIE};
 
+use crate::net::fields::Fields;
+use crate::net::message::RequestHead;
 use crate::snapshot::HashOn;
 use crate::snapshot::choice::Visitor;
 use crate::sticky::{By, Presented, Stickiness, cookie, prefix_hash, query_value, value_hash};
@@ -18,7 +19,7 @@ use super::peer::Peer;
 /// Reads the session, and takes our cookies out of the backend's sight. `now`: Unix seconds.
 /// `alone`: the connection carries one client's requests only.
 pub(super) fn read(
-    head: &mut Parts,
+    head: &mut RequestHead,
     seen: Seen,
     sticky: Option<&Stickiness>,
     peer: &Peer,
@@ -46,12 +47,12 @@ pub(super) fn read(
         return visitor;
     };
     if *sticky.by() == By::Cookie {
-        if cookies && let Entry::Occupied(cookie) = head.headers.entry(COOKIE) {
-            let field = cookie.get().as_bytes();
+        if cookies && let Some(cookie) = head.headers.get(COOKIE) {
+            let field = cookie.as_bytes();
             let (presented, alone) = sticky.read_field(field, client.https, now, &mut peer.memo());
             visitor.presented = presented;
             if alone && !sticky.pass() {
-                cookie.remove();
+                head.headers.remove(COOKIE);
                 return visitor;
             }
         }
@@ -68,10 +69,10 @@ pub(super) fn read(
 }
 
 /// What a pool that hashes is asked by, as a number.
-pub(super) fn key(headers: &HeaderMap, uri: &Uri, on: &HashOn, client: Client) -> Option<u64> {
+pub(super) fn key(headers: &Fields, uri: &Uri, on: &HashOn, client: Client) -> Option<u64> {
     match on {
         HashOn::Source => Some(prefix_hash(client.address, 32, 128)),
-        HashOn::Header(name) => headers.get(&**name).and_then(|value| value_hash(value.as_bytes())),
+        HashOn::Header(name) => headers.named(name).and_then(|value| value_hash(value.as_bytes())),
         HashOn::Query(name) => query_value(uri.query()?, name).and_then(value_hash),
         HashOn::Cookie(name) => {
             let field = headers.get(COOKIE)?.as_bytes();
@@ -82,11 +83,11 @@ pub(super) fn key(headers: &HeaderMap, uri: &Uri, on: &HashOn, client: Client) -
 }
 
 /// The value that stands for the client's session, as a number.
-fn brought(head: &Parts, by: &By, client: Client) -> Option<u64> {
+fn brought(head: &RequestHead, by: &By, client: Client) -> Option<u64> {
     match by {
         By::Cookie => None,
         By::Header(name) | By::LearnHeader(name) => {
-            head.headers.get(&**name).and_then(|value| value_hash(value.as_bytes()))
+            head.headers.named(name).and_then(|value| value_hash(value.as_bytes()))
         }
         By::Query(name) => query_value(head.uri.query()?, name).and_then(value_hash),
         By::AppCookie(name) | By::LearnCookie(name) => {
@@ -98,13 +99,11 @@ fn brought(head: &Parts, by: &By, client: Client) -> Option<u64> {
 }
 
 /// The value that a backend has made for its client's session, as a number.
-pub(super) fn made(headers: &HeaderMap, by: &By) -> Option<u64> {
+pub(super) fn made(headers: &Fields, by: &By) -> Option<u64> {
     match by {
-        By::LearnHeader(name) => {
-            headers.get(&**name).and_then(|value| value_hash(value.as_bytes()))
-        }
+        By::LearnHeader(name) => headers.named(name).and_then(|value| value_hash(value.as_bytes())),
         By::LearnCookie(name) => {
-            let fields = headers.get_all(SET_COOKIE).iter();
+            let fields = headers.get_all(SET_COOKIE);
             fields
                 .filter_map(|field| set_to(field.as_bytes(), name.as_bytes()))
                 .find_map(value_hash)
@@ -123,8 +122,6 @@ fn set_to<'a>(field: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -141,12 +138,10 @@ mod tests {
     #[test]
     fn what_the_backend_makes_and_what_the_client_brings_are_one_number() {
         let by = By::LearnCookie("JSESSIONID".into());
-        let mut headers = HeaderMap::new();
-        headers.append(SET_COOKIE, HeaderValue::from_static("a=1"));
-        headers.append(SET_COOKIE, HeaderValue::from_static("JSESSIONID=x=y; Path=/"));
-        let made = made(&headers, &by);
-        let request = http::Request::builder().header(COOKIE, "a=1; JSESSIONID=x=y");
-        let (head, ()) = request.body(()).unwrap().into_parts();
+        let fields = [("set-cookie", "a=1"), ("set-cookie", "JSESSIONID=x=y; Path=/")];
+        let made = made(&Fields::of(&fields), &by);
+        let headers = Fields::of(&[("cookie", "a=1; JSESSIONID=x=y")]);
+        let head = RequestHead { headers, ..RequestHead::default() };
         let client = Client { address: [127, 0, 0, 1].into(), https: false };
         assert!(made.is_some());
         assert_eq!(brought(&head, &by, client), made);

@@ -4,11 +4,12 @@ use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use hyper::ext::Protocol;
 
 use super::failure::Failure;
+
+use crate::net::message::{RequestHead, Response};
 
 /// RFC 6455 §1.3: what the accepted key is made of, beside the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -37,7 +38,7 @@ fn encoded(bytes: impl AsRef<[u8]>) -> HeaderValue {
 /// Makes a GET with `Upgrade: websocket` of a CONNECT that asks for it (RFC 8441 §5): routes, their
 /// conditions and the log know one kind of WebSocket. True where it was one; every other CONNECT
 /// stays as it is, to be refused. `random`: for the key, which is no secret.
-pub(super) fn translate(head: &mut Parts, mut random: impl FnMut() -> u64) -> bool {
+pub(super) fn translate(head: &mut RequestHead, mut random: impl FnMut() -> u64) -> bool {
     if head.method != Method::CONNECT {
         return false;
     }
@@ -55,7 +56,7 @@ pub(super) fn translate(head: &mut Parts, mut random: impl FnMut() -> u64) -> bo
 }
 
 /// Whether a CONNECT names a protocol (RFC 8441 §4).
-pub(super) fn is_extended(head: &Parts) -> bool {
+pub(super) fn is_extended(head: &RequestHead) -> bool {
     head.extensions.get::<Protocol>().is_some()
 }
 
@@ -75,12 +76,12 @@ pub(super) fn checked<B>(response: Response<B>) -> Result<Response<B>, Failure> 
 mod tests {
     use super::*;
 
-    fn connect(protocol: Option<&'static str>) -> Parts {
+    fn connect(protocol: Option<&'static str>) -> RequestHead {
         let mut request = http::Request::connect("https://a/chat").body(()).unwrap();
         if let Some(protocol) = protocol {
             request.extensions_mut().insert(Protocol::from_static(protocol));
         }
-        request.into_parts().0
+        request.into_parts().0.into()
     }
 
     #[test]
@@ -101,7 +102,7 @@ mod tests {
         assert!(translate(&mut head, || 7));
         assert_eq!(head.method, Method::GET);
         assert_eq!(head.headers[UPGRADE], "websocket");
-        let keys: Vec<_> = head.headers.get_all(SEC_WEBSOCKET_KEY).iter().collect();
+        let keys: Vec<_> = head.headers.get_all(SEC_WEBSOCKET_KEY).collect();
         assert_eq!((keys.len(), keys[0].len()), (1, 24));
         for other in [None, Some("connect-udp"), Some("")] {
             let mut head = connect(other);
@@ -113,7 +114,11 @@ mod tests {
 
     #[test]
     fn no_answer_but_a_tunnel_is_a_success() {
-        let with = |status: u16| Response::builder().status(status).body(()).unwrap();
+        let with = |status: u16| {
+            let mut response = Response::new(());
+            response.head.status = StatusCode::from_u16(status).unwrap();
+            response
+        };
         assert_eq!(checked(with(403)).unwrap().status(), 403);
         assert_eq!(checked(with(204)).unwrap_err().status(), StatusCode::NOT_IMPLEMENTED);
     }

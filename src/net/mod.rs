@@ -1,8 +1,10 @@
 //! Sockets and bytes: what stands between the kernel and HTTP.
 
 pub mod clock;
+pub mod fields;
 pub mod heap;
 pub mod hello;
+pub mod message;
 pub mod outgoing;
 pub mod peek;
 pub mod pressure;

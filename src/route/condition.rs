@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::header::{COOKIE, HeaderMap};
+use http::header::COOKIE;
 use http::{HeaderValue, Method};
 use ipnet::IpNet;
 
 use super::sources::Sources;
 use crate::config::model::{self, FieldCondition, FieldName, ValueTest};
+use crate::net::fields::Fields;
 
 /// A request's head, as far as routes ask about it.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +17,7 @@ pub struct Head<'a> {
     /// Its method.
     pub method: &'a Method,
     /// Its fields, with no more than one `Cookie`.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// What follows the question mark.
     pub query: Option<&'a str>,
     /// Who asks.
@@ -111,7 +112,7 @@ fn holds(condition: &FieldCondition, head: &Head<'_>) -> bool {
     let test = &condition.test;
     match &condition.field {
         FieldName::Header(name) => {
-            passes(test, head.headers.get_all(name).iter().map(|it| it.as_bytes().trim_ascii()))
+            passes(test, head.headers.get_all(name).map(|it| it.as_bytes().trim_ascii()))
         }
         FieldName::Query(name) => {
             let pairs = head.query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
@@ -181,12 +182,9 @@ mod tests {
 
     fn asks(field: FieldCondition, headers: &[(&'static str, &'static str)], query: &str) -> bool {
         let written = model::Conditions { fields: vec![field], ..Default::default() };
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.append(*name, HeaderValue::from_static(value));
-        }
+        let headers = &Fields::of(headers);
         let client = [192, 0, 2, 1].into();
-        let head = Head { method: &Method::GET, headers: &map, query: Some(query), client };
+        let head = Head { method: &Method::GET, headers, query: Some(query), client };
         Conditions::new(&written).unwrap().meet(&head)
     }
 
@@ -239,7 +237,7 @@ mod tests {
         let routes = [of(&[Method::POST, Method::GET], None), of(&[Method::PUT], Some("never"))];
         let head = Head {
             method: &Method::DELETE,
-            headers: &HeaderMap::new(),
+            headers: &Fields::new(),
             query: None,
             client: [192, 0, 2, 1].into(),
         };

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{Request, Response};
 use hyper::body::Frame;
 
+use crate::net::message::{Request, Response};
 use crate::net::outgoing::Outgoing;
 use crate::net::proxy_header::Ends;
 use crate::net::wire::{Handle, Wire};

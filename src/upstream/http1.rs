@@ -9,14 +9,14 @@ mod encode;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::HeaderMap;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, StatusCode};
 use hyper::body::Frame;
-use hyper::ext::ReasonPhrase;
 
 use super::answered::{AnswerError, Answered};
 use super::stream::Stream;
 use crate::config::defaults;
+use crate::net::fields::Fields;
+use crate::net::message::{Request, Response};
 use crate::net::outgoing::{Outgoing, Sending};
 use crate::net::wire::{HeadLimits, Refusal, Wire, is_whole_answer, read_answer};
 use chunked::{Chunked, Part};
@@ -44,8 +44,8 @@ pub(super) struct Http1<B> {
     there: BytesMut,
     /// Of the body, what came with the head. It goes before that.
     early: Bytes,
-    /// Memory of a map that is not needed any more.
-    fields: HeaderMap,
+    /// Memory of a list that is not needed any more.
+    fields: Fields,
 }
 
 /// An answer as it comes.
@@ -88,16 +88,16 @@ impl<B: Outgoing> Http1<B> {
         let (extent, to_head, keeps) = (Extent::None, false, true);
         let answer = Receiving { extent, to_head, keeps, searched: 0, interim: 0 };
         let (request, there, early) = (Sending::default(), BytesMut::new(), Bytes::new());
-        let (failed, fields) = (None, HeaderMap::new());
+        let (failed, fields) = (None, Fields::new());
         Self { wire, request, failed, answer, there, early, fields }
     }
 
     /// A request that is to be sent.
     pub(super) fn begin(&mut self, request: Request<B>) {
         self.answer.extent = Extent::Head;
-        self.answer.to_head = *request.method() == Method::HEAD;
+        self.answer.to_head = request.head.method == Method::HEAD;
         self.answer.interim = 0;
-        let (mut head, body) = request.into_parts();
+        let Request { mut head, body } = request;
         let there = !body.is_end_stream();
         let exact = if there { body.size_hint().exact() } else { Some(0) };
         let to = self.request.head();
@@ -170,13 +170,13 @@ impl<B: Outgoing> Http1<B> {
     /// Reads the head at the front.
     fn read_head(&mut self) -> Result<Head, Refusal> {
         let bytes = self.there.split().freeze();
-        let Some((head, length)) = read_answer(&bytes, &LIMITS, &mut self.fields)? else {
+        let Some((answer, length)) = read_answer(&bytes, &LIMITS, &mut self.fields)? else {
             self.there = BytesMut::from(bytes);
             return Ok(Head::Unfinished);
         };
         self.answer.searched = 0;
         let behind = bytes.slice(length..);
-        let status = head.status;
+        let status = answer.head.status;
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         if switches && !self.request.is_complete() {
             // What is left of the request would come after the first bytes of the tunnel.
@@ -187,7 +187,7 @@ impl<B: Outgoing> Http1<B> {
             if self.answer.interim > INTERIM {
                 return Err(Refusal::TooManyInterim);
             }
-            self.fields = head.headers;
+            self.fields = answer.head.headers;
             self.fields.clear();
             self.there.extend_from_slice(&behind);
             return Ok(Head::Interim);
@@ -196,14 +196,14 @@ impl<B: Outgoing> Http1<B> {
         let empty = switches
             || self.answer.to_head
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let (extent, length) = match head.length {
+        let (extent, length) = match answer.length {
             _ if empty => (Extent::None, Some(0)),
-            _ if head.chunked => (Extent::Chunks(Box::default()), None),
+            _ if answer.chunked => (Extent::Chunks(Box::default()), None),
             Some(0) => (Extent::None, Some(0)),
             Some(length) => (Extent::Length(length), Some(length)),
             None => (Extent::Open, None),
         };
-        self.answer.keeps = head.keeps && !switches && !matches!(extent, Extent::Open);
+        self.answer.keeps = answer.keeps && !switches && !matches!(extent, Extent::Open);
         // What is there of a body of known length goes on as it is.
         self.early = match extent {
             Extent::Length(length) => {
@@ -216,16 +216,7 @@ impl<B: Outgoing> Http1<B> {
             self.there.extend_from_slice(rest);
         }
         self.answer.extent = extent;
-        let mut response = Response::new(Answered::Http1 { length });
-        *response.status_mut() = status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.headers;
-        if status.canonical_reason().map(str::as_bytes) != Some(&head.reason)
-            && let Ok(reason) = ReasonPhrase::try_from(head.reason)
-        {
-            response.extensions_mut().insert(reason);
-        }
-        Ok(Head::Final(response))
+        Ok(Head::Final(Response { head: answer.head, body: Answered::Http1 { length } }))
     }
 
     /// The next part of the answer's body. What is left of the request is sent meanwhile.
@@ -336,7 +327,7 @@ impl<B: Outgoing> Http1<B> {
     /// Lets go of what an idle connection needs not.
     pub(super) fn rest(&mut self) {
         self.there = BytesMut::new();
-        self.fields = HeaderMap::new();
+        self.fields = Fields::new();
         self.request.rest();
     }
 

@@ -10,7 +10,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use hyper::Request;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
@@ -22,6 +21,7 @@ use super::idle::Keep;
 use super::stream::Stream as Io;
 use crate::config::defaults;
 use crate::net::clock;
+use crate::net::message::{Request, Response};
 use crate::net::outgoing::Outgoing;
 use crate::task;
 
@@ -103,8 +103,8 @@ impl<B: Outgoing> Stream<B> {
 
     /// Begins to send a request.
     pub(super) fn send(&mut self, request: Request<B>) -> impl Future<Output = Answer> + use<B> {
-        self.sender.try_send_request(request).map(|answer| match answer {
-            Ok(response) => Ok(response.map(Answered::Http2)),
+        self.sender.try_send_request(request.into()).map(|answer| match answer {
+            Ok(response) => Ok(Response::from(response).map(Answered::Http2)),
             Err(mut error) => {
                 let unsent = error.take_message().is_some();
                 Err(Unanswered { error: error.into_error().into(), unsent })

@@ -209,9 +209,14 @@ mod tests {
 
     use super::super::{Target, dial};
     use super::*;
+    use crate::net::message::{Request, RequestHead};
 
     const KEEP: Keep = Keep { most: 8, idle: Duration::from_mins(1), age: None };
     const HEAD: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+    fn request() -> Request<Empty<Bytes>> {
+        Request { head: RequestHead::default(), body: Empty::new() }
+    }
 
     /// A connection that has carried an exchange, and its other end.
     async fn used(listener: &TcpListener) -> (Box<Connection<Empty<Bytes>>>, TcpStream) {
@@ -226,8 +231,7 @@ mod tests {
         };
         let mut connection = dial(target).await.unwrap();
         let (mut backend, _) = listener.accept().unwrap();
-        let request = hyper::Request::new(Empty::new());
-        connection.send(request);
+        connection.send(request());
         backend.write_all(HEAD).unwrap();
         let answered = poll_fn(|cx| connection.poll_answer(cx)).await;
         assert_eq!(answered.unwrap().status(), 204);
@@ -244,7 +248,7 @@ mod tests {
             let (connection, mut backend) = used(&listener).await;
             assert!(idle.put(0, connection, KEEP, 0));
             let mut connection = idle.take(0, None, false, 700).unwrap();
-            connection.send(hyper::Request::new(Empty::new()));
+            connection.send(request());
             backend.write_all(last).unwrap();
             let kept = (!lost).then_some(backend);
             assert!(poll_fn(|cx| connection.poll_answer(cx)).await.is_err());

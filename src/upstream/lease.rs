@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use hyper::Request;
 use hyper::body::{Body as _, Frame};
 
 use super::answered::{AnswerError, Answered};
 use super::connection::{Answer, Connection};
 use super::http2;
+use crate::net::message::Request;
 use crate::net::outgoing::Outgoing;
 
 /// Takes a connection back when its exchange is complete and clean.

@@ -16,7 +16,7 @@ pub(super) fn given(sticky: &Stickiness, request: &Request) -> Vec<String> {
     if *sticky.by() != By::Cookie {
         return Vec::new();
     }
-    let fields = request.headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let fields = request.headers.get_all(COOKIE).filter_map(|field| field.to_str().ok());
     let mut found: Vec<String> = fields.flat_map(|field| candidates(sticky, field)).collect();
     if let Some(text) = &request.cookie {
         let more = candidates(sticky, text);

@@ -26,7 +26,7 @@ pub(super) fn presented(
     now: Timestamp,
 ) -> Result<Presented, &'static str> {
     let Some(sticky) = sticky else { return Ok(Presented::None) };
-    let header = |name: &str| request.headers.get(name).map(HeaderValue::as_bytes);
+    let header = |name: &str| request.headers.named(name).map(HeaderValue::as_bytes);
     let value = match sticky.by() {
         By::Cookie => return Ok(token(sticky, request, given, now)),
         By::Header(name) | By::LearnHeader(name) => header(name).and_then(value_hash),

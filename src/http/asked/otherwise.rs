@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 
 use crate::backend::BackendState;
+use crate::net::message::Response;
 use crate::snapshot::Pool;
 use crate::snapshot::choice::{Selected, Visitor};
 use crate::snapshot::pool::WhenAllDown;
@@ -93,7 +93,7 @@ impl<'a> Asked<'a> {
     pub(super) fn key(&self, pool: &Pool) -> Option<u64> {
         let (on, _) = pool.hashing.as_ref()?;
         let request = self.outbound.request.as_ref()?;
-        visitor::key(request.headers(), request.uri(), on, self.client)
+        visitor::key(&request.head.headers, &request.head.uri, on, self.client)
     }
 
     /// A place that would do now, were it our turn.

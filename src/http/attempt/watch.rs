@@ -3,13 +3,12 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Response;
-
 use super::super::times::Times;
 use super::super::upload::Progress;
 use super::Waits;
 use crate::backend::Verdict;
 use crate::net::clock::{self, Deadline};
+use crate::net::message::Response;
 use crate::net::pressure;
 use crate::snapshot::Member;
 use crate::upstream::{Answered, Unanswered};

@@ -3,13 +3,14 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD_INDIFFERENT};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderValue};
 
 use super::super::failure::Failure;
 use super::super::header::forwarded::Client;
 use super::super::{local, rate_limit};
 use super::Granted;
 use super::verifier::Verdict;
+use crate::net::fields::Fields;
 use crate::snapshot::Basic;
 use crate::telemetry::reason::Reason;
 
@@ -32,7 +33,7 @@ const CROWDED: &str = "too many passwords wait";
 /// 401 for everybody else; 429 and 503 where too many passwords wait to be tried.
 pub(super) async fn admit<'a>(
     basic: &'a Basic,
-    headers: &HeaderMap,
+    headers: &Fields,
     client: Client,
 ) -> Result<Granted<'a>, Failure> {
     let refused = |cause| Failure::unauthorized(basic.challenge.clone(), cause);
@@ -70,8 +71,8 @@ pub(super) async fn admit<'a>(
 }
 
 /// Name and password with the colon between them.
-fn credentials(headers: &HeaderMap) -> Result<Vec<u8>, &'static str> {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
+fn credentials(headers: &Fields) -> Result<Vec<u8>, &'static str> {
+    let mut fields = headers.get_all(AUTHORIZATION);
     let field = fields.next().ok_or(NONE)?.as_bytes();
     if fields.next().is_some() {
         return Err(MALFORMED);
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     fn read(fields: &[&str]) -> Result<(String, String), &'static str> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for field in fields {
             headers.append(AUTHORIZATION, HeaderValue::from_str(field).unwrap());
         }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{Method, Request, Response};
+use http::Method;
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 
 use super::super::asked::Asked;
@@ -19,6 +18,8 @@ use super::super::upload::RequestBody;
 use super::super::visitor;
 use super::{Admission, Granted};
 use crate::net::clock;
+use crate::net::fields::Fields;
+use crate::net::message::{Request, RequestHead, Response};
 use crate::snapshot::{Action, ForwardAuth, Snapshot};
 use crate::telemetry::reason::Reason;
 
@@ -36,14 +37,13 @@ const SOON: Duration = Duration::from_millis(100);
 /// Where nobody has said yes or no: then nobody is let in.
 pub(super) async fn admit<'a>(
     asks: &'a ForwardAuth,
-    head: &Parts,
+    head: &RequestHead,
     (snapshot, way, total): (&Snapshot, Way<'_>, Option<Duration>),
     record: &mut Record,
 ) -> Result<Admission<'a>, Failure> {
     let Way { route, listener, peer, client, .. } = way;
-    let (mut asked, ()) = Request::new(()).into_parts();
-    asked.uri = asks.path.clone();
-    asked.headers = told(asks, &head.headers);
+    let (uri, headers) = (asks.path.clone(), told(asks, &head.headers));
+    let mut asked = RequestHead { uri, headers, ..RequestHead::default() };
     let seen = Seen::of(&asked.headers);
     forward::address(&mut asked.headers, head, Way { seen, ..way }, record);
     // Over what a trusted proxy may have written: it is this request that is asked about.
@@ -69,7 +69,7 @@ pub(super) async fn admit<'a>(
     let own = record.elapsed() + asks.timeout;
     let repeatable = route.retry.tries > 1;
     let outbound = Outbound {
-        request: Some(Request::from_parts(asked, RequestBody::Empty)),
+        request: Some(Request { head: asked, body: RequestBody::Empty }),
         repeatable,
         only_once: !repeatable || !route.retry.stale,
         written: Vec::new(),
@@ -91,7 +91,7 @@ pub(super) async fn admit<'a>(
     if !response.status().is_success() {
         if head.method == Method::HEAD {
             // It was asked by GET.
-            *response.body_mut() = Body::empty();
+            response.body = Body::empty();
         }
         return Ok(Admission::Answer(response));
     }
@@ -99,7 +99,7 @@ pub(super) async fn admit<'a>(
     let names = &asks.response_headers;
     let mut fields = Vec::with_capacity(names.len());
     for name in names {
-        let values = response.headers().get_all(name).iter().cloned();
+        let values = response.headers().get_all(name).cloned();
         fields.extend(values.map(|value| (name.clone(), value)));
     }
     finish(response).await;
@@ -107,7 +107,7 @@ pub(super) async fn admit<'a>(
 }
 
 /// The fields of a client that the server is told.
-fn told(asks: &ForwardAuth, headers: &HeaderMap) -> HeaderMap {
+fn told(asks: &ForwardAuth, headers: &Fields) -> Fields {
     let always = |name: &HeaderName| {
         let text = name.as_str();
         *name == HOST
@@ -119,10 +119,10 @@ fn told(asks: &ForwardAuth, headers: &HeaderMap) -> HeaderMap {
         Some(names) => names.contains(name),
         None => *name == COOKIE || *name == AUTHORIZATION || fits(name.as_str()),
     };
-    let mut told = HeaderMap::with_capacity(headers.len() + 8);
+    let mut told = Fields::with_capacity(headers.len() + 8);
     for (name, value) in headers {
         if always(name) || wanted(name) {
-            told.append(name, value.clone());
+            told.append(name.clone(), value.clone());
         }
     }
     told
@@ -153,7 +153,7 @@ fn unasked(mut failure: Failure, late: bool, timeout: Duration) -> Failure {
 
 /// Reads what is left of a yes. There is hardly ever more than a few bytes, with its head.
 async fn finish(response: Response<Body>) {
-    let mut body = response.into_body();
+    let mut body = response.body;
     let read = async {
         let mut left = LEFT;
         while let Some(Ok(frame)) = body.frame().await {

@@ -1,24 +1,23 @@
 //! What the backend is told of the client's certificate (RFC 9440), by us or by a trusted proxy.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 use super::forwarded::like;
 use super::seen::Seen;
+
+use crate::net::fields::Fields;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 /// Writes `Client-Cert` for the backend. From strangers nothing is kept, in any spelling (§4);
 /// `own` is what they have shown in the handshake, where backends are to be told. A trusted proxy
 /// speaks for its clients and not for itself, so what it shows is not told in their place.
-pub fn write(headers: &mut HeaderMap, own: Option<&HeaderValue>, (believed, seen): (bool, Seen)) {
+pub fn write(headers: &mut Fields, own: Option<&HeaderValue>, (believed, seen): (bool, Seen)) {
     if believed {
         return;
     }
     if seen.any(Seen::CLIENT_CERT) {
-        let names: Vec<HeaderName> = headers.keys().filter(|name| tells(name)).cloned().collect();
-        for name in names {
-            headers.remove(name);
-        }
+        headers.retain(|name| !tells(name));
     }
     if let Some(own) = own {
         headers.insert(CLIENT_CERT, own.clone());
@@ -40,7 +39,7 @@ mod tests {
     const SPELLINGS: [&str; 4] =
         ["client-cert", "client_cert", "client-cert-chain", "client_cert_chain"];
 
-    fn head() -> HeaderMap {
+    fn head() -> Fields {
         let field = |name| (HeaderName::from_static(name), HeaderValue::from_static(":BBBB:"));
         SPELLINGS.into_iter().map(field).collect()
     }
@@ -51,7 +50,7 @@ mod tests {
             let mut headers = head();
             let seen = Seen::of(&headers);
             write(&mut headers, own, (false, seen));
-            assert_eq!((headers.len(), headers.get("client-cert")), (left, own));
+            assert_eq!((headers.len(), headers.get(CLIENT_CERT)), (left, own));
             let mut headers = head();
             write(&mut headers, own, (true, seen));
             assert_eq!(headers, head());

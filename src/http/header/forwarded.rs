@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
+use crate::net::fields::Fields;
 use crate::net::trust::TrustSet;
 
 use super::seen::Seen;
@@ -22,12 +23,12 @@ pub struct Client {
 }
 
 /// Walks `X-Forwarded-For` from right to left over trusted addresses. Garbage ends the walk.
-pub fn client(headers: &HeaderMap, peer: IpAddr, https: bool, trusted: &TrustSet) -> Client {
+pub fn client(headers: &Fields, peer: IpAddr, https: bool, trusted: &TrustSet) -> Client {
     if !trusted.contains(peer) {
         return Client { address: peer, https };
     }
     let mut address = peer;
-    let fields: Vec<&HeaderValue> = headers.get_all(FOR).iter().collect();
+    let fields: Vec<&HeaderValue> = headers.get_all(FOR).collect();
     'walk: for field in fields.into_iter().rev() {
         let Ok(text) = field.to_str() else { break };
         for hop in text.rsplit(',') {
@@ -57,7 +58,7 @@ fn parse(hop: &str) -> Option<IpAddr> {
 
 /// Writes `X-Forwarded-*` for the backend. From strangers nothing is kept, in any spelling.
 pub fn write(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     peer: &HeaderValue,
     https: bool,
     host: Option<&HeaderValue>,
@@ -85,7 +86,7 @@ pub fn write(
     }
 }
 
-fn append(headers: &mut HeaderMap, peer: &HeaderValue) {
+fn append(headers: &mut Fields, peer: &HeaderValue) {
     let mut chain: Vec<u8> = Vec::new();
     for value in headers.get_all(FOR) {
         chain.extend_from_slice(value.as_bytes());
@@ -98,11 +99,8 @@ fn append(headers: &mut HeaderMap, peer: &HeaderValue) {
 
 /// Takes out what a stranger says of itself: any `X-Forwarded-*`, in the spelling with underscores
 /// too, which some backends read as the same field.
-fn forget(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> = headers.keys().filter(|name| tells(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
+fn forget(headers: &mut Fields) {
+    headers.retain(|name| !tells(name));
 }
 
 pub(in crate::http) fn tells(name: &HeaderName) -> bool {
@@ -126,20 +124,13 @@ fn scheme(https: bool) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        fields
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
-
     fn trust(network: &str) -> TrustSet {
         TrustSet::new(&[network.parse().unwrap()])
     }
 
     #[test]
     fn a_stranger_is_not_believed() {
-        let mut head = headers(&[
+        let mut head = Fields::of(&[
             ("x-forwarded-for", "6.6.6.6"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil"),
@@ -172,7 +163,7 @@ mod tests {
             ("1.2.3.4, garbage, 10.0.0.2", "10.0.0.2"),
             ("[2001:db8::1]:443, 10.0.0.2", "2001:db8::1"),
         ] {
-            let head = HeaderMap::from_iter([(FOR, HeaderValue::from_static(chain))]);
+            let head = Fields::from_iter([(FOR, HeaderValue::from_static(chain))]);
             let found = client(&head, "10.0.0.1".parse().unwrap(), false, &trusted);
             assert_eq!(found.address, expected.parse::<IpAddr>().unwrap(), "{chain}");
         }

@@ -1,12 +1,13 @@
 //! Hop-by-hop fields (RFC 9110 §7.6.1): they never travel.
 
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::client_cert;
 use super::seen::Seen;
+
+use crate::net::fields::Fields;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -35,11 +36,8 @@ fn protected(name: &HeaderName) -> bool {
 }
 
 /// Whether a list field has this token.
-pub fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .any(|value| tokens(value).any(|one| one.eq_ignore_ascii_case(token)))
+pub fn has_token(headers: &Fields, name: HeaderName, token: &str) -> bool {
+    headers.get_all(name).any(|value| tokens(value).any(|one| one.eq_ignore_ascii_case(token)))
 }
 
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
@@ -47,7 +45,7 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 }
 
 /// Takes out what is meant for this hop only, and what `Connection` names.
-pub fn strip(headers: &mut HeaderMap, seen: Seen) {
+pub fn strip(headers: &mut Fields, seen: Seen) {
     if seen.any(Seen::CONNECTION) {
         let mut named: Vec<HeaderName> = Vec::new();
         // `close` and `keep-alive` are nearly all there ever is.
@@ -86,7 +84,7 @@ pub fn strip(headers: &mut HeaderMap, seen: Seen) {
 }
 
 /// Seconds of a `Keep-Alive: timeout=N` field.
-pub fn keep_alive_timeout(headers: &HeaderMap) -> Option<u64> {
+pub fn keep_alive_timeout(headers: &Fields) -> Option<u64> {
     let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
     value.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.trim().parse().ok())
 }
@@ -97,8 +95,7 @@ mod tests {
 
     #[test]
     fn what_connection_names_goes_but_never_what_others_rely_on() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
+        let mut headers = Fields::of(&[
             ("connection", "x-hop, Cookie, Host, X-Forwarded-For, close"),
             ("x-hop", "1"),
             ("cookie", "a=b"),
@@ -107,9 +104,7 @@ mod tests {
             ("keep-alive", "timeout=5, max=100"),
             ("te", "trailers"),
             ("x-end", "1"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        ]);
         assert_eq!(keep_alive_timeout(&headers), Some(5));
         let seen = Seen::of(&headers);
         strip(&mut headers, seen);

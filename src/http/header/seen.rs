@@ -1,8 +1,10 @@
 //! One look over a head: which of the fields that decide something are there.
 
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderName;
 
 use super::{client_cert, forwarded};
+
+use crate::net::fields::Fields;
 
 /// Fields of a head that somebody here asks for. One pass over the names that are there costs less
 /// than asking the map for each that hardly ever is.
@@ -38,15 +40,24 @@ impl Seen {
     pub const PREFLIGHT: u32 = 1 << 12;
     /// `Accept`.
     pub const ACCEPT: u32 = 1 << 13;
-    /// Some field is there more than once.
+    /// `Cookie` or `Host` is there more than once.
     pub const REPEATED: u32 = 1 << 14;
     /// `Client-Cert` and `Client-Cert-Chain`, in any spelling.
     pub const CLIENT_CERT: u32 = 1 << 15;
+    /// `Host`.
+    pub const HOST: u32 = 1 << 16;
 
     /// Looks at every name once.
-    pub fn of(headers: &HeaderMap) -> Self {
-        let repeated = if headers.len() == headers.keys_len() { 0 } else { Self::REPEATED };
-        Self(headers.keys().fold(repeated, |seen, name| seen | bit(name)))
+    pub fn of(headers: &Fields) -> Self {
+        let mut seen = 0;
+        for name in headers.keys() {
+            let bit = bit(name);
+            if seen & bit & (Self::COOKIE | Self::HOST) != 0 {
+                seen |= Self::REPEATED;
+            }
+            seen |= bit;
+        }
+        Self(seen)
     }
 
     /// Whether one of these is there.
@@ -60,6 +71,7 @@ fn bit(name: &HeaderName) -> u32 {
     let known = match text.len() {
         2 if text == "te" => Seen::HOP,
         3 if text == "via" => Seen::VIA,
+        4 if text == "host" => Seen::HOST,
         6 if text == "cookie" => Seen::COOKIE,
         6 if text == "expect" => Seen::EXPECT,
         6 if text == "accept" => Seen::ACCEPT,
@@ -83,8 +95,6 @@ fn bit(name: &HeaderName) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -114,15 +124,15 @@ mod tests {
             ("client-cert", Seen::CLIENT_CERT),
             ("client_cert_chain", Seen::CLIENT_CERT),
             ("accept-encoding", 0),
-            ("host", 0),
+            ("host", Seen::HOST),
             ("x-other", 0),
         ];
         for (name, expected) in all {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_static("1"));
-            assert_eq!(Seen::of(&headers), Seen(expected), "{name}");
-            headers.append(name, HeaderValue::from_static("2"));
-            assert_eq!(Seen::of(&headers), Seen(expected | Seen::REPEATED), "{name}");
+            assert_eq!(Seen::of(&Fields::of(&[(name, "1")])), Seen(expected), "{name}");
+            let headers = Fields::of(&[(name, "1"), (name, "2")]);
+            let twice = matches!(name, "cookie" | "host").then_some(Seen::REPEATED);
+            let twice = Seen(expected | twice.unwrap_or_default());
+            assert_eq!(Seen::of(&headers), twice, "{name}");
         }
     }
 }

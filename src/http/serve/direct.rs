@@ -8,31 +8,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
-use http::request::Parts;
-use http::{Method, Request, Response, Version};
+use http::{Method, Version};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::encode::{self, Content, Wanted};
 use crate::http::body::Body;
 use crate::http::peer::Peer;
+use crate::net::fields::Fields;
+use crate::net::message::{RequestHead, Response};
 use crate::net::outgoing::{Framing, Sending};
-use crate::net::wire::{Next, RequestHead, Wire};
+use crate::net::wire::{Alone, Next, Wire};
 
 /// A connection whose requests are answered here. `F`: an exchange.
 pub(super) struct Direct<S, F> {
     wire: Wire<S>,
     peer: Arc<Peer>,
-    answer: fn(Parts, Arc<Peer>) -> F,
+    answer: fn(RequestHead, Arc<Peer>) -> F,
     /// Until there is an answer's head.
     exchange: Pin<Box<Option<F>>>,
     wanted: Wanted,
     sending: Sending<Body>,
     /// Something is asked that was not answered to its end.
     busy: bool,
-    /// Memory of a map that is not needed any more.
-    fields: HeaderMap,
+    /// Memory of a list that is not needed any more.
+    fields: Fields,
 }
 
 /// What becomes of a connection after an answer.
@@ -50,7 +50,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Response<Body>>,
 {
-    pub(super) fn new(wire: Wire<S>, peer: Arc<Peer>, answer: fn(Parts, Arc<Peer>) -> F) -> Self {
+    pub(super) fn new(
+        wire: Wire<S>,
+        peer: Arc<Peer>,
+        answer: fn(RequestHead, Arc<Peer>) -> F,
+    ) -> Self {
         Self {
             wire,
             peer,
@@ -59,7 +63,7 @@ where
             wanted: Wanted::last(&Method::GET),
             sending: Sending::default(),
             busy: false,
-            fields: HeaderMap::new(),
+            fields: Fields::new(),
         }
     }
 
@@ -81,19 +85,10 @@ where
     }
 
     /// A request is to be answered.
-    pub(super) fn begin(&mut self, head: RequestHead) {
-        let (mut parts, ()) = Request::new(()).into_parts();
-        self.wanted = Wanted {
-            http10: head.http10,
-            head: head.method == Method::HEAD,
-            keeps: head.keeps,
-            trailers: head.trailers,
-        };
-        parts.method = head.method;
-        parts.uri = head.uri;
-        parts.version = if head.http10 { Version::HTTP_10 } else { Version::HTTP_11 };
-        parts.headers = head.headers;
-        self.exchange.set(Some((self.answer)(parts, Arc::clone(&self.peer))));
+    pub(super) fn begin(&mut self, Alone { head, keeps, trailers }: Alone) {
+        let http10 = head.version == Version::HTTP_10;
+        self.wanted = Wanted { http10, head: head.method == Method::HEAD, keeps, trailers };
+        self.exchange.set(Some((self.answer)(head, Arc::clone(&self.peer))));
         self.busy = true;
     }
 
@@ -123,7 +118,7 @@ where
     }
 
     fn say(&mut self, response: Response<Body>, ends: bool) {
-        let (mut head, body) = response.into_parts();
+        let Response { mut head, body } = response;
         self.wanted.keeps &= !ends;
         let (content, body) = content(body);
         let to = self.sending.head();
@@ -147,7 +142,7 @@ fn content(body: Body) -> (Content, Option<Body>) {
 /// All of an answer of ours, behind which the connection ends. Its exchange ends here, so that its
 /// body must be ours: nothing of a backend's is awaited.
 pub(super) fn bytes(response: Response<Body>, method: &Method) -> Bytes {
-    let (head, body) = response.into_parts();
+    let Response { head, body } = response;
     let (length, body) = content(body);
     let mut text = Vec::new();
     encode::head(&mut text, &head, length, Wanted::last(method));

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRAILER, TRANSFER_ENCODING};
-use http::response::Parts;
 use http::{Method, StatusCode};
 use hyper::ext::ReasonPhrase;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::net::clock;
+use crate::net::message::ResponseHead;
 use crate::net::outgoing::{Framing, announced, field, length};
 
 /// How a request wants to be answered.
@@ -51,7 +51,7 @@ pub(super) enum Content {
 /// Its framing is told by the content at hand: what fields say of it counts where there is none.
 pub(super) fn head(
     to: &mut Vec<u8>,
-    answer: &Parts,
+    answer: &ResponseHead,
     content: Content,
     wanted: Wanted,
 ) -> (Framing, bool) {
@@ -110,7 +110,7 @@ pub(super) fn head(
 }
 
 /// RFC 9112 §4.
-fn status_line(to: &mut Vec<u8>, answer: &Parts, http10: bool) {
+fn status_line(to: &mut Vec<u8>, answer: &ResponseHead, http10: bool) {
     let reason = answer.extensions.get::<ReasonPhrase>();
     if !http10 && answer.status == StatusCode::OK && reason.is_none() {
         to.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
@@ -153,23 +153,19 @@ fn written(unix: u32) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
-
     use super::*;
+    use crate::net::fields::Fields;
 
     const USUAL: Wanted = Wanted { http10: false, head: false, keeps: true, trailers: false };
 
-    fn answer(status: u16, fields: &[(&'static str, &'static str)]) -> Parts {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        for (name, value) in [("date", "x")].iter().chain(fields) {
-            response.headers_mut().append(*name, HeaderValue::from_static(value));
-        }
-        response.into_parts().0
+    fn answer(status: u16, fields: &[(&'static str, &'static str)]) -> ResponseHead {
+        let status = StatusCode::from_u16(status).unwrap();
+        let headers = Fields::of(&[&[("date", "x")], fields].concat());
+        ResponseHead { status, headers, ..ResponseHead::default() }
     }
 
     /// What is written behind the status line and the date.
-    fn rest(answer: &Parts, content: Content, wanted: Wanted) -> (String, Framing, bool) {
+    fn rest(answer: &ResponseHead, content: Content, wanted: Wanted) -> (String, Framing, bool) {
         let mut to = Vec::new();
         let (framing, keeps) = head(&mut to, answer, content, wanted);
         let text = String::from_utf8(to).unwrap();
@@ -280,7 +276,7 @@ mod tests {
     fn the_date_is_in_the_form_that_http_wants() {
         assert_eq!(written(784_111_777).unwrap(), "Sun, 06 Nov 1994 08:49:37 GMT");
         let mut to = Vec::new();
-        let (answer, ()) = Response::new(()).into_parts();
+        let answer = ResponseHead::default();
         head(&mut to, &answer, Content::None, USUAL);
         let text = String::from_utf8(to).unwrap();
         assert!(text.contains("\r\ndate: ") && text.contains(" GMT\r\n"), "{text}");

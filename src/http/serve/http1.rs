@@ -7,9 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HeaderMap;
-use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::Service;
@@ -22,8 +20,10 @@ use crate::http::body::Body;
 use crate::http::peer::Peer;
 use crate::http::{exchange, local};
 use crate::net::clock::{self, Deadline};
+use crate::net::fields::Fields;
+use crate::net::message::{RequestHead, Response};
 use crate::net::pressure;
-use crate::net::wire::{HeadLimits, Next, RequestHead, Wire};
+use crate::net::wire::{Alone, HeadLimits, Next, Wire};
 use crate::telemetry::counters::{ListenerCounters, PerWorker, RefuseCause};
 
 /// What hyper buffers for one connection, each way.
@@ -44,7 +44,7 @@ pub(super) fn serve<S, F>(
     limits: HeadLimits,
     counters: Arc<PerWorker<ListenerCounters>>,
     ending: impl Future<Output = ()> + Send + Unpin + 'static,
-    answer: fn(Parts, Arc<Peer>) -> F,
+    answer: fn(RequestHead, Arc<Peer>) -> F,
 ) -> Serving
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -75,7 +75,7 @@ where
     limits: HeadLimits,
     peer: Arc<Peer>,
     /// What answers a request without content, and what answers those that hyper reads.
-    answer: fn(Parts, Arc<Peer>) -> F,
+    answer: fn(RequestHead, Arc<Peer>) -> F,
     exchanges: fn(Arc<Peer>) -> V,
     counters: Arc<PerWorker<ListenerCounters>>,
     press: Press,
@@ -108,7 +108,7 @@ where
 trait Exchanges:
     Service<
         Request<Incoming>,
-        Response = Response<Body>,
+        Response = http::Response<Body>,
         Error = Infallible,
         Future: Send + 'static,
     > + Send
@@ -120,7 +120,7 @@ trait Exchanges:
 impl<V> Exchanges for V where
     V: Service<
             Request<Incoming>,
-            Response = Response<Body>,
+            Response = http::Response<Body>,
             Error = Infallible,
             Future: Send + 'static,
         > + Send
@@ -150,7 +150,7 @@ where
                     }
                 }
                 State::Awake(direct) => match direct.poll_next(cx) {
-                    Poll::Ready(Next::Alone(head)) => direct.begin(head),
+                    Poll::Ready(Next::Alone(alone)) => direct.begin(alone),
                     Poll::Ready(next) => self.go_on(next),
                     Poll::Pending if self.must_go(cx) => self.close(),
                     Poll::Pending if self.is_tired(cx) => self.fall_asleep(),
@@ -172,7 +172,7 @@ where
                     }
                     self.fall_asleep();
                 }
-                State::Asleep(wire) => match wire.poll_request(cx, &mut HeaderMap::new()) {
+                State::Asleep(wire) => match wire.poll_request(cx, &mut Fields::new()) {
                     Poll::Ready(next) => self.go_on(next),
                     Poll::Pending if self.must_go(cx) || self.is_pressed() => self.close(),
                     Poll::Pending => return Poll::Pending,
@@ -194,17 +194,17 @@ where
     /// Does what is to be done next, where nothing was going on.
     fn go_on(&mut self, next: Next) {
         match next {
-            Next::Alone(head) => self.wake_up(head),
+            Next::Alone(alone) => self.wake_up(alone),
             Next::Other => self.start_hyper(),
             Next::Refused(method) => self.refuse(&method),
             Next::Gone => self.close(),
         }
     }
 
-    fn wake_up(&mut self, head: RequestHead) {
+    fn wake_up(&mut self, alone: Alone) {
         if let Some(wire) = self.take_wire() {
             let mut direct = Box::new(Direct::new(wire, Arc::clone(&self.peer), self.answer));
-            direct.begin(head);
+            direct.begin(alone);
             self.state = State::Awake(direct);
         }
     }

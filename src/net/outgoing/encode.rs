@@ -9,6 +9,8 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 
+use crate::net::fields::Fields;
+
 /// How the body of a message is told from what comes behind it (RFC 9112 §6).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -37,8 +39,8 @@ pub fn length(to: &mut Vec<u8>, bytes: u64) {
 }
 
 /// Names of the trailers that a head announces (RFC 9110 §6.6.2).
-pub fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
-    let lists = headers.get_all(TRAILER).iter().filter_map(|list| list.to_str().ok());
+pub fn announced(headers: &Fields) -> Vec<HeaderName> {
+    let lists = headers.get_all(TRAILER).filter_map(|list| list.to_str().ok());
     let names = lists.flat_map(|list| list.split(','));
     names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
 }

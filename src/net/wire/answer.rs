@@ -1,12 +1,15 @@
 //! The head of a backend's answer: checked and read in one pass.
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{StatusCode, Version};
+use hyper::ext::ReasonPhrase;
 
 use super::head::{Found, HeadLimits, Refusal, end_of_head, fields};
 use super::line::status_line;
 use super::plain::{self, Hop};
+
+use crate::net::fields::Fields;
+use crate::net::message::ResponseHead;
 
 /// How every answer begins.
 const BEGINNING: &[u8] = b"HTTP/1.";
@@ -14,14 +17,9 @@ const BEGINNING: &[u8] = b"HTTP/1.";
 /// What the head of an answer says.
 #[derive(Debug)]
 pub struct AnswerHead {
-    /// From 100 to 999.
-    pub status: StatusCode,
-    /// HTTP/1.0 or HTTP/1.1.
-    pub version: Version,
-    /// As the backend wrote it.
-    pub reason: Bytes,
-    /// All of them, but for what `Connection` usually says.
-    pub headers: HeaderMap,
+    /// Any status from 100 to 999, with hyper's `ReasonPhrase` where the backend's is not the usual
+    /// one. All fields are there, but for what `Connection` usually says.
+    pub head: ResponseHead,
     /// `Content-Length`.
     pub length: Option<u64>,
     /// `Transfer-Encoding: chunked`.
@@ -52,14 +50,14 @@ pub fn is_whole_answer(
 }
 
 /// Reads the head at the front. None while it is not complete; else what it says, and its length.
-/// `headers`: an empty map, whose memory is used again.
+/// `headers`: an empty list, whose memory is used again.
 ///
 /// # Errors
 /// The first thing for which it is refused.
 pub fn read_answer(
     bytes: &Bytes,
     limits: &HeadLimits,
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
 ) -> Result<Option<(AnswerHead, usize)>, Refusal> {
     let Some((first, status, phrase)) = status_line(bytes)? else { return Ok(None) };
     let empty = || Found { http10: first.http10, ..Found::default() };
@@ -79,11 +77,20 @@ pub fn read_answer(
         return Err(Refusal::HeadTooLarge);
     }
     found.framing()?;
-    let head = AnswerHead {
-        status: StatusCode::from_u16(status).map_err(|_| Refusal::StatusLine)?,
+    let status = StatusCode::from_u16(status).map_err(|_| Refusal::StatusLine)?;
+    let mut head = ResponseHead {
+        status,
         version: if first.http10 { Version::HTTP_10 } else { Version::HTTP_11 },
-        reason: bytes.slice_ref(phrase),
         headers: std::mem::take(headers),
+        ..ResponseHead::default()
+    };
+    if status.canonical_reason().map(str::as_bytes) != Some(phrase)
+        && let Ok(reason) = ReasonPhrase::try_from(phrase)
+    {
+        head.extensions.insert(reason);
+    }
+    let head = AnswerHead {
+        head,
         length: found.length,
         chunked: found.chunked,
         keeps: hop.goes_on(first.http10),
@@ -93,8 +100,6 @@ pub fn read_answer(
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     const LIMITS: HeadLimits = HeadLimits { size: 1024, fields: 8, target: 0 };
@@ -103,7 +108,7 @@ mod tests {
         assert!(is_whole_answer(text.as_bytes(), 0, &LIMITS)?, "{text:?}");
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let (head, length) =
-            read_answer(&bytes, &LIMITS, &mut HeaderMap::new())?.expect("a whole head");
+            read_answer(&bytes, &LIMITS, &mut Fields::new())?.expect("a whole head");
         assert!(text[..length].ends_with("\r\n\r\n"));
         Ok(head)
     }
@@ -112,13 +117,20 @@ mod tests {
     fn a_head_says_how_its_body_is_framed_and_whether_the_backend_goes_on() {
         let head = read("HTTP/1.1 200 OK\r\nContent-Length: 5 \r\nA:  b\r\nA: c\r\n\r\nhello");
         let head = head.unwrap();
-        assert_eq!((head.status.as_u16(), head.version), (200, Version::HTTP_11));
+        assert_eq!((head.head.status.as_u16(), head.head.version), (200, Version::HTTP_11));
         assert_eq!((head.length, head.chunked, head.keeps), (Some(5), false, true));
-        let values: Vec<_> = head.headers.get_all("a").iter().collect();
-        assert_eq!(
-            (values, &*head.reason),
-            (vec![&HeaderValue::from_static("b"), &HeaderValue::from_static("c")], &b"OK"[..])
-        );
+        let fields = Fields::of(&[("content-length", "5"), ("a", "b"), ("a", "c")]);
+        assert_eq!(head.head.headers, fields);
+        for (text, reason) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", None),
+            ("HTTP/1.1 200 Fine\r\n\r\n", Some(&b"Fine"[..])),
+            ("HTTP/1.1 200\r\n\r\n", Some(b"")),
+            ("HTTP/1.1 299 \r\n\r\n", Some(b"")),
+        ] {
+            let head = read(text).unwrap().head;
+            let told = head.extensions.get::<ReasonPhrase>().map(ReasonPhrase::as_bytes);
+            assert_eq!(told, reason, "{text:?}");
+        }
         for (text, keeps) in [
             ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", false),
             ("HTTP/1.1 200\r\nConnection: x, Close\r\nConnection: keep-alive\r\n\r\n", false),

@@ -5,6 +5,8 @@ use super::frames;
 use super::tracker::Tracker;
 use super::{HeadLimits, Refusal};
 
+use crate::net::fields::Fields;
+
 /// What may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Step {
@@ -52,7 +54,7 @@ impl Gate {
 /// nothing is odd about.
 pub fn read_at_once(bytes: &[u8], limits: &HeadLimits) -> Option<usize> {
     let bytes = bytes::Bytes::copy_from_slice(bytes);
-    let (_, length) = super::request::read_request(&bytes, limits, &mut http::HeaderMap::new())?;
+    let (_, length) = super::request::read_request(&bytes, limits, &mut Fields::new())?;
     (length <= limits.size).then_some(length)
 }
 

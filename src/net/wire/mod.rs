@@ -42,7 +42,7 @@ pub use handle::Handle;
 pub use head::{HeadLimits, Refusal};
 use linger::Linger;
 use read::Read;
-pub use request::{Next, RequestHead};
+pub use request::{Alone, Next};
 use tracker::Tracker;
 pub use turns::{Turn, Turns};
 

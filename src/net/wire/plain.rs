@@ -1,10 +1,12 @@
 //! Field lines that have nothing odd, read in one pass into names and values.
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 
 use super::super::sys;
 use super::head::{Found, HeadLimits, value_line};
+
+use crate::net::fields::Fields;
 
 /// What `Connection` says about the connection (RFC 9112 §9.3, §9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +79,7 @@ pub(super) fn fields(
 }
 
 /// Has room for the fields of most heads, if it has none yet: to grow with each of them is dear.
-pub(super) fn prepare(headers: &mut HeaderMap) {
+pub(super) fn prepare(headers: &mut Fields) {
     const USUAL: usize = 12;
     if headers.capacity() == 0 {
         headers.reserve(USUAL);

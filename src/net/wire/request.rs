@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{HeaderMap, TE};
-use http::{Method, Uri};
+use http::header::TE;
+use http::{Method, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Wire;
@@ -15,17 +15,15 @@ use super::plain::{self, Hop, says};
 use super::read::{PIECE, Read};
 use super::tracker::Tracker;
 
-/// What the head of a request says.
+use crate::net::fields::Fields;
+use crate::net::message::RequestHead;
+
+/// A request that nothing belongs to but its head.
 #[derive(Debug)]
-pub struct RequestHead {
-    /// Any but `CONNECT`.
-    pub method: Method,
-    /// As the client wrote it.
-    pub uri: Uri,
-    /// HTTP/1.0, else HTTP/1.1.
-    pub http10: bool,
-    /// All of them, but for what `Connection` usually says.
-    pub headers: HeaderMap,
+pub struct Alone {
+    /// Of any method but `CONNECT`, in HTTP/1.0 or HTTP/1.1. All fields are there, but for what
+    /// `Connection` usually says.
+    pub head: RequestHead,
     /// Whether the client goes on after it, by `Connection` and its version (RFC 9112 §9.3).
     pub keeps: bool,
     /// Whether the client takes trailers (RFC 9110 §10.1.4).
@@ -35,8 +33,8 @@ pub struct RequestHead {
 /// What is to be done next on a connection.
 #[derive(Debug)]
 pub enum Next {
-    /// A request that nothing belongs to but its head.
-    Alone(RequestHead),
+    /// A request that can be answered at once.
+    Alone(Alone),
     /// One with content, one that asks to change the protocol, or one of a form that is rare.
     Other,
     /// A head was refused. This method is to be answered, GET or HEAD.
@@ -46,8 +44,8 @@ pub enum Next {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Waits for the next request. `headers`: an empty map, whose memory is used again.
-    pub fn poll_request(&mut self, cx: &mut Context<'_>, headers: &mut HeaderMap) -> Poll<Next> {
+    /// Waits for the next request. `headers`: an empty list, whose memory is used again.
+    pub fn poll_request(&mut self, cx: &mut Context<'_>, headers: &mut Fields) -> Poll<Next> {
         let fresh = self.held_back.is_empty()
             && self.tracker.as_ref().is_some_and(Tracker::is_between_heads);
         if fresh && let Some(next) = ready!(self.poll_fresh(cx, headers)) {
@@ -69,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The usual case: a head comes as a whole, alone, and has nothing odd. It is checked and read
     /// in one pass. None where it is to be looked at in another way.
-    fn poll_fresh(&mut self, cx: &mut Context<'_>, headers: &mut HeaderMap) -> Poll<Option<Next>> {
+    fn poll_fresh(&mut self, cx: &mut Context<'_>, headers: &mut Fields) -> Poll<Option<Next>> {
         let mut piece = [std::mem::MaybeUninit::uninit(); PIECE];
         let mut buffer = ReadBuf::uninit(&mut piece);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
@@ -85,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let read = limits.and_then(|limits| {
             read_request(&there, limits, headers).filter(|(_, length)| *length <= limits.size)
         });
-        let Some((head, length)) = read else {
+        let Some((alone, length)) = read else {
             self.held_back.extend_from_slice(&there);
             self.inspect_held_back();
             return Poll::Ready(None);
@@ -98,11 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         } else {
             self.handle.set_between(true);
         }
-        Poll::Ready(Some(Next::Alone(head)))
+        Poll::Ready(Some(Next::Alone(alone)))
     }
 
     /// Takes the next head of what has come, if there is one.
-    fn next_there(&mut self, headers: &mut HeaderMap) -> Option<Next> {
+    fn next_there(&mut self, headers: &mut Fields) -> Option<Next> {
         let Some(tracker) = &self.tracker else { return Some(Next::Other) };
         // Of several heads it is known of the last one only whether there is more.
         if self.handle.open() == 1 && !tracker.at_head() {
@@ -116,12 +114,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if empty == there.len() {
             return None;
         }
-        let Some((head, length)) = read_request(&there.slice(empty..), &limits, headers) else {
+        let Some((alone, length)) = read_request(&there.slice(empty..), &limits, headers) else {
             self.take_back(&there);
             return Some(Next::Other);
         };
         self.take_back(there.get(empty + length..).unwrap_or_default());
-        Some(Next::Alone(head))
+        Some(Next::Alone(alone))
     }
 
     /// Ready when the client has left while it is being answered. What it says meanwhile is kept,
@@ -151,8 +149,8 @@ fn is_empty_line(byte: u8) -> bool {
 pub(super) fn read_request(
     bytes: &Bytes,
     limits: &HeadLimits,
-    headers: &mut HeaderMap,
-) -> Option<(RequestHead, usize)> {
+    headers: &mut Fields,
+) -> Option<(Alone, usize)> {
     let RequestLine { method, target, first: First { rest, http10 } } =
         request_line(bytes, limits).ok()??;
     let method = Method::from_bytes(method).ok().filter(|method| *method != Method::CONNECT)?;
@@ -172,7 +170,8 @@ pub(super) fn read_request(
         headers.clear();
         return None;
     };
+    let version = if http10 { Version::HTTP_10 } else { Version::HTTP_11 };
     let headers = std::mem::take(headers);
-    let head = RequestHead { method, uri, http10, headers, keeps: hop.goes_on(http10), trailers };
-    Some((head, end))
+    let head = RequestHead { method, uri, version, headers, ..RequestHead::default() };
+    Some((Alone { head, keeps: hop.goes_on(http10), trailers }, end))
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use proptest::prelude::*;
 use regex::Regex;
 
 use super::*;
+use crate::net::fields::Fields;
 use crate::route::Head;
 
 fn exact(host: &str) -> HostPattern {
@@ -170,7 +171,7 @@ fn a_rule_whose_conditions_are_not_met_leaves_it_to_the_less_specific() {
         Rule { path: whole("/a/b"), ..by_methods(&[Method::PUT], "exact") },
     ]);
     let find = |method: &Method, path| {
-        let headers = HeaderMap::new();
+        let headers = Fields::new();
         let head = Head { method, headers: &headers, query: None, client: [0; 4].into() };
         table.find(None, path, |conditions| conditions.meet(&head)).copied()
     };

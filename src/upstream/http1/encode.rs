@@ -1,8 +1,9 @@
 //! A request as HTTP/1.1 has it on the wire (pure).
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Uri};
 
+use crate::net::fields::Fields;
 use crate::net::outgoing::{Framing, announced, field, length};
 
 /// Writes a head. `exact`: bytes of its body, where that is known; none without one.
@@ -12,7 +13,7 @@ use crate::net::outgoing::{Framing, announced, field, length};
 pub(super) fn head(
     to: &mut Vec<u8>,
     (method, uri): (&Method, &Uri),
-    headers: &HeaderMap,
+    headers: &Fields,
     exact: Option<u64>,
 ) -> Framing {
     to.extend_from_slice(method.as_str().as_bytes());
@@ -48,15 +49,12 @@ pub(super) fn head(
 
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderName, HeaderValue};
+    use http::header::HeaderName;
 
     use super::*;
 
     fn written(fields: &[(&'static str, &'static str)], exact: Option<u64>) -> (String, Framing) {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(*name, HeaderValue::from_static(value));
-        }
+        let headers = Fields::of(fields);
         let mut to = Vec::new();
         let uri = Uri::from_static("/a?b");
         let framing = head(&mut to, (&Method::PUT, &uri), &headers, exact);

@@ -12,6 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::net::fields::Fields;
+use crate::net::message::RequestHead;
 use crate::net::wire::Waits;
 
 /// What a body says at one poll: `None` is no part yet.
@@ -78,9 +80,7 @@ fn pair() -> (Http1<Script>, TcpStream) {
 }
 
 fn request(method: Method, body: Script) -> Request<Script> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    request
+    Request { head: RequestHead { method, ..RequestHead::default() }, body }
 }
 
 fn data(text: &'static [u8]) -> Frame<Bytes> {
@@ -352,14 +352,14 @@ proptest! {
             let mut steps: VecDeque<Step> =
                 pieces.iter().map(|piece| piece.as_ref().map(given)).collect();
             if trailers {
-                let mut fields = HeaderMap::new();
+                let mut fields = http::HeaderMap::new();
                 fields.insert("x-sum", http::HeaderValue::from_static("1"));
                 steps.push_back(Some(Ok(Frame::trailers(fields))));
             }
             let exact = exact.then_some(body.len() as u64);
             let body = Script { steps, exact, wakes: true, breaks: None };
             let mut request = request(Method::POST, body);
-            request.headers_mut().insert("trailer", http::HeaderValue::from_static("x-sum"));
+            request.head.headers = Fields::of(&[("trailer", "x-sum")]);
             http.begin(request);
             poll_fn(|cx| {
                 assert!(http.poll_answer(cx).is_pending());
