@@ -265,8 +265,15 @@ fn identify(headers: &mut Fields, believed: bool, seen: Seen, record: &mut Recor
         (Some(id), Some(trace)) => (id, trace),
         _ => identity(headers, believed, seen),
     };
-    headers.insert(X_REQUEST_ID, id.clone());
-    headers.insert(TRACEPARENT, trace.clone());
+    for (name, value, there) in
+        [(X_REQUEST_ID, &id, Seen::REQUEST_ID), (TRACEPARENT, &trace, Seen::TRACEPARENT)]
+    {
+        if seen.any(there) {
+            headers.insert(name, value.clone());
+        } else {
+            headers.append(name, value.clone());
+        }
+    }
     record.request_id = Some(id);
     record.trace = Some(trace);
 }

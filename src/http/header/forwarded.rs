@@ -79,10 +79,11 @@ pub fn write(
     if seen.any(Seen::FORWARDED) {
         forget(headers);
     }
-    headers.insert(FOR, peer.clone());
-    headers.insert(PROTO, scheme(https));
+    // None of them is there any more.
+    headers.append(FOR, peer.clone());
+    headers.append(PROTO, scheme(https));
     if let Some(host) = host {
-        headers.insert(HOST, host.clone());
+        headers.append(HOST, host.clone());
     }
 }
 
