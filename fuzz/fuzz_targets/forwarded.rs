@@ -39,12 +39,12 @@ fuzz_target!(|input: &[u8]| {
     write(&mut sent, &value, https, host.as_ref(), (trusting, seen));
     let scheme = if https { "https" } else { "http" };
     if trusting {
-        let chain = sent.get("x-forwarded-for").expect("a chain").as_bytes();
+        let chain = sent.named("x-forwarded-for").expect("a chain").as_bytes();
         let mut all: Vec<&[u8]> = values(&before, "x-forwarded-for");
         all.push(b"10.0.0.1");
         assert_eq!(chain, all.join(&b", "[..]));
-        assert!(sent.contains_key("x-forwarded-proto"));
-        assert!(!named || sent.contains_key("x-forwarded-host"));
+        assert!(sent.named("x-forwarded-proto").is_some());
+        assert!(!named || sent.named("x-forwarded-host").is_some());
     } else {
         assert_eq!(values(&sent, "x-forwarded-for"), [b"10.0.0.1"]);
         assert_eq!(values(&sent, "x-forwarded-proto"), [scheme.as_bytes()]);

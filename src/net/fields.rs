@@ -11,6 +11,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fields(Vec<(HeaderName, HeaderValue)>);
 
+/// Fields that we may add to those of a request.
+const OURS: usize = 8;
+
 impl Fields {
     /// None, and no memory for any.
     pub fn new() -> Self {
@@ -93,7 +96,7 @@ impl Fields {
         self.get(name).is_some()
     }
 
-    /// Takes out all of this name. The first of them.
+    /// Takes out all of this name, and gives the first.
     pub fn remove(&mut self, name: impl Borrow<HeaderName>) -> Option<HeaderValue> {
         let name = name.borrow();
         let place = self.0.iter().position(|(there, _)| there == name)?;
@@ -146,13 +149,12 @@ impl FromIterator<Line> for Fields {
 /// As hyper tells them.
 impl From<HeaderMap> for Fields {
     fn from(map: HeaderMap) -> Self {
-        let mut fields = Self::with_capacity(map.len());
-        let mut last = None;
+        let mut fields = Self::with_capacity(map.len() + OURS);
         for (name, value) in map {
             // One without a name has that of the one before.
-            last = name.or(last);
-            if let Some(name) = &last {
-                fields.append(name.clone(), value);
+            let before = || fields.0.last().map(|(name, _)| name.clone());
+            if let Some(name) = name.or_else(before) {
+                fields.append(name, value);
             }
         }
         fields
@@ -223,8 +225,10 @@ mod tests {
                     _ => prop_assert_eq!(fields.remove(&name), map.remove(&name)),
                 }
                 prop_assert_eq!(fields.len(), map.len());
+                prop_assert_eq!(&Fields::from(map.clone()).0.len(), &map.len());
                 for name in NAMES.map(HeaderName::from_static) {
                     prop_assert_eq!(fields.get(&name), map.get(&name));
+                    prop_assert_eq!(fields.named(&name.as_str().to_uppercase()), map.get(&name));
                     prop_assert_eq!(fields.contains_key(&name), map.contains_key(&name));
                     let all: Vec<_> = fields.get_all(&name).collect();
                     prop_assert_eq!(all, map.get_all(&name).iter().collect::<Vec<_>>());

@@ -7,7 +7,7 @@ use super::{client_cert, forwarded};
 use crate::net::fields::Fields;
 
 /// Fields of a head that somebody here asks for. One pass over the names that are there costs less
-/// than asking the map for each that hardly ever is.
+/// than to look along them for each that hardly ever is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen(u32);
 
@@ -45,7 +45,7 @@ impl Seen {
     /// `Client-Cert` and `Client-Cert-Chain`, in any spelling.
     pub const CLIENT_CERT: u32 = 1 << 15;
     /// `Host`.
-    pub const HOST: u32 = 1 << 16;
+    const HOST: u32 = 1 << 16;
 
     /// Looks at every name once.
     pub fn of(headers: &Fields) -> Self {

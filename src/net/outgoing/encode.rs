@@ -38,11 +38,16 @@ pub fn length(to: &mut Vec<u8>, bytes: u64) {
     to.extend_from_slice(b"\r\n");
 }
 
-/// Names of the trailers that a head announces (RFC 9110 §6.6.2).
+/// Names of the trailers that a head announces (RFC 9110 §6.6.2), each once, in the order in which
+/// they are looked up.
 pub fn announced(headers: &Fields) -> Vec<HeaderName> {
     let lists = headers.get_all(TRAILER).filter_map(|list| list.to_str().ok());
     let names = lists.flat_map(|list| list.split(','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+    let mut names: Vec<HeaderName> = names.collect();
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    names
 }
 
 /// What goes before a chunk's data; a line end goes behind it.
@@ -54,8 +59,11 @@ pub(super) fn chunk(to: &mut Vec<u8>, data: &Bytes) {
 /// The last chunk, and the trailers of these that were announced (RFC 9110 §6.5.1) and may be one.
 pub(super) fn last_chunk(to: &mut Vec<u8>, announced: &[HeaderName], trailers: Option<&HeaderMap>) {
     to.extend_from_slice(b"0\r\n");
+    let is_announced = |name: &HeaderName| {
+        announced.binary_search_by(|one| one.as_str().cmp(name.as_str())).is_ok()
+    };
     for (name, value) in trailers.into_iter().flatten() {
-        if announced.contains(name) && !belongs_in_head(name) {
+        if is_announced(name) && !belongs_in_head(name) {
             field(to, name, value);
         }
     }
@@ -91,7 +99,8 @@ mod tests {
         for name in ["x-sum", "x-other", "host"] {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
-        let announced = ["x-sum", "host"].map(HeaderName::from_static);
+        let announced = announced(&Fields::of(&[("trailer", "X-Sum, Host, x-sum"), ("a", "b")]));
+        assert_eq!(announced, ["host", "x-sum"]);
         let mut to = Vec::new();
         chunk(&mut to, &Bytes::from_static(&[b'x'; 26]));
         last_chunk(&mut to, &announced, Some(&trailers));

@@ -16,7 +16,7 @@ const BEGINNING: &[u8] = b"HTTP/1.";
 
 /// What the head of an answer says.
 #[derive(Debug)]
-pub struct AnswerHead {
+pub struct Answer {
     /// Any status from 100 to 999, with hyper's `ReasonPhrase` where the backend's is not the usual
     /// one. All fields are there, but for what `Connection` usually says.
     pub head: ResponseHead,
@@ -58,7 +58,7 @@ pub fn read_answer(
     bytes: &Bytes,
     limits: &HeadLimits,
     headers: &mut Fields,
-) -> Result<Option<(AnswerHead, usize)>, Refusal> {
+) -> Result<Option<(Answer, usize)>, Refusal> {
     let Some((first, status, phrase)) = status_line(bytes)? else { return Ok(None) };
     let empty = || Found { http10: first.http10, ..Found::default() };
     let (mut found, mut hop) = (empty(), Hop::default());
@@ -89,13 +89,13 @@ pub fn read_answer(
     {
         head.extensions.insert(reason);
     }
-    let head = AnswerHead {
+    let answer = Answer {
         head,
         length: found.length,
         chunked: found.chunked,
         keeps: hop.goes_on(first.http10),
     };
-    Ok(Some((head, length)))
+    Ok(Some((answer, length)))
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
 
     const LIMITS: HeadLimits = HeadLimits { size: 1024, fields: 8, target: 0 };
 
-    fn read(text: &str) -> Result<AnswerHead, Refusal> {
+    fn read(text: &str) -> Result<Answer, Refusal> {
         assert!(is_whole_answer(text.as_bytes(), 0, &LIMITS)?, "{text:?}");
         let bytes = Bytes::copy_from_slice(text.as_bytes());
         let (head, length) =
@@ -116,11 +116,11 @@ mod tests {
     #[test]
     fn a_head_says_how_its_body_is_framed_and_whether_the_backend_goes_on() {
         let head = read("HTTP/1.1 200 OK\r\nContent-Length: 5 \r\nA:  b\r\nA: c\r\n\r\nhello");
-        let head = head.unwrap();
-        assert_eq!((head.head.status.as_u16(), head.head.version), (200, Version::HTTP_11));
-        assert_eq!((head.length, head.chunked, head.keeps), (Some(5), false, true));
+        let Answer { head, length, chunked, keeps } = head.unwrap();
+        assert_eq!((head.status.as_u16(), head.version), (200, Version::HTTP_11));
+        assert_eq!((length, chunked, keeps), (Some(5), false, true));
         let fields = Fields::of(&[("content-length", "5"), ("a", "b"), ("a", "c")]);
-        assert_eq!(head.head.headers, fields);
+        assert_eq!(head.headers, fields);
         for (text, reason) in [
             ("HTTP/1.1 200 OK\r\n\r\n", None),
             ("HTTP/1.1 200 Fine\r\n\r\n", Some(&b"Fine"[..])),

@@ -36,7 +36,7 @@ use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::clock::{Deadline, Patience, now};
-pub use answer::{AnswerHead, is_whole_answer, read_answer};
+pub use answer::{Answer, is_whole_answer, read_answer};
 use frames::Frames;
 pub use handle::Handle;
 pub use head::{HeadLimits, Refusal};

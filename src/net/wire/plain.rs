@@ -104,10 +104,10 @@ fn usual(name: &[u8]) -> Option<HeaderName> {
     })
 }
 
-/// Has room for the fields of most heads, if it has none yet: to grow with each of them is dear.
+/// Has room for the fields of most heads, and for ours behind them: to grow with each is dear.
 pub(super) fn prepare(headers: &mut Fields) {
-    const USUAL: usize = 12;
-    if headers.capacity() == 0 {
+    const USUAL: usize = 20;
+    if headers.capacity() < USUAL {
         headers.reserve(USUAL);
     }
 }

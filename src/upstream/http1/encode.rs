@@ -76,7 +76,7 @@ mod tests {
         let (text, framing) = written(&[("trailer", "X-Sum, b\"d, host")], None);
         let rest = "trailer: X-Sum, b\"d, host\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(text, format!("PUT /a?b HTTP/1.1\r\n{rest}"));
-        let names = ["x-sum", "host"].map(HeaderName::from_static);
+        let names = ["host", "x-sum"].map(HeaderName::from_static);
         assert_eq!(framing, Framing::Chunked(names.to_vec()));
     }
 

@@ -178,6 +178,21 @@ async fn methods_and_fields_nobody_knows_pass_through() {
 }
 
 #[tokio::test]
+async fn fields_keep_their_order_both_ways() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let fields = "X-B: 1\r\nServer: x\r\nX-A: 2\r\nX-B: 3\r\n";
+    let answer = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n");
+    origin.script(answer.as_bytes());
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}Connection: close\r\n\r\n");
+    let text = proxy.raw().await.exchange(request).await;
+    let fields = fields.to_ascii_lowercase();
+    assert!(text.contains(&fields), "{text}");
+    let head = origin.last().head.to_ascii_lowercase();
+    assert!(head.contains(&format!("host: a\r\n{fields}")), "{head}");
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
     let origin = Origin::start("a");
     let body = format!(
