@@ -202,6 +202,7 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
+    use std::task::Poll;
     use std::time::Instant;
 
     use bytes::Bytes;
@@ -243,16 +244,21 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_lost_where_its_backend_closes_it_and_nothing_else_is_said() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        for (last, lost) in [(&b""[..], true), (b"no answer at all\r\n\r\n", false)] {
+        // An answer that is none, on a connection that stays, and one that begins before the end.
+        let refused = (&b"no answer at all\r\n\r\n"[..], true, false);
+        let begun = (&b"HTTP/1.1 103 Early Hints\r\n\r\n"[..], false, false);
+        for (last, stays, lost) in [(&b""[..], false, true), refused, begun] {
             let mut idle = Idle::default();
             let (connection, mut backend) = used(&listener).await;
             assert!(idle.put(0, connection, KEEP, 0));
             let mut connection = idle.take(0, None, false, 700).unwrap();
             connection.send(request());
+            let asked = poll_fn(|cx| Poll::Ready(connection.poll_answer(cx).is_pending())).await;
+            assert!(asked && backend.read(&mut [0; 1024]).unwrap() > 0);
             backend.write_all(last).unwrap();
-            let kept = (!lost).then_some(backend);
+            let kept = stays.then_some(backend);
             assert!(poll_fn(|cx| connection.poll_answer(cx)).await.is_err());
-            assert_eq!(connection.lost_after(), lost.then_some(700));
+            assert_eq!(connection.lost_after(), lost.then_some(700), "{last:?}");
             drop(kept);
         }
     }
