@@ -278,9 +278,11 @@ async fn an_idle_connection_is_closed_without_a_word() {
 async fn an_answer_on_its_way_outlasts_the_idle_time() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
-    let mut patient = proxy.raw().await;
-    patient.write("GET /gated-body HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    within(SOON, "it is on its way", async || (origin.count() == 1).then_some(())).await;
+    let (mut get, mut post) = (proxy.raw().await, proxy.raw().await);
+    get.write("GET /gated-body HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = "POST /gated-body HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab";
+    post.write(head).await;
+    within(SOON, "both on their way", async || (origin.count() == 2).then_some(())).await;
     for _ in 0..2 {
         // Who has asked for nothing more has been told to go by then.
         let mut other = proxy.raw().await;
@@ -288,8 +290,10 @@ async fn an_answer_on_its_way_outlasts_the_idle_time() {
         assert_eq!(statuses(&other.rest().await), [200]);
     }
     origin.open_gate();
-    let text = patient.rest().await;
-    assert!(text.ends_with("\r\n\r\nfirstafter"), "{text}");
+    for mut patient in [get, post] {
+        let text = patient.rest().await;
+        assert!(text.ends_with("\r\n\r\nfirstafter"), "{text}");
+    }
 }
 
 #[tokio::test]
