@@ -61,7 +61,8 @@ where
             http2::serve(wire, Arc::new(peer), limits, waits, counters, ending)
         }
         ClientProtocol::Http1 | ClientProtocol::WebSocket => {
-            let wire = Wire::client(stream, limits, waits);
+            // Boxed, for it goes from hand to hand.
+            let wire = Box::new(Wire::client(stream, limits, waits));
             let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
             http1::serve(wire, Arc::new(peer), limits, counters, ending, exchange::serve_alone)
         }

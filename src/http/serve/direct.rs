@@ -22,7 +22,7 @@ use crate::net::wire::{Alone, Next, Wire};
 
 /// A connection whose requests are answered here. `F`: an exchange.
 pub(super) struct Direct<S, F> {
-    wire: Wire<S>,
+    wire: Box<Wire<S>>,
     peer: Arc<Peer>,
     answer: fn(RequestHead, Arc<Peer>) -> F,
     /// Until there is an answer's head.
@@ -51,7 +51,7 @@ where
     F: Future<Output = Response<Body>>,
 {
     pub(super) fn new(
-        wire: Wire<S>,
+        wire: Box<Wire<S>>,
         peer: Arc<Peer>,
         answer: fn(RequestHead, Arc<Peer>) -> F,
     ) -> Self {
@@ -73,7 +73,7 @@ where
     }
 
     /// The wire, where no request is being answered.
-    pub(super) fn into_wire(self) -> Wire<S> {
+    pub(super) fn into_wire(self) -> Box<Wire<S>> {
         let mut wire = self.wire;
         wire.take_back(&[]);
         wire

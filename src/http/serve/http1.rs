@@ -39,7 +39,7 @@ const BUSY: Duration = Duration::from_secs(3);
 
 /// Serves a connection until it ends.
 pub(super) fn serve<S, F>(
-    wire: Wire<S>,
+    wire: Box<Wire<S>>,
     peer: Arc<Peer>,
     limits: HeadLimits,
     counters: Arc<PerWorker<ListenerCounters>>,
@@ -92,15 +92,15 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     /// Nothing is going on.
-    Asleep(Wire<S>),
+    Asleep(Box<Wire<S>>),
     /// Requests without content come, or have come a moment ago.
     Awake(Box<Direct<S, F>>),
     /// hyper has it.
-    Hyper(Box<UpgradeableConnection<Wire<S>, V>>),
-    /// A head was refused, and nothing else is to be answered. Boxed, for the others are many.
-    Refusing(Box<(Wire<S>, Bytes)>),
+    Hyper(Box<UpgradeableConnection<Box<Wire<S>>, V>>),
+    /// A head was refused, and nothing else is to be answered.
+    Refusing(Box<Wire<S>>, Bytes),
     /// It has ended, perhaps before its client has read so. It still has its place.
-    Closing(Wire<S>),
+    Closing(Box<Wire<S>>),
     Ended,
 }
 
@@ -177,14 +177,11 @@ where
                     Poll::Pending if self.must_go(cx) || self.is_pressed() => self.close(),
                     Poll::Pending => return Poll::Pending,
                 },
-                State::Refusing(refusing) => {
-                    let (wire, answer) = &mut **refusing;
-                    match wire.poll_say(cx, answer) {
-                        Poll::Ready(Ok(())) => self.close(),
-                        Poll::Ready(Err(_)) => return Poll::Ready(()),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
+                State::Refusing(wire, answer) => match wire.poll_say(cx, answer) {
+                    Poll::Ready(Ok(())) => self.close(),
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                },
                 State::Closing(wire) => return wire.poll_close(cx).map(drop),
                 State::Ended => return Poll::Ready(()),
             }
@@ -252,7 +249,7 @@ where
     fn refuse(&mut self, method: &Method) {
         if let Some(wire) = self.take_wire() {
             let answer = direct::bytes(exchange::refuse(&self.peer, method), method);
-            self.state = State::Refusing(Box::new((wire, answer)));
+            self.state = State::Refusing(wire, answer);
         }
     }
 
@@ -263,11 +260,10 @@ where
     }
 
     /// The wire, where hyper has not got it.
-    fn take_wire(&mut self) -> Option<Wire<S>> {
+    fn take_wire(&mut self) -> Option<Box<Wire<S>>> {
         match std::mem::replace(&mut self.state, State::Ended) {
-            State::Asleep(wire) | State::Closing(wire) => Some(wire),
+            State::Asleep(wire) | State::Closing(wire) | State::Refusing(wire, _) => Some(wire),
             State::Awake(direct) => Some(direct.into_wire()),
-            State::Refusing(refusing) => Some(refusing.0),
             State::Hyper(_) | State::Ended => None,
         }
     }
