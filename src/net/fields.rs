@@ -13,6 +13,8 @@ pub struct Fields(Vec<(HeaderName, HeaderValue)>);
 
 /// Fields that we may add to those of a request.
 const OURS: usize = 8;
+/// Room for the fields of most heads, and for ours behind them: to grow with each is dear.
+const USUAL: usize = 20;
 
 impl Fields {
     /// None, and no memory for any.
@@ -35,14 +37,9 @@ impl Fields {
         self.0.is_empty()
     }
 
-    /// For how many there is memory.
-    pub fn capacity(&self) -> usize {
-        self.0.capacity()
-    }
-
-    /// Gets memory for so many more.
-    pub fn reserve(&mut self, more: usize) {
-        self.0.reserve(more);
+    /// Gets memory for a head that comes, if there is not enough for most.
+    pub fn prepare(&mut self) {
+        self.0.reserve(USUAL.saturating_sub(self.len()));
     }
 
     /// Takes all of them out, and keeps the memory.
@@ -149,7 +146,7 @@ impl FromIterator<Line> for Fields {
 /// As hyper tells them.
 impl From<HeaderMap> for Fields {
     fn from(map: HeaderMap) -> Self {
-        let mut fields = Self::with_capacity(map.len() + OURS);
+        let mut fields = Self::with_capacity(USUAL.max(map.len() + OURS));
         for (name, value) in map {
             // One without a name has that of the one before.
             let before = || fields.0.last().map(|(name, _)| name.clone());

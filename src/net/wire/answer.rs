@@ -63,7 +63,7 @@ pub fn read_answer(
     let empty = || Found { http10: first.http10, ..Found::default() };
     let (mut found, mut hop) = (empty(), Hop::default());
     let from = bytes.len() - first.rest.len();
-    plain::prepare(headers);
+    headers.prepare();
     let read = plain::fields(bytes, from, limits, (&mut found, &mut hop), |name, value| {
         headers.append(name, value);
     });

@@ -6,8 +6,6 @@ use http::header::{self, HeaderName, HeaderValue};
 use super::super::sys;
 use super::head::{Found, HeadLimits, value_line};
 
-use crate::net::fields::Fields;
-
 /// What `Connection` says about the connection (RFC 9112 §9.3, §9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Hop {
@@ -102,14 +100,6 @@ fn usual(name: &[u8]) -> Option<HeaderName> {
         (15, b"Accept-Language" | b"accept-language") => header::ACCEPT_LANGUAGE,
         _ => return None,
     })
-}
-
-/// Has room for the fields of most heads, and for ours behind them: to grow with each is dear.
-pub(super) fn prepare(headers: &mut Fields) {
-    const USUAL: usize = 20;
-    if headers.capacity() < USUAL {
-        headers.reserve(USUAL);
-    }
 }
 
 const CONNECTION: &[u8] = b"connection";

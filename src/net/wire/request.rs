@@ -156,7 +156,7 @@ pub(super) fn read_request(
     let method = Method::from_bytes(method).ok().filter(|method| *method != Method::CONNECT)?;
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target)).ok()?;
     let mut found = Found { http10, ..Found::default() };
-    plain::prepare(headers);
+    headers.prepare();
     let (mut hop, mut trailers) = (Hop::default(), false);
     let from = bytes.len() - rest.len();
     let end = plain::fields(bytes, from, limits, (&mut found, &mut hop), |name, value| {
