@@ -255,10 +255,14 @@ fn origin_form(uri: Uri) -> Uri {
         .map_or_else(|_| Uri::from(path), Uri::from)
 }
 
-/// Names the request to the backend as the log has it.
+/// Names the request to the backend as the log has it. A stranger's own names for it go, in any
+/// spelling.
 fn identify(headers: &mut Fields, believed: bool, seen: Seen, record: &mut Record) {
     if !believed && seen.any(Seen::TRACESTATE) {
         headers.remove(TRACESTATE);
+    }
+    if !believed && seen.any(Seen::REQUEST_ID) {
+        headers.retain(|name| !forwarded::is_request_id(name));
     }
     let (id, trace) = match (record.request_id.take(), record.trace.take()) {
         // Whoever was asked about it knows it by this name.
@@ -271,6 +275,7 @@ fn identify(headers: &mut Fields, believed: bool, seen: Seen, record: &mut Recor
         if seen.any(there) {
             headers.insert(name, value.clone());
         } else {
+            debug_assert!(!headers.contains_key(&name), "{name}");
             headers.append(name, value.clone());
         }
     }

@@ -143,7 +143,7 @@ impl FromIterator<Line> for Fields {
     }
 }
 
-/// As hyper tells them.
+/// As hyper tells them: lines of one name stand together.
 impl From<HeaderMap> for Fields {
     fn from(map: HeaderMap) -> Self {
         let mut fields = Self::with_capacity(USUAL.max(map.len() + OURS));

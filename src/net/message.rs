@@ -15,7 +15,7 @@ pub struct RequestHead {
     pub uri: Uri,
     /// Of the one that has sent it.
     pub version: Version,
-    /// Its fields, in their order.
+    /// Its fields, in the order in which they came, or in which hyper has put them.
     pub headers: Fields,
     /// What is said beside HTTP: hyper's hand-over of a connection and the like.
     pub extensions: Extensions,
@@ -28,7 +28,7 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// Of the one that has sent it, or is to be.
     pub version: Version,
-    /// Its fields, in their order.
+    /// Its fields, in the order in which they came, or in which hyper has put them.
     pub headers: Fields,
     /// What is said beside HTTP: a reason of its own.
     pub extensions: Extensions,

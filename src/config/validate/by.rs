@@ -211,11 +211,12 @@ pub(super) fn told(at: &At<String>, check: &mut Check<'_>) -> Option<HeaderName>
             .hint("letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 §5.1)");
         return None;
     };
-    let text = name.as_str();
-    let written = matches!(text, "cookie" | "set-cookie") || OWNED.contains(&text);
-    if written || TOLD.contains(&text) {
+    // In any spelling: some backends read `x_request_id` as `x-request-id`.
+    let text = name.as_str().replace('_', "-");
+    let written = matches!(&*text, "cookie" | "set-cookie") || OWNED.contains(&&*text);
+    if written || TOLD.contains(&&*text) {
         check
-            .error(format!("`{text}` cannot tell who asks: it says something else"), &at.place())
+            .error(format!("`{name}` cannot tell who asks: it says something else"), &at.place())
             .hint("name one that the backend reads, as \"remote-user\"");
         return None;
     }

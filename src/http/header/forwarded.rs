@@ -56,7 +56,8 @@ fn parse(hop: &str) -> Option<IpAddr> {
         .or_else(|| hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok())
 }
 
-/// Writes `X-Forwarded-*` for the backend. From strangers nothing is kept, in any spelling.
+/// Writes `X-Forwarded-*` for the backend. From strangers nothing is kept, in any spelling. `seen`:
+/// at least what is there of them.
 pub fn write(
     headers: &mut Fields,
     peer: &HeaderValue,
@@ -79,7 +80,7 @@ pub fn write(
     if seen.any(Seen::FORWARDED) {
         forget(headers);
     }
-    // None of them is there any more.
+    debug_assert!(![FOR, PROTO, HOST].iter().any(|name| headers.contains_key(name)));
     headers.append(FOR, peer.clone());
     headers.append(PROTO, scheme(https));
     if let Some(host) = host {
@@ -110,6 +111,12 @@ pub(in crate::http) fn tells(name: &HeaderName) -> bool {
     let is = |text: &str| name.len() == text.len() && like(text, name);
     matches!(name.first(), Some(b'x' | b'f'))
         && (begins("x-forwarded-") || is("x-real-ip") || is("forwarded"))
+}
+
+/// Whether it is `X-Request-Id`, in any spelling that some backends read so.
+pub(in crate::http) fn is_request_id(name: &HeaderName) -> bool {
+    const NAME: &str = "x-request-id";
+    name.as_str().len() == NAME.len() && like(NAME, name.as_str().as_bytes())
 }
 
 /// Whether one begins as the other does, where `_` may stand for `-`.

@@ -30,7 +30,7 @@ impl Seen {
     pub const VIA: u32 = 1 << 7;
     /// What tells of a client: `Forwarded`, `X-Forwarded-*`, in any spelling.
     pub const FORWARDED: u32 = 1 << 8;
-    /// `X-Request-Id`.
+    /// `X-Request-Id`, in any spelling.
     pub const REQUEST_ID: u32 = 1 << 9;
     /// `traceparent`.
     pub const TRACEPARENT: u32 = 1 << 10;
@@ -80,7 +80,7 @@ fn bit(name: &HeaderName) -> u32 {
         10 if text == "keep-alive" => Seen::HOP | Seen::KEEP_ALIVE,
         10 if text == "tracestate" => Seen::TRACESTATE,
         11 if text == "traceparent" => Seen::TRACEPARENT,
-        12 if text == "x-request-id" => Seen::REQUEST_ID,
+        12 if forwarded::is_request_id(name) => Seen::REQUEST_ID,
         14 if text == "content-length" => Seen::CONTENT_LENGTH,
         14 if text == "http2-settings" => Seen::HOP,
         16 if text == "proxy-connection" => Seen::HOP,
@@ -114,6 +114,7 @@ mod tests {
             ("accept", Seen::ACCEPT),
             ("via", Seen::VIA),
             ("x-request-id", Seen::REQUEST_ID),
+            ("x_request_id", Seen::REQUEST_ID),
             ("traceparent", Seen::TRACEPARENT),
             ("tracestate", Seen::TRACESTATE),
             ("access-control-request-method", Seen::PREFLIGHT),

@@ -1,13 +1,18 @@
-//! Trailer fields of a request: what we say of a client in the head, nobody says behind the body.
+//! Trailer fields of a request: what we say of it in the head, nobody says behind the body.
 
 use http::header::{HeaderMap, HeaderName};
 
 use super::{client_cert, forwarded};
 
-/// Takes out what tells who the client is: a backend that takes trailers for fields of the head
-/// (RFC 9110 §6.5.1 forbids it) would believe them as ours.
+/// Takes out what tells who the client is, and what the request is called: a backend that takes
+/// trailers for fields of the head (RFC 9110 §6.5.1 forbids it) would believe them as ours.
 pub fn strip(trailers: &mut HeaderMap) {
-    let tells = |name: &&HeaderName| forwarded::tells(name) || client_cert::tells(name);
+    let tells = |name: &&HeaderName| {
+        forwarded::tells(name)
+            || client_cert::tells(name)
+            || forwarded::is_request_id(name)
+            || matches!(name.as_str(), "traceparent" | "tracestate")
+    };
     let names: Vec<HeaderName> = trailers.keys().filter(tells).cloned().collect();
     for name in names {
         trailers.remove(name);
@@ -23,7 +28,8 @@ mod tests {
     #[test]
     fn nobody_says_behind_a_body_who_the_client_is() {
         let mut trailers = HeaderMap::new();
-        for name in ["client-cert", "x_forwarded_for", "forwarded", "grpc-status", "x-checksum"] {
+        let told = ["client-cert", "x_forwarded_for", "forwarded", "x_request_id", "traceparent"];
+        for name in told.into_iter().chain(["grpc-status", "x-checksum"]) {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
         strip(&mut trailers);

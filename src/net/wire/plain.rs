@@ -161,6 +161,37 @@ mod tests {
             .prop_map(|(name, value, end)| format!("{name}:{value}{end}"))
     }
 
+    #[test]
+    fn the_usual_names_are_what_they_would_be_without() {
+        let names = [
+            "Host",
+            "Date",
+            "ETag",
+            "Vary",
+            "Accept",
+            "Cookie",
+            "Server",
+            "Referer",
+            "User-Agent",
+            "Set-Cookie",
+            "Content-Type",
+            "Last-Modified",
+            "Accept-Ranges",
+            "Cache-Control",
+            "Content-Length",
+            "Accept-Encoding",
+            "Accept-Language",
+        ];
+        for name in names {
+            let lower = name.to_ascii_lowercase();
+            for spelling in [name, &lower] {
+                let there = HeaderName::from_bytes(spelling.as_bytes()).unwrap();
+                assert_eq!(usual(spelling.as_bytes()), Some(there), "{spelling}");
+            }
+            assert_eq!(usual(name.to_ascii_uppercase().as_bytes()), None, "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_read_here_is_what_the_careful_reading_finds(

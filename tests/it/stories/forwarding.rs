@@ -104,8 +104,32 @@ async fn lies_of_an_untrusted_peer_are_dropped() {
     assert!(!seen.head.contains("my-port"), "{}", seen.head);
     assert_eq!(seen.one("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(seen.one("x-forwarded-proto"), Some("http"));
+    assert_eq!(seen.one("x-forwarded-host"), seen.one("host"));
     assert!(!seen.one("x-request-id").unwrap().contains(' '));
     assert_ne!(seen.one("traceparent"), Some("nonsense"));
+}
+
+#[tokio::test]
+async fn a_strangers_names_for_a_request_are_not_taken_over() {
+    let origin = Origin::start("a");
+    let proxy = front(&format!("{PLAIN}{SECURE}"), &origin).await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (door, method) in
+        [(proxy.door(), "GET"), (proxy.door(), "POST"), (proxy.secure("h2"), "GET")]
+    {
+        let mut request = door.request(method, "/").header("tracestate", "theirs=1");
+        for _ in 0..2 {
+            request = request.header("x-request-id", "theirs").header("x_request_id", "theirs");
+            request = request.header("traceparent", trace);
+        }
+        let body = if method == "POST" { "content" } else { "" };
+        assert_eq!(door.send(request, body).await.status, 200);
+        let seen = origin.last();
+        assert!(!seen.head.contains("theirs"), "{}", seen.head);
+        assert_eq!(seen.one("x-request-id").map(str::len), Some(32));
+        let told = seen.one("traceparent").expect("one of ours");
+        assert!(!told.contains("0af7651916cd43dd8448eb211c80319c"), "{told}");
+    }
 }
 
 #[tokio::test]
