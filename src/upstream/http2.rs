@@ -10,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use futures_util::task::AtomicWaker;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::watch;
@@ -263,9 +264,45 @@ pub async fn dial<B: Outgoing>(target: Target<'_>) -> Result<Opened<B>, DialErro
     clock::within(timeout, open(target)).await.unwrap_or(Err(DialError::Timeout))
 }
 
+/// Who waits for a connection to be open.
+#[derive(Debug, Default)]
+struct Opening {
+    /// The future that reads and writes it has been started.
+    started: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Starts what hyper wants to run for a connection, and wakes whoever waits for it to be open after
+/// each step of the first, which reads the backend's settings: hyper tells nobody of them.
+#[derive(Debug, Clone)]
+struct Steps(Arc<Opening>);
+
+impl<F> hyper::rt::Executor<F> for Steps
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        if self.0.started.swap(true, Ordering::Relaxed) {
+            return hyper::rt::Executor::execute(&task::Executor, future);
+        }
+        let opening = Arc::clone(&self.0);
+        task::spawn("backend connection", async move {
+            let mut future = pin!(future);
+            std::future::poll_fn(|cx| {
+                let poll = future.as_mut().poll(cx);
+                opening.waker.wake();
+                poll
+            })
+            .await
+        });
+    }
+}
+
 async fn open<B: Outgoing>(target: Target<'_>) -> Result<Opened<B>, DialError> {
     let stream: Io = reach(&target).await?;
-    let (sender, mut driver) = http2::Builder::new(task::Executor)
+    let opening = Arc::new(Opening::default());
+    let (sender, mut driver) = http2::Builder::new(Steps(Arc::clone(&opening)))
         // None before the backend has said how many: what is above its limit would wait for the
         // others instead of going by another connection.
         .initial_max_send_streams(0)
@@ -284,10 +321,13 @@ async fn open<B: Outgoing>(target: Target<'_>) -> Result<Opened<B>, DialError> {
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| DialError::Refused(io::Error::other(error)))?;
-    let gone = std::future::poll_fn(|cx| match Pin::new(&mut driver).poll(cx) {
-        Poll::Ready(ended) => Poll::Ready(Some(ended)),
-        Poll::Pending if driver.current_max_send_streams() > 0 => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
+    let gone = std::future::poll_fn(|cx| {
+        opening.waker.register(cx.waker());
+        match Pin::new(&mut driver).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending if driver.current_max_send_streams() > 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     });
     if let Some(ended) = gone.await {
         let why = ended.err().map_or_else(|| io::ErrorKind::UnexpectedEof.into(), io::Error::other);

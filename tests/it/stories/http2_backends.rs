@@ -11,8 +11,10 @@ use crate::harness::{
 fn farm(origins: &[&Http2Origin], lines: &str) -> Config {
     let backends: Vec<String> = origins.iter().map(|origin| origin.backend()).collect();
     let backends = backends.join(", ");
+    // Nobody waits that long for a connection: what hangs fails.
     Config::new(format!(
-        "{PLAIN}{SECURE}{}[pools.web]\npolicy = \"round-robin\"\nbackends = [{backends}]\n{lines}\n",
+        "{PLAIN}{SECURE}{}[pools.web]\npolicy = \"round-robin\"\nbackends = [{backends}]\n\
+         connections.connect_timeout = \"60s\"\n{lines}\n",
         default_route("web")
     ))
     .runtime("workers = 1")
