@@ -39,12 +39,12 @@ fuzz_target!(|input: &[u8]| {
     write(&mut sent, &value, https, host.as_ref(), (trusting, seen));
     let scheme = if https { "https" } else { "http" };
     if trusting {
-        let chain = sent.named("x-forwarded-for").expect("a chain").as_bytes();
+        let chain = values(&sent, "x-forwarded-for").first().copied().expect("a chain");
         let mut all: Vec<&[u8]> = values(&before, "x-forwarded-for");
         all.push(b"10.0.0.1");
         assert_eq!(chain, all.join(&b", "[..]));
-        assert!(sent.named("x-forwarded-proto").is_some());
-        assert!(!named || sent.named("x-forwarded-host").is_some());
+        assert!(!values(&sent, "x-forwarded-proto").is_empty());
+        assert!(!named || !values(&sent, "x-forwarded-host").is_empty());
     } else {
         assert_eq!(values(&sent, "x-forwarded-for"), [b"10.0.0.1"]);
         assert_eq!(values(&sent, "x-forwarded-proto"), [scheme.as_bytes()]);
@@ -123,7 +123,7 @@ fn stripped(before: &Fields, after: &Fields) {
         "proxy-authenticate",
     ];
     for name in hops {
-        assert!(after.named(name).is_none(), "{name}");
+        assert!(values(after, name).is_empty(), "{name}");
     }
     let named: Vec<String> = before
         .get_all(CONNECTION)

@@ -32,7 +32,7 @@ pub(super) fn take(limit: &RateLimit, head: &RequestHead, client: Client) -> Res
 fn key<'a>(by: &HashOn, head: &'a RequestHead, client: Client) -> Key<'a> {
     let value = match by {
         HashOn::Source => None,
-        HashOn::Header(name) => head.headers.named(name).map(HeaderValue::as_bytes),
+        HashOn::Header(name) => head.headers.get(name).map(HeaderValue::as_bytes),
         HashOn::Cookie(name) => head.headers.get(COOKIE).and_then(|field| {
             cookie::values(field.as_bytes(), name.as_bytes()).find(|value| !value.is_empty())
         }),
@@ -71,10 +71,16 @@ mod tests {
         let headers = Fields::of(&[("x-key", "a"), ("cookie", "k=")]);
         let head = RequestHead { uri, headers, ..RequestHead::default() };
         let of = |by: HashOn, address| key(&by, &head, client(address));
-        assert_eq!(of(HashOn::Header("x-key".into()), "192.0.2.1"), Key::Value(b"a"));
+        assert_eq!(
+            of(HashOn::Header(http::HeaderName::from_static("x-key")), "192.0.2.1"),
+            Key::Value(b"a")
+        );
         assert_eq!(of(HashOn::Query("k".into()), "192.0.2.1"), Key::Value(b"1"));
         let address = Key::Address("192.0.2.1".parse().unwrap());
-        assert_eq!(of(HashOn::Header("x-other".into()), "192.0.2.1"), address);
+        assert_eq!(
+            of(HashOn::Header(http::HeaderName::from_static("x-other")), "192.0.2.1"),
+            address
+        );
         assert_eq!(of(HashOn::Cookie("k".into()), "::ffff:192.0.2.1"), address);
         let network = Key::Address("2001:db8:1:2::".parse().unwrap());
         assert_eq!(of(HashOn::Source, "2001:db8:1:2:3:4:5:6"), network);

@@ -72,7 +72,7 @@ pub(super) fn read(
 pub(super) fn key(headers: &Fields, uri: &Uri, on: &HashOn, client: Client) -> Option<u64> {
     match on {
         HashOn::Source => Some(prefix_hash(client.address, 32, 128)),
-        HashOn::Header(name) => headers.named(name).and_then(|value| value_hash(value.as_bytes())),
+        HashOn::Header(name) => headers.get(name).and_then(|value| value_hash(value.as_bytes())),
         HashOn::Query(name) => query_value(uri.query()?, name).and_then(value_hash),
         HashOn::Cookie(name) => {
             let field = headers.get(COOKIE)?.as_bytes();
@@ -87,7 +87,7 @@ fn brought(head: &RequestHead, by: &By, client: Client) -> Option<u64> {
     match by {
         By::Cookie => None,
         By::Header(name) | By::LearnHeader(name) => {
-            head.headers.named(name).and_then(|value| value_hash(value.as_bytes()))
+            head.headers.get(name).and_then(|value| value_hash(value.as_bytes()))
         }
         By::Query(name) => query_value(head.uri.query()?, name).and_then(value_hash),
         By::AppCookie(name) | By::LearnCookie(name) => {
@@ -101,7 +101,7 @@ fn brought(head: &RequestHead, by: &By, client: Client) -> Option<u64> {
 /// The value that a backend has made for its client's session, as a number.
 pub(super) fn made(headers: &Fields, by: &By) -> Option<u64> {
     match by {
-        By::LearnHeader(name) => headers.named(name).and_then(|value| value_hash(value.as_bytes())),
+        By::LearnHeader(name) => headers.get(name).and_then(|value| value_hash(value.as_bytes())),
         By::LearnCookie(name) => {
             let fields = headers.get_all(SET_COOKIE);
             fields

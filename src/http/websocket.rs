@@ -7,9 +7,9 @@ use http::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_
 use http::{Method, StatusCode};
 use hyper::ext::Protocol;
 
-use super::failure::Failure;
-
 use crate::net::message::{RequestHead, Response};
+
+use super::failure::Failure;
 
 /// RFC 6455 §1.3: what the accepted key is made of, beside the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";

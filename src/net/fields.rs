@@ -74,12 +74,6 @@ impl Fields {
         self.0.iter().find(|(there, _)| there == name).map(|(_, value)| value)
     }
 
-    /// The same by a name as somebody has written it.
-    pub fn named(&self, name: &str) -> Option<&HeaderValue> {
-        let is = |there: &HeaderName| there.as_str().eq_ignore_ascii_case(name);
-        self.0.iter().find(|(there, _)| is(there)).map(|(_, value)| value)
-    }
-
     /// All of this name.
     pub fn get_all<N>(&self, name: N) -> impl Iterator<Item = &HeaderValue> + use<'_, N>
     where
@@ -225,7 +219,6 @@ mod tests {
                 prop_assert_eq!(&Fields::from(map.clone()).0.len(), &map.len());
                 for name in NAMES.map(HeaderName::from_static) {
                     prop_assert_eq!(fields.get(&name), map.get(&name));
-                    prop_assert_eq!(fields.named(&name.as_str().to_uppercase()), map.get(&name));
                     prop_assert_eq!(fields.contains_key(&name), map.contains_key(&name));
                     let all: Vec<_> = fields.get_all(&name).collect();
                     prop_assert_eq!(all, map.get_all(&name).iter().collect::<Vec<_>>());

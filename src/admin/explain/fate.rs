@@ -1,6 +1,6 @@
 //! What would become of a visitor now: the decision of the request path, told in words.
 
-use http::header::{COOKIE, HeaderValue};
+use http::header::{COOKIE, HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 use super::super::status::{policy_word, state_word};
@@ -26,7 +26,7 @@ pub(super) fn presented(
     now: Timestamp,
 ) -> Result<Presented, &'static str> {
     let Some(sticky) = sticky else { return Ok(Presented::None) };
-    let header = |name: &str| request.headers.named(name).map(HeaderValue::as_bytes);
+    let header = |name: &HeaderName| request.headers.get(name).map(HeaderValue::as_bytes);
     let value = match sticky.by() {
         By::Cookie => return Ok(token(sticky, request, given, now)),
         By::Header(name) | By::LearnHeader(name) => header(name).and_then(value_hash),
@@ -35,7 +35,7 @@ pub(super) fn presented(
         }
         By::AppCookie(name) | By::LearnCookie(name) => {
             let own = request.cookie.as_deref().map(str::as_bytes);
-            let fields = header(COOKIE.as_str()).into_iter().chain(own);
+            let fields = header(&COOKIE).into_iter().chain(own);
             let mut values = fields.flat_map(|field| cookie::values(field, name.as_bytes()));
             values.find_map(value_hash)
         }

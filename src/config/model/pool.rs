@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use crate::net::proxy_header::Version;
@@ -81,8 +82,8 @@ pub enum PolicyKind {
 pub enum HashOn {
     /// The client's address.
     Source,
-    /// The value of this header, in lower case.
-    Header(Box<str>),
+    /// The value of this header.
+    Header(HeaderName),
     /// The value of this cookie.
     Cookie(Box<str>),
     /// The value of this query parameter.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{Located, SecretKey};
 
 /// Session keeping of a pool.
@@ -59,8 +61,8 @@ pub struct Sticky {
 pub enum By {
     /// Our own sealed cookie.
     Cookie,
-    /// The value of this header, in lower case, hashed.
-    Header(Box<str>),
+    /// The value of this header, hashed.
+    Header(HeaderName),
     /// The value of this query parameter, hashed.
     Query(Box<str>),
     /// The value of this cookie of the application, hashed.
@@ -72,9 +74,9 @@ pub enum By {
         /// Bits of an IPv6 address that count, 1 to 128.
         ipv6: u8,
     },
-    /// A value that the backend invents in this response header, in lower case, and the client
-    /// brings back in the same request header.
-    LearnHeader(Box<str>),
+    /// A value that the backend invents in this response header, and the client brings back in the
+    /// same request header.
+    LearnHeader(HeaderName),
     /// A value that the backend invents in this cookie.
     LearnCookie(Box<str>),
 }

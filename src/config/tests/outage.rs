@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{START, effective, errors, good, read, warnings};
 use crate::config::model::{
     Concurrency, Ejection, Failback, HashOn, PolicyKind, Pool, Quorum, Respond, WhenAllDown,
@@ -103,7 +105,7 @@ fn every_policy_and_everything_that_can_be_hashed_is_read() {
     assert_eq!(pool("policy = \"peak-ewma\"").policy, PolicyKind::PeakEwma);
     for (text, hash_on) in [
         ("source", HashOn::Source),
-        ("header:X-Tenant", HashOn::Header("x-tenant".into())),
+        ("header:X-Tenant", HashOn::Header(HeaderName::from_static("x-tenant"))),
         ("cookie:Tenant", HashOn::Cookie("Tenant".into())),
         ("query:tenant id", HashOn::Query("tenant id".into())),
         ("path", HashOn::Path),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::{START, effective, errors, good, read, warnings};
 use crate::config::model::{
     Action, By, Model, OnDown, OnFull, OnRemove, Peer, Pool, Rebalance, Role, Share, Sticky,
@@ -41,11 +43,11 @@ fn what_the_file_does_not_say_of_sessions_has_its_default() {
 fn every_way_to_bind_is_read() {
     for (text, by) in [
         ("cookie", By::Cookie),
-        ("header:X-User", By::Header("x-user".into())),
+        ("header:X-User", By::Header(HeaderName::from_static("x-user"))),
         ("query:user id", By::Query("user id".into())),
         ("app_cookie:JSESSIONID", By::AppCookie("JSESSIONID".into())),
         ("source", By::Source { ipv4: 32, ipv6: 64 }),
-        ("learn:header:Mcp-Session-Id", By::LearnHeader("mcp-session-id".into())),
+        ("learn:header:Mcp-Session-Id", By::LearnHeader(HeaderName::from_static("mcp-session-id"))),
         ("learn:cookie:JSESSIONID", By::LearnCookie("JSESSIONID".into())),
     ] {
         assert_eq!(sticky(&format!("by = \"{text}\"")).by, by, "{text}");

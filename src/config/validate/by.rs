@@ -178,7 +178,7 @@ fn header(
     at: &At<String>,
     purpose: &Purpose,
     check: &mut Check<'_>,
-) -> Option<Box<str>> {
+) -> Option<HeaderName> {
     let Ok(read) = HeaderName::from_bytes(name.as_bytes()) else {
         check
             .error(format!("`{name}` is no name of a header"), &at.place())
@@ -191,7 +191,7 @@ fn header(
         "x-real-ip" | "forwarded" => purpose.client,
         _ if name.starts_with("x-forwarded-") => purpose.client,
         _ if OWNED.contains(&name) => purpose.example,
-        _ => return Some(name.into()),
+        _ => return Some(read),
     };
     check
         .error(

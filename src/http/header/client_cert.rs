@@ -2,10 +2,10 @@
 
 use http::header::{HeaderName, HeaderValue};
 
+use crate::net::fields::Fields;
+
 use super::forwarded::like;
 use super::seen::Seen;
-
-use crate::net::fields::Fields;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 

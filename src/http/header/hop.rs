@@ -1,13 +1,15 @@
 //! Hop-by-hop fields (RFC 9110 §7.6.1): they never travel.
 
+use std::collections::HashSet;
+
 use http::header::{
     CONNECTION, HeaderName, HeaderValue, PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
+use crate::net::fields::Fields;
+
 use super::client_cert;
 use super::seen::Seen;
-
-use crate::net::fields::Fields;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -47,7 +49,8 @@ fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 /// Takes out what is meant for this hop only, and what `Connection` names.
 pub fn strip(headers: &mut Fields, seen: Seen) {
     if seen.any(Seen::CONNECTION) {
-        let mut named: Vec<HeaderName> = Vec::new();
+        // A set: thousands may be named.
+        let mut named: HashSet<HeaderName> = HashSet::new();
         // `close` and `keep-alive` are nearly all there ever is.
         let usual = |value: &[u8]| {
             value.eq_ignore_ascii_case(b"close") || value.eq_ignore_ascii_case(b"keep-alive")
@@ -63,16 +66,11 @@ pub fn strip(headers: &mut Fields, seen: Seen) {
                 if let Ok(name) = HeaderName::try_from(token)
                     && !protected(&name)
                 {
-                    named.push(name);
+                    named.insert(name);
                 }
             }
         }
-        // Looked up in order: thousands may be named.
-        named.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        let is_named = |name: &HeaderName| {
-            named.binary_search_by(|one| one.as_str().cmp(name.as_str())).is_ok()
-        };
-        headers.retain(|name| *name != CONNECTION && !is_named(name));
+        headers.retain(|name| *name != CONNECTION && !named.contains(name));
     }
     if seen.any(Seen::HOP) {
         headers.remove(KEEP_ALIVE);

@@ -2,9 +2,9 @@
 
 use http::header::HeaderName;
 
-use super::{client_cert, forwarded};
-
 use crate::net::fields::Fields;
+
+use super::{client_cert, forwarded};
 
 /// Fields of a head that somebody here asks for. One pass over the names that are there costs less
 /// than to look along them for each that hardly ever is.

@@ -1,6 +1,7 @@
 //! The head of an answer as HTTP/1.1 has it on the wire.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderValue, TRAILER, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
@@ -85,7 +86,7 @@ pub(super) fn head(
         Content::Unknown if chunks && !empty && !wanted.head => {
             to.extend_from_slice(b"transfer-encoding: chunked\r\n");
             let told = trails && wanted.trailers;
-            Framing::Chunked(if told { announced(&answer.headers) } else { Vec::new() })
+            Framing::Chunked(if told { announced(&answer.headers) } else { HashSet::new() })
         }
         Content::Unknown if !empty => Framing::Close,
         _ => {
@@ -183,7 +184,7 @@ mod tests {
                 Content::Unknown,
                 USUAL,
                 "transfer-encoding: chunked\r\n",
-                Framing::Chunked(Vec::new()),
+                Framing::Chunked(HashSet::new()),
             ),
             (
                 Content::None,
@@ -245,10 +246,10 @@ mod tests {
         let takes = Wanted { trailers: true, ..USUAL };
         let announced = "trailer: X-Sum\r\ntransfer-encoding: chunked\r\n";
         let (text, framing, _) = rest(&answer, Content::Unknown, takes);
-        let names = vec![http::HeaderName::from_static("x-sum")];
+        let names = HashSet::from([http::HeaderName::from_static("x-sum")]);
         assert_eq!((&*text, framing), (announced, Framing::Chunked(names)));
         let (_, framing, _) = rest(&answer, Content::Unknown, USUAL);
-        assert_eq!(framing, Framing::Chunked(Vec::new()));
+        assert_eq!(framing, Framing::Chunked(HashSet::new()));
         let old = Wanted { http10: true, ..takes };
         let (text, _, _) = rest(&answer, Content::Unknown, old);
         assert_eq!(text, "connection: close\r\n");

@@ -1,5 +1,6 @@
 //! The parts of a message as HTTP/1.1 has them on the wire (pure).
 
+use std::collections::HashSet;
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ pub enum Framing {
     /// So many bytes are to come.
     Length(u64),
     /// Chunks, and trailers of these names behind them.
-    Chunked(Vec<HeaderName>),
+    Chunked(HashSet<HeaderName>),
     /// Whatever comes until the connection is closed: an answer's alone.
     Close,
 }
@@ -38,16 +39,11 @@ pub fn length(to: &mut Vec<u8>, bytes: u64) {
     to.extend_from_slice(b"\r\n");
 }
 
-/// Names of the trailers that a head announces (RFC 9110 §6.6.2), each once, in the order in which
-/// they are looked up.
-pub fn announced(headers: &Fields) -> Vec<HeaderName> {
+/// Names of the trailers that a head announces (RFC 9110 §6.6.2).
+pub fn announced(headers: &Fields) -> HashSet<HeaderName> {
     let lists = headers.get_all(TRAILER).filter_map(|list| list.to_str().ok());
     let names = lists.flat_map(|list| list.split(','));
-    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
-    let mut names: Vec<HeaderName> = names.collect();
-    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-    names.dedup();
-    names
+    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
 }
 
 /// What goes before a chunk's data; a line end goes behind it.
@@ -57,13 +53,14 @@ pub(super) fn chunk(to: &mut Vec<u8>, data: &Bytes) {
 }
 
 /// The last chunk, and the trailers of these that were announced (RFC 9110 §6.5.1) and may be one.
-pub(super) fn last_chunk(to: &mut Vec<u8>, announced: &[HeaderName], trailers: Option<&HeaderMap>) {
+pub(super) fn last_chunk(
+    to: &mut Vec<u8>,
+    announced: &HashSet<HeaderName>,
+    trailers: Option<&HeaderMap>,
+) {
     to.extend_from_slice(b"0\r\n");
-    let is_announced = |name: &HeaderName| {
-        announced.binary_search_by(|one| one.as_str().cmp(name.as_str())).is_ok()
-    };
     for (name, value) in trailers.into_iter().flatten() {
-        if is_announced(name) && !belongs_in_head(name) {
+        if announced.contains(name) && !belongs_in_head(name) {
             field(to, name, value);
         }
     }
@@ -100,7 +97,7 @@ mod tests {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
         let announced = announced(&Fields::of(&[("trailer", "X-Sum, Host, x-sum"), ("a", "b")]));
-        assert_eq!(announced, ["host", "x-sum"]);
+        assert_eq!(announced, HashSet::from(["host", "x-sum"].map(HeaderName::from_static)));
         let mut to = Vec::new();
         chunk(&mut to, &Bytes::from_static(&[b'x'; 26]));
         last_chunk(&mut to, &announced, Some(&trailers));

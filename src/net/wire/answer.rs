@@ -4,12 +4,12 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use hyper::ext::ReasonPhrase;
 
+use crate::net::fields::Fields;
+use crate::net::message::ResponseHead;
+
 use super::head::{Found, HeadLimits, Refusal, end_of_head, fields};
 use super::line::status_line;
 use super::plain::{self, Hop};
-
-use crate::net::fields::Fields;
-use crate::net::message::ResponseHead;
 
 /// How every answer begins.
 const BEGINNING: &[u8] = b"HTTP/1.";

@@ -1,11 +1,11 @@
 //! The gate of HTTP/1 and the frames of HTTP/2 as the fuzz targets see them, who build with
 //! `--cfg fuzzing`.
 
+use crate::net::fields::Fields;
+
 use super::frames;
 use super::tracker::Tracker;
 use super::{HeadLimits, Refusal};
-
-use crate::net::fields::Fields;
 
 /// What may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

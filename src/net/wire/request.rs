@@ -8,15 +8,15 @@ use http::header::TE;
 use http::{Method, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::fields::Fields;
+use crate::net::message::RequestHead;
+
 use super::Wire;
 use super::head::{Found, Framing, HeadLimits};
 use super::line::{First, RequestLine, request_line};
 use super::plain::{self, Hop, says};
 use super::read::{PIECE, Read};
 use super::tracker::Tracker;
-
-use crate::net::fields::Fields;
-use crate::net::message::RequestHead;
 
 /// A request that nothing belongs to but its head.
 #[derive(Debug)]
