@@ -4,7 +4,7 @@ mod auth;
 mod members;
 mod pools;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -114,13 +114,13 @@ struct Compiler<'a> {
     report: &'a mut Report,
     certificates: Vec<(Arc<CertificateStore>, Arc<store::Table>)>,
     shelf: Shelf,
-    /// Pools that bind in each scope.
-    pools_in_scope: HashMap<&'a str, usize>,
+    /// Pools that bind in each scope, by the hashes of their names, in order.
+    pools_in_scope: HashMap<&'a str, Arc<[u64]>>,
 }
 
-/// How many pools share each scope: in one with several, a token's pool matters.
-fn pools_in_scope(model: &Model) -> HashMap<&str, usize> {
-    let mut scopes: HashMap<&str, HashSet<usize>> = HashMap::new();
+/// Which pools share each scope: in one with several, a token's pool matters.
+fn pools_in_scope(model: &Model) -> HashMap<&str, Arc<[u64]>> {
+    let mut scopes: HashMap<&str, BTreeSet<usize>> = HashMap::new();
     for (index, pool) in model.pools.iter().enumerate() {
         if let Some(sticky) = &pool.sticky {
             scopes.entry(&sticky.scope.value).or_default().insert(index);
@@ -137,7 +137,13 @@ fn pools_in_scope(model: &Model) -> HashMap<&str, usize> {
             model::Action::Redirect(_) | model::Action::Respond(_) => {}
         }
     }
-    scopes.into_iter().map(|(scope, pools)| (scope, pools.len())).collect()
+    let hashes = |pools: BTreeSet<usize>| {
+        let pools = pools.into_iter().filter_map(|pool| model.pools.get(pool));
+        let mut hashes: Vec<u64> = pools.map(|pool| name_hash(&pool.name)).collect();
+        hashes.sort_unstable();
+        hashes.into()
+    };
+    scopes.into_iter().map(|(scope, pools)| (scope, hashes(pools))).collect()
 }
 
 impl Compiler<'_> {
@@ -174,8 +180,8 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        let single = self.pools_in_scope.get(&*sticky.scope.value).is_none_or(|pools| *pools <= 1);
-        Some(Arc::new(Stickiness::new(sticky, ring, single)))
+        let pools = self.pools_in_scope.get(&*sticky.scope.value).cloned().unwrap_or_default();
+        Some(Arc::new(Stickiness::new(sticky, ring, &pools)))
     }
 
     /// The pool of a route, or those that share its visitors.

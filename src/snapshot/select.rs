@@ -78,7 +78,7 @@ impl Kept<'_> {
     /// A visitor who is bound.
     fn bound(&self, bond: Bond) -> Result<Selected, Reason> {
         let pool = self.view.pool;
-        let home = bond.home(pool, self.sticky);
+        let home = bond.home(pool, self.sticky, self.view.visitor.evicted.is_some());
         let Some((index, member)) = home.and_then(|i| pool.members.get(i).map(|m| (i, m))) else {
             let cause = self.view.visitor.evicted.unwrap_or(MoveCause::Removed);
             return self.moved(bond, None, StickyToken::Unknown, cause);

@@ -36,7 +36,8 @@ pub struct Stickiness {
     scope: Arc<str>,
     /// Scope and key ring in one number, for `Memo`.
     domain: u64,
-    single_pool: bool,
+    /// Hashes of the names of the pools that bind in its scope, in order.
+    pools: Arc<[u64]>,
     https: SetCookie,
     http: SetCookie,
     idle: u32,
@@ -109,8 +110,10 @@ struct Known {
 
 impl Stickiness {
     /// Compiles a pool's `sticky` table. `keys`: the pool's own or those of `[sessions]`.
-    /// `single_pool`: no other pool shares the scope, so that a renamed pool keeps its sessions.
-    pub fn new(sticky: &Sticky, keys: Arc<KeyRing>, single_pool: bool) -> Self {
+    /// `pools`: hashes of the names of all that bind in its scope. Where that is one, tokens of
+    /// any are its own, so that a renamed pool keeps its sessions.
+    pub fn new(sticky: &Sticky, keys: Arc<KeyRing>, pools: &Arc<[u64]>) -> Self {
+        debug_assert!(pools.is_sorted(), "they are searched");
         let scope = Arc::clone(&sticky.scope.value);
         let domain = xxhash_rust::xxh3::xxh3_64_with_seed(scope.as_bytes(), keys.fingerprint());
         let idle = seconds(sticky.idle).max(1);
@@ -120,7 +123,7 @@ impl Stickiness {
             keys,
             scope,
             domain,
-            single_pool,
+            pools: Arc::clone(pools),
             https: SetCookie::new(sticky, true),
             http: SetCookie::new(sticky, false),
             idle,
@@ -236,7 +239,14 @@ impl Stickiness {
 
     /// Whether a token names this pool (a hash of its name), as far as that matters here.
     pub fn is_of_pool(&self, token: &Token, pool: u64) -> bool {
-        self.single_pool || token.pool == pool
+        token.pool == pool || self.pools.len() <= 1
+    }
+
+    /// Whether a token's backend is this pool's one of the same id: it names this pool, or another
+    /// one that binds in the same scope today. Where pools share a scope and no route chooses
+    /// between them, their backends of one name are one machine.
+    pub fn binds_in(&self, token: &Token, pool: u64) -> bool {
+        self.is_of_pool(token, pool) || self.pools.binary_search(&token.pool).is_ok()
     }
 
     /// Whether a token in force should be written anew: a tenth of the idle time has passed (or

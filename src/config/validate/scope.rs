@@ -1,12 +1,12 @@
 //! Where the visitors of a route are bound: scopes of its own, and cookies that scopes share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Object;
 use super::check::{Check, is_name, located};
 use super::sticky::in_scope;
-use crate::config::model::{Action, By, Located, Place, Pool, Route, Sticky};
+use crate::config::model::{Action, Backend, By, Located, Place, Pool, Route, Sticky};
 use crate::config::text::{At, PoolText, RouteText, StickyText};
 
 /// A pool with its text.
@@ -53,6 +53,7 @@ pub(super) fn bind(
         route.sticky = sticky(object, &route.name, &members, check);
     }
     warn_of_shared_cookies(routes, pools, check);
+    warn_of_other_ids(routes, pools, check);
 }
 
 fn sticky(
@@ -235,4 +236,44 @@ fn warn_of_shared_cookies(routes: &[Route], pools: &[Pool], check: &mut Check<'_
             warned.push(label);
         }
     }
+}
+
+/// Pools of one scope between which no route chooses: a visitor goes from one to the other, and
+/// finds its backend there by its id.
+fn warn_of_other_ids(routes: &[Route], pools: &[Pool], check: &mut Check<'_>) {
+    let mut seen: HashMap<&str, &Pool> = HashMap::new();
+    let mut warned: HashSet<&str> = HashSet::new();
+    for route in routes {
+        let Action::Pool(pool) = &route.action else { continue };
+        let Some(pool) = pools.get(*pool) else { continue };
+        let Some(sticky) = route.sticky.as_ref().or(pool.sticky.as_ref()) else { continue };
+        if sticky.by != By::Cookie {
+            continue;
+        }
+        let first = *seen.entry(&sticky.scope.value).or_insert(pool);
+        let differ = ids(first).zip(ids(pool)).is_some_and(|(one, two)| one != two);
+        if differ && warned.insert(&pool.name.value) {
+            let (one, two, scope) = (&*first.name.value, &*pool.name.value, &*sticky.scope.value);
+            check
+                .warning(
+                    format!(
+                        "the pools {one} and {two} bind in one scope, \"{scope}\", but have not \
+                         the same ids"
+                    ),
+                    &sticky.scope.place,
+                )
+                .also(&first.name.place, "the other pool")
+                .hint(
+                    "who goes from one to the other is moved whenever its backend's id is not \
+                     there: give both the same ids, or scopes of their own",
+                );
+        }
+    }
+}
+
+/// Ids of a pool's backends; none where DNS will say which they are.
+fn ids(pool: &Pool) -> Option<BTreeSet<&str>> {
+    let named = |backend: &'_ Backend| backend.discover.is_none();
+    let ids = || pool.backends.iter().map(|backend| &*backend.id.value).collect();
+    pool.backends.iter().all(named).then(ids)
 }

@@ -20,11 +20,13 @@ use crate::net::message::{RequestHead, Response};
 use crate::net::outgoing::{Framing, Sending};
 use crate::net::wire::{Alone, Next, Wire};
 
-/// A connection whose requests are answered here. `F`: an exchange.
-pub(super) struct Direct<S, F> {
+/// A connection whose requests are answered here. `A` begins an exchange, `F`. It is called by its
+/// type and not by a pointer, so that an exchange is made where it stays: it is too large to be
+/// moved there.
+pub(super) struct Direct<S, A, F> {
     wire: Box<Wire<S>>,
     peer: Arc<Peer>,
-    answer: fn(RequestHead, Arc<Peer>) -> F,
+    answer: A,
     /// Until there is an answer's head.
     exchange: Pin<Box<Option<F>>>,
     wanted: Wanted,
@@ -45,16 +47,13 @@ pub(super) enum After {
     Broken,
 }
 
-impl<S, F> Direct<S, F>
+impl<S, A, F> Direct<S, A, F>
 where
     S: AsyncRead + AsyncWrite + Unpin,
+    A: Fn(RequestHead, Arc<Peer>) -> F,
     F: Future<Output = Response<Body>>,
 {
-    pub(super) fn new(
-        wire: Box<Wire<S>>,
-        peer: Arc<Peer>,
-        answer: fn(RequestHead, Arc<Peer>) -> F,
-    ) -> Self {
+    pub(super) fn new(wire: Box<Wire<S>>, peer: Arc<Peer>, answer: A) -> Self {
         Self {
             wire,
             peer,

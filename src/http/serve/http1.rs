@@ -38,16 +38,17 @@ const NAP: Duration = Duration::from_millis(200);
 const BUSY: Duration = Duration::from_secs(3);
 
 /// Serves a connection until it ends.
-pub(super) fn serve<S, F>(
+pub(super) fn serve<S, A, F>(
     wire: Box<Wire<S>>,
     peer: Arc<Peer>,
     limits: HeadLimits,
     counters: Arc<PerWorker<ListenerCounters>>,
     ending: impl Future<Output = ()> + Send + Unpin + 'static,
-    answer: fn(RequestHead, Arc<Peer>) -> F,
+    answer: A,
 ) -> Serving
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(RequestHead, Arc<Peer>) -> F + Copy + Send + Unpin + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut connection = Http1 {
@@ -66,16 +67,16 @@ where
     Box::pin(std::future::poll_fn(move |cx| connection.poll(cx)))
 }
 
-struct Http1<S, F, V, E>
+struct Http1<S, A, F, V, E>
 where
     V: Exchanges,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    state: State<S, F, V>,
+    state: State<S, A, F, V>,
     limits: HeadLimits,
     peer: Arc<Peer>,
     /// What answers a request without content, and what answers those that hyper reads.
-    answer: fn(RequestHead, Arc<Peer>) -> F,
+    answer: A,
     exchanges: fn(Arc<Peer>) -> V,
     counters: Arc<PerWorker<ListenerCounters>>,
     press: Press,
@@ -86,7 +87,7 @@ where
     nap: Deadline,
 }
 
-enum State<S, F, V>
+enum State<S, A, F, V>
 where
     V: Exchanges,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -94,7 +95,7 @@ where
     /// Nothing is going on.
     Asleep(Box<Wire<S>>),
     /// Requests without content come, or have come a moment ago.
-    Awake(Box<Direct<S, F>>),
+    Awake(Box<Direct<S, A, F>>),
     /// hyper has it.
     Hyper(Box<UpgradeableConnection<Box<Wire<S>>, V>>),
     /// A head was refused, and nothing else is to be answered.
@@ -129,9 +130,10 @@ impl<V> Exchanges for V where
 {
 }
 
-impl<S, F, V, E> Http1<S, F, V, E>
+impl<S, A, F, V, E> Http1<S, A, F, V, E>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: Fn(RequestHead, Arc<Peer>) -> F + Copy,
     F: Future<Output = Response<Body>> + Send + 'static,
     V: Exchanges,
     E: Future<Output = ()> + Unpin,

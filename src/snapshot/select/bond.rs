@@ -37,10 +37,15 @@ impl Bond {
         Seen { session: self.session(), member }
     }
 
-    /// The backend, by index; none where the pool has it no more.
-    pub(super) fn home(self, pool: &Pool, sticky: &Stickiness) -> Option<usize> {
+    /// The backend, by index; none where the pool has it no more. `evicted`: another pool of its
+    /// route has it, and cannot serve.
+    pub(super) fn home(self, pool: &Pool, sticky: &Stickiness, evicted: bool) -> Option<usize> {
+        let here = |token| match evicted {
+            true => sticky.is_of_pool(token, pool.hash),
+            false => sticky.binds_in(token, pool.hash),
+        };
         let name = match self {
-            Self::Token(token) => sticky.is_of_pool(&token, pool.hash).then_some(token.backend),
+            Self::Token(token) => here(&token).then_some(token.backend),
             Self::Value { seat, .. } => pool.state.sessions.seat_backend(seat),
         };
         pool.member_named(name?)

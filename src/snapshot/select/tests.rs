@@ -117,6 +117,42 @@ fn outcome(choice: &Choice) -> (StickyToken, StickyOutcome, Option<MoveCause>) {
 }
 
 #[test]
+fn a_visitor_of_a_sibling_pool_finds_the_backend_of_the_same_id() {
+    let mut house = House::new();
+    let sibling = |ids: &[&str]| {
+        format!(
+            "sticky.scope = \"site\"\n[[routes]]\npath = \"/other\"\npool = \"other\"\n\
+             [pools.other]\nbackends = [{}]\nsticky.by = \"cookie\"\nsticky.scope = \"site\"\n",
+            backends(ids)
+        )
+    };
+    let pool = house.pool(&backends(&["a", "b", "c"]), &sibling(&["a", "b"]));
+    let of_sibling = |id: &str| {
+        let name = crate::backend::name_hash(id);
+        who(Presented::Valid(Token::begin(9, crate::backend::name_hash("other"), name, NOW)))
+    };
+    for id in ["a", "b"] {
+        let (home, choice) = select(&pool, of_sibling(id), &Tried::default());
+        assert_eq!((home.as_str(), choice.issue), (id, Issue::Nothing), "the cookie is left alone");
+        assert_eq!(outcome(&choice), (StickyToken::Valid, StickyOutcome::Kept, None));
+    }
+    let moved = |pool: &Pool, visitor: Visitor| {
+        let (_, choice) = select(pool, visitor, &Tried::default());
+        outcome(&choice)
+    };
+    let removed = |cause| (StickyToken::Unknown, StickyOutcome::Moved, Some(cause));
+    let unknown = moved(&pool, of_sibling("z"));
+    assert_eq!(unknown, removed(MoveCause::Removed), "no backend of that id");
+    let evicted = Visitor { evicted: Some(MoveCause::Down), ..of_sibling("a") };
+    assert_eq!(moved(&pool, evicted), removed(MoveCause::Down), "the sibling could not serve");
+    // When the sibling has left the file, its tokens are those of a pool that is gone.
+    let alone = "sticky.scope = \"site\"\n[pools.third]\nbackends = []\nsticky.by = \"cookie\"\n\
+                 sticky.scope = \"site\"\n[[routes]]\npath = \"/third\"\npool = \"third\"\n";
+    let pool = house.pool(&backends(&["a", "b"]), alone);
+    assert_eq!(moved(&pool, of_sibling("a")), removed(MoveCause::Removed));
+}
+
+#[test]
 fn a_visitor_without_a_token_is_bound_by_what_answers() {
     let pool = House::new().pool(&backends(&["a", "b"]), "");
     let (id, choice) = select(&pool, who(Presented::None), &Tried::default());

@@ -35,7 +35,7 @@ impl Kept<'_> {
         let found = pool.state.sessions.find(value, now);
         let bond =
             found.map(|found| Bond::Value { value, seat: found.seat, last_seen: found.last_seen });
-        let there = bond.and_then(|bond| bond.home(pool, self.sticky));
+        let there = bond.and_then(|bond| bond.home(pool, self.sticky, false));
         let standing = there.and_then(|there| self.view.backend(there)).map(Backend::standing);
         let stays = match (bond, there, standing) {
             (Some(bond), Some(_), Some(Standing::BoundOnly)) => Some(bond),

@@ -144,3 +144,27 @@ async fn a_token_of_the_split_is_none_in_the_scope_of_its_pool() {
     let names = jar.visits(&door, 3).await;
     assert_eq!(distinct(&names).len(), 1);
 }
+
+#[tokio::test]
+async fn pools_that_share_a_scope_keep_a_visitor_on_the_same_machine() {
+    let [pages, sockets] = [["a", "b"], ["a", "b"]].map(|ids| ids.map(Origin::start));
+    let sticky = "sticky = { by = \"cookie\", scope = \"shop\" }";
+    let proxy = Proxy::start(Config::new(format!(
+        "{PLAIN}[[routes]]\npath = \"/\"\npool = \"pages\"\n\
+         [[routes]]\npath = \"/socket\"\npool = \"sockets\"\n{}{}",
+        pool("pages", &pages.each_ref(), sticky),
+        pool("sockets", &sockets.each_ref(), sticky)
+    )))
+    .await;
+    let door = proxy.door();
+    for _ in 0..6 {
+        let mut jar = Jar::new();
+        let home = jar.get(&door, "/").await.name();
+        let cookie = jar.line();
+        for path in ["/socket", "/", "/socket"] {
+            assert_eq!(jar.get(&door, path).await.name(), home, "{path}");
+        }
+        assert_eq!(jar.line(), cookie, "one cookie, which nobody writes anew");
+    }
+    assert_eq!(proxy.moved("").await, 0);
+}
