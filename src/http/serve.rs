@@ -86,7 +86,12 @@ fn exchanges(
         }
         async move {
             let (head, body) = request.into_parts();
-            Ok(exchange::serve(head.into(), Some(body), peer).await.into())
+            let framed = peer.protocol == ClientProtocol::Http2;
+            let mut response = exchange::serve(head.into(), Some(body), peer).await;
+            if framed {
+                response.headers_mut().detach();
+            }
+            Ok(response.into())
         }
     })
 }

@@ -6,6 +6,8 @@ use std::borrow::Borrow;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::sys;
+
 /// Names and values. What is done by name looks along all of them: there are never more than the
 /// limit of a head allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,6 +103,13 @@ impl Fields {
         self.0.retain(|(name, _)| stays(name));
     }
 
+    /// Has the values in memory of their own: what keeps one of them, as the tables of HPACK do
+    /// for as long as their connection lasts (RFC 7541 §2.3.2), keeps these and no more. Until
+    /// then they are parts of the buffers that their head was read into.
+    pub fn detach(&mut self) {
+        sys::detach(&mut self.0);
+    }
+
     /// Each line's name and value.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&HeaderName, &HeaderValue)> {
         self.into_iter()
@@ -186,6 +195,9 @@ impl<N: Borrow<HeaderName>> std::ops::Index<N> for Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -227,6 +239,35 @@ mod tests {
             prop_assert_eq!(&HeaderMap::from(fields.clone()), &map);
             prop_assert_eq!(HeaderMap::from(Fields::from(map.clone())), map);
         }
+    }
+
+    #[test]
+    fn what_is_kept_of_them_keeps_nothing_else_alive() {
+        struct Room {
+            _alive: Arc<()>,
+        }
+        impl AsRef<[u8]> for Room {
+            fn as_ref(&self) -> &[u8] {
+                b"one two"
+            }
+        }
+        let alive = Arc::new(());
+        let room = Bytes::from_owner(Room { _alive: Arc::clone(&alive) });
+        let value = |range| HeaderValue::from_maybe_shared(room.slice(range)).unwrap();
+        let mut secret = value(4..7);
+        secret.set_sensitive(true);
+        let lines = [("a", value(0..3)), ("b", secret), ("c", HeaderValue::from_static(""))];
+        let before: Fields =
+            lines.into_iter().map(|(name, it)| (HeaderName::from_static(name), it)).collect();
+        drop(room);
+        let mut fields = before.clone();
+        fields.detach();
+        assert_eq!(fields, before);
+        let sensitive = fields.values().map(HeaderValue::is_sensitive);
+        assert_eq!(sensitive.collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(Arc::strong_count(&alive), 2);
+        drop(before);
+        assert_eq!(Arc::strong_count(&alive), 1, "the room has gone");
     }
 
     #[test]

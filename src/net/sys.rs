@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -57,6 +57,19 @@ pub(super) fn field_value(head: &Bytes, value: Value<'_>) -> HeaderValue {
     // SAFETY: a `Value` has no control but tabs in it, as a `HeaderValue` wants it: see
     // `wire::scan::control`, which is compared with the `http` crate for every byte.
     unsafe { HeaderValue::from_maybe_shared_unchecked(value) }
+}
+
+/// Has these values in memory that nothing else is in.
+pub(super) fn detach(lines: &mut [(HeaderName, HeaderValue)]) {
+    let length = lines.iter().map(|(_, value)| value.len()).sum();
+    let mut block = BytesMut::with_capacity(length);
+    for (_, value) in lines {
+        block.extend_from_slice(value.as_bytes());
+        // SAFETY: these are the bytes of a `HeaderValue`.
+        let mut copy = unsafe { HeaderValue::from_maybe_shared_unchecked(block.split().freeze()) };
+        copy.set_sensitive(value.is_sensitive());
+        *value = copy;
+    }
 }
 
 /// Room of which less than this part was filled is not kept for what is in it.

@@ -103,7 +103,11 @@ impl<B: Outgoing> Stream<B> {
     }
 
     /// Begins to send a request.
-    pub(super) fn send(&mut self, request: Request<B>) -> impl Future<Output = Answer> + use<B> {
+    pub(super) fn send(
+        &mut self,
+        mut request: Request<B>,
+    ) -> impl Future<Output = Answer> + use<B> {
+        request.head.headers.detach();
         self.sender.try_send_request(request.into()).map(|answer| match answer {
             Ok(response) => Ok(Response::from(response).map(Answered::Http2)),
             Err(mut error) => {
