@@ -16,6 +16,10 @@ from typing import Any
 # Time for what follows an answer: closed connections, the writer of a log, the last wake-up.
 SETTLE = 0.25
 
+# The caches of one core as most servers have them: 32 KiB each for code and data, and half a MiB
+# behind both, whatever this machine has.
+CACHES = ["--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=524288,8,64"]
+
 # A context is a function and its callers, as callgrind writes them: "f'caller'its caller"; a number
 # after a name is the level of its recursion.
 Context = str
@@ -32,6 +36,9 @@ class Profile:
     """What one dump holds, or the difference of two."""
 
     total: int = 0
+    # What the first caches of a core would have missed, where that was asked for.
+    code_misses: int = 0
+    data_misses: int = 0
     own: Counter[str] = field(default_factory=Counter)
     inclusive: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
@@ -39,7 +46,9 @@ class Profile:
 
     def add(self, other: Profile, sign: int = 1) -> Profile:
         """This and another one, or this less another one when the sign is -1."""
-        result = Profile(total=self.total + sign * other.total)
+        result = Profile(total=self.total + sign * other.total,
+                         code_misses=self.code_misses + sign * other.code_misses,
+                         data_misses=self.data_misses + sign * other.data_misses)
         for name in ("own", "inclusive", "calls", "edges"):
             counts: Counter[Any] = Counter(getattr(self, name))
             for key, value in getattr(other, name).items():
@@ -60,11 +69,18 @@ class Cost:
     def per_request(self) -> float:
         return self.profile.total / self.requests
 
+    @property
+    def misses(self) -> str:
+        """Of code and of data, for a request."""
+        code, data = self.profile.code_misses, self.profile.data_misses
+        return f"{code / self.requests:,.0f} + {data / self.requests:,.0f}"
+
 
 class Callgrind:
     """A program under callgrind; it counts from its first instruction on."""
 
-    def __init__(self, command: list[str], folder: Path, chains: bool = False) -> None:
+    def __init__(self, command: list[str], folder: Path, chains: bool = False,
+                 caches: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.dumps, self.chains = folder, 0, chains
         self.log = folder / "log"
@@ -74,6 +90,7 @@ class Callgrind:
         env = os.environ | {"GLIBC_TUNABLES": f"glibc.cpu.x86_rep_movsb_threshold={never}:"
                                               f"glibc.cpu.x86_rep_stosb_threshold={never}"}
         options = ["--separate-callers=12", "--dump-instr=yes"] if chains else ["--dump-instr=no"]
+        options += CACHES if caches else []
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 ["valgrind", "--tool=callgrind", "--compress-pos=no",
@@ -134,7 +151,7 @@ def read(path: Path, chains: bool) -> Profile:
     objects: dict[str, str] = {}
     current = callee = within = ""
     called: int | None = None
-    columns = 1
+    columns, events = 1, list[str]()
     with path.open(errors="replace") as lines:
         for line in lines:
             key, _, value = line.rstrip("\n").partition("=")
@@ -150,8 +167,13 @@ def read(path: Path, chains: bool) -> Profile:
                 called = int(value.split()[0])
             elif line.startswith("positions:"):
                 columns = len(line.split()) - 1
+            elif line.startswith("events:"):
+                events = line.split()[1:]
             elif line.startswith("totals:"):
-                profile.total = int(line.split()[1])
+                totals = dict(zip(events, map(int, line.split()[1:])))
+                profile.total = totals["Ir"]
+                profile.code_misses = totals.get("I1mr", 0)
+                profile.data_misses = totals.get("D1mr", 0) + totals.get("D1mw", 0)
             elif line[:1].isdigit():
                 parts = line.split()
                 cost = int(parts[columns]) if len(parts) > columns else 0
