@@ -10,7 +10,7 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use ostler::config::model::SecretKey;
 use ostler::config::{FixedEnvironment, parse};
-use ostler::sticky::{KeyRing, Memo, OpenError, Presented, SEALED_LENGTH, Stickiness, Token};
+use ostler::sticky::{KeyRing, Memo, OpenError, Presented, SEALED_LENGTH, Shared, Stickiness, Token};
 
 const NOW: u32 = 1_800_000_000;
 
@@ -37,7 +37,7 @@ fn sticky() -> Stickiness {
     let loaded = parse(text, Path::new("fuzz.toml"), &FixedEnvironment::default());
     let model = loaded.expect("a configuration").model;
     let sticky = model.pools[0].sticky.as_ref().expect("sessions");
-    Stickiness::new(sticky, Arc::clone(&RING), true)
+    Stickiness::new(sticky, Arc::clone(&RING), Shared::Not)
 }
 
 fuzz_target!(|input: &[u8]| {

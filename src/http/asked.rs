@@ -115,7 +115,7 @@ impl Asked<'_> {
                     None => return Err(self.refuse(reason, last, record)),
                 },
             };
-            if choice.evens_out() && !self.pool.state.take_move() {
+            if choice.evens_out && !self.pool.state.take_move() {
                 // Somebody was faster: it stays where it is.
                 self.visitor.plain = false;
                 continue;

@@ -10,6 +10,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::backend::InFlight;
 use crate::net::clock::{self, Deadline, Patience};
+use crate::net::fields;
 use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
 use crate::upstream::{self, AnswerError, Answered};
@@ -102,10 +103,13 @@ impl Download {
         }
         self.streak += 1;
         match self.loan.poll_body(&mut self.answered, cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.patience.moved();
                 // hyper asks for nothing after trailers.
                 self.ended = frame.is_trailers() || self.loan.is_complete(&self.answered);
+                if let Some(trailers) = frame.trailers_mut() {
+                    fields::detach(trailers);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {

@@ -253,21 +253,23 @@ pub fn via(version: Version) -> HeaderValue {
 
 /// Two texts as values of fields, cut from a buffer of the worker's: hardly ever an allocation.
 pub fn values(first: &[u8], second: &[u8]) -> (HeaderValue, HeaderValue) {
-    let shared = with(|local| {
+    let (first, second) = with(|local| {
         let mut values = local.values.borrow_mut();
         let length = first.len() + second.len();
         if values.capacity() < length {
             // What was cut from the old one lives on as long as it is needed.
             *values = BytesMut::with_capacity(VALUES.max(length));
         }
-        values.extend_from_slice(first);
-        values.extend_from_slice(second);
-        values.split().freeze()
+        let mut cut = |text: &[u8]| {
+            values.extend_from_slice(text);
+            values.split().freeze()
+        };
+        (cut(first), cut(second))
     });
     let value = |bytes| {
         HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
     };
-    (value(shared.slice(..first.len())), value(shared.slice(first.len()..)))
+    (value(first), value(second))
 }
 
 /// What this process calls itself in `Via` (RFC 9110 §7.6.3).

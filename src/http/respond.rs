@@ -114,7 +114,7 @@ pub fn session(headers: &mut Fields, status: StatusCode, shape: &Shape<'_>, reco
         sessions.note(made, seat, shape.now);
     }
     if !holds {
-        if choice.evens_out() {
+        if choice.evens_out {
             pool.state.give_move_back();
         }
         return;
@@ -130,7 +130,7 @@ pub fn session(headers: &mut Fields, status: StatusCode, shape: &Shape<'_>, reco
     }
     if !first {
         record.moved_before();
-        if choice.evens_out() {
+        if choice.evens_out {
             pool.state.give_move_back();
         }
         return;

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use crate::net::clock::Patience;
+use crate::net::fields;
 use crate::net::wire::Handle;
 use crate::telemetry::reason::Reason;
 use crate::upstream::AnswerError;
@@ -236,6 +237,7 @@ fn without_claims(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut fields) => {
             trailers::strip(&mut fields);
+            fields::detach(&mut fields);
             Frame::trailers(fields)
         }
         Err(frame) => frame,

@@ -107,7 +107,8 @@ impl Fields {
     /// for as long as their connection lasts (RFC 7541 §2.3.2), keeps these and no more. Until
     /// then they are parts of the buffers that their head was read into.
     pub fn detach(&mut self) {
-        sys::detach(&mut self.0);
+        let short = sys::short(self.values());
+        sys::detach(self.0.iter_mut().map(|(_, value)| value), short);
     }
 
     /// Each line's name and value.
@@ -124,6 +125,12 @@ impl Fields {
     pub fn values(&self) -> impl Iterator<Item = &HeaderValue> {
         self.iter().map(|(_, value)| value)
     }
+}
+
+/// The same for trailers, as hyper has them: [`Fields::detach`].
+pub fn detach(trailers: &mut HeaderMap) {
+    let short = sys::short(trailers.values());
+    sys::detach(trailers.values_mut(), short);
 }
 
 type Line = (HeaderName, HeaderValue);
@@ -256,7 +263,9 @@ mod tests {
         let value = |range| HeaderValue::from_maybe_shared(room.slice(range)).unwrap();
         let mut secret = value(4..7);
         secret.set_sensitive(true);
-        let lines = [("a", value(0..3)), ("b", secret), ("c", HeaderValue::from_static(""))];
+        let long = HeaderValue::from_str(&"x".repeat(1000)).unwrap();
+        let lines =
+            [("a", value(0..3)), ("b", secret), ("c", HeaderValue::from_static("")), ("d", long)];
         let before: Fields =
             lines.into_iter().map(|(name, it)| (HeaderName::from_static(name), it)).collect();
         drop(room);
@@ -264,7 +273,7 @@ mod tests {
         fields.detach();
         assert_eq!(fields, before);
         let sensitive = fields.values().map(HeaderValue::is_sensitive);
-        assert_eq!(sensitive.collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(sensitive.collect::<Vec<_>>(), [false, true, false, false]);
         assert_eq!(Arc::strong_count(&alive), 2);
         drop(before);
         assert_eq!(Arc::strong_count(&alive), 1, "the room has gone");

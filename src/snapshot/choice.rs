@@ -78,15 +78,12 @@ pub struct Choice {
     pub seen: Option<Seen>,
     /// The backend that a drain sends it away from, by index.
     pub sent_off: Option<usize>,
+    /// It moves a visitor for no other reason than to even out the pool, and takes one of the
+    /// moves that may be. Not so of a request that follows its session, which has moved already.
+    pub evens_out: bool,
 }
 
 impl Choice {
-    /// Whether it moves a visitor for no other reason than to even out the pool.
-    pub fn evens_out(&self) -> bool {
-        let cause = self.told.and_then(|told| told.cause);
-        matches!(self.issue, Issue::Move(_)) && cause == Some(MoveCause::Rebalance)
-    }
-
     /// Whether it moves a visitor.
     pub fn moves(&self) -> bool {
         self.told.is_some_and(|told| told.outcome == StickyOutcome::Moved)

@@ -4,7 +4,7 @@ mod auth;
 mod members;
 mod pools;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use crate::config::{Place, Report};
 use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Access, Conditions, Rule, Table};
-use crate::sticky::{KeyRing, Stickiness};
+use crate::sticky::{KeyRing, Shared, Stickiness};
 use crate::tls::server::{Offer, Resumption, Server};
 use crate::tls::store::{self, CertificateStore};
 
@@ -59,7 +59,7 @@ pub fn compile(
         report,
         certificates: Vec::new(),
         shelf: Shelf::default(),
-        pools_in_scope: pools_in_scope(inputs.model),
+        scopes: scopes(inputs.model),
     };
     let pools: Vec<Option<Arc<Pool>>> =
         (0..).zip(&inputs.model.pools).map(|(index, pool)| compiler.pool(index, pool)).collect();
@@ -114,36 +114,37 @@ struct Compiler<'a> {
     report: &'a mut Report,
     certificates: Vec<(Arc<CertificateStore>, Arc<store::Table>)>,
     shelf: Shelf,
-    /// Pools that bind in each scope, by the hashes of their names, in order.
-    pools_in_scope: HashMap<&'a str, Arc<[u64]>>,
+    scopes: HashMap<&'a str, Shared>,
 }
 
-/// Which pools share each scope: in one with several, a token's pool matters.
-fn pools_in_scope(model: &Model) -> HashMap<&str, Arc<[u64]>> {
-    let mut scopes: HashMap<&str, BTreeSet<usize>> = HashMap::new();
+/// Which pools bind in each scope.
+fn scopes(model: &Model) -> HashMap<&str, Shared> {
+    let mut scopes: HashMap<&str, (HashSet<usize>, bool)> = HashMap::new();
     for (index, pool) in model.pools.iter().enumerate() {
         if let Some(sticky) = &pool.sticky {
-            scopes.entry(&sticky.scope.value).or_default().insert(index);
+            scopes.entry(&sticky.scope.value).or_default().0.insert(index);
         }
     }
     for route in &model.routes {
         let Some(sticky) = &route.sticky else { continue };
-        let pools = scopes.entry(&sticky.scope.value).or_default();
+        let (pools, chosen) = scopes.entry(&sticky.scope.value).or_default();
         match &route.action {
             model::Action::Pool(pool) => {
                 pools.insert(*pool);
             }
-            model::Action::Split(shares) => pools.extend(shares.iter().map(|share| share.pool)),
+            model::Action::Split(shares) => {
+                pools.extend(shares.iter().map(|share| share.pool));
+                *chosen = true;
+            }
             model::Action::Redirect(_) | model::Action::Respond(_) => {}
         }
     }
-    let hashes = |pools: BTreeSet<usize>| {
-        let pools = pools.into_iter().filter_map(|pool| model.pools.get(pool));
-        let mut hashes: Vec<u64> = pools.map(|pool| name_hash(&pool.name)).collect();
-        hashes.sort_unstable();
-        hashes.into()
+    let shared = |(pools, chosen): (HashSet<usize>, bool)| match (pools.len(), chosen) {
+        (..=1, _) => Shared::Not,
+        (_, false) => Shared::ById,
+        (_, true) => Shared::ByPool,
     };
-    scopes.into_iter().map(|(scope, pools)| (scope, hashes(pools))).collect()
+    scopes.into_iter().map(|(scope, found)| (scope, shared(found))).collect()
 }
 
 impl Compiler<'_> {
@@ -180,8 +181,8 @@ impl Compiler<'_> {
                 return None;
             }
         };
-        let pools = self.pools_in_scope.get(&*sticky.scope.value).cloned().unwrap_or_default();
-        Some(Arc::new(Stickiness::new(sticky, ring, &pools)))
+        let shared = self.scopes.get(&*sticky.scope.value).copied().unwrap_or(Shared::Not);
+        Some(Arc::new(Stickiness::new(sticky, ring, shared)))
     }
 
     /// The pool of a route, or those that share its visitors.

@@ -43,6 +43,7 @@ impl Pool {
                     told: None,
                     seen: None,
                     sent_off: None,
+                    evens_out: false,
                 }),
                 None => Selected::Wait(None),
             });
@@ -78,7 +79,7 @@ impl Kept<'_> {
     /// A visitor who is bound.
     fn bound(&self, bond: Bond) -> Result<Selected, Reason> {
         let pool = self.view.pool;
-        let home = bond.home(pool, self.sticky, self.view.visitor.evicted.is_some());
+        let home = bond.home(pool, self.sticky);
         let Some((index, member)) = home.and_then(|i| pool.members.get(i).map(|m| (i, m))) else {
             let cause = self.view.visitor.evicted.unwrap_or(MoveCause::Removed);
             return self.moved(bond, None, StickyToken::Unknown, cause);
@@ -125,7 +126,7 @@ impl Kept<'_> {
         }
         if let Some(member) = self.evened_out(bond, index) {
             let choice = self.go(bond, member, StickyToken::Valid, MoveCause::Rebalance);
-            return Ok(Selected::Now(choice));
+            return Ok(Selected::Now(Choice { evens_out: true, ..choice }));
         }
         if !backend.has_room(self.view.visitor.called) {
             match self.sticky.on_full() {
@@ -150,6 +151,7 @@ impl Kept<'_> {
             told,
             seen: Some(bond.seen(index)),
             sent_off: None,
+            evens_out: false,
         }))
     }
 
@@ -157,6 +159,9 @@ impl Kept<'_> {
     /// a visitor who was quiet or idle is moved from a backend that goes on serving.
     fn has_moved(&self, bond: Bond, index: usize) -> Option<(usize, MoveCause)> {
         let (pool, now) = (self.view.pool, self.view.visitor.now);
+        if !self.is_own(bond) {
+            return None;
+        }
         let member = pool.members.get(index)?;
         let quiet = member.backend.is_draining() && member.backend.state.drain.quiet().is_some();
         if !quiet && self.sticky.rebalance_idle().is_none() {
@@ -184,10 +189,20 @@ impl Kept<'_> {
         (now.saturating_sub(last) >= quiet).then_some(MoveCause::Quiet)
     }
 
+    /// Whether it says what this pool knows: another pool of the scope, which has written it since,
+    /// may have had other reasons.
+    fn is_own(&self, bond: Bond) -> bool {
+        match bond {
+            Bond::Token(token) => self.sticky.is_of_pool(&token, self.view.pool.hash),
+            Bond::Value { .. } => true,
+        }
+    }
+
     /// The home of a visitor who was served elsewhere, once it has been well for long enough.
     fn way_home(&self, bond: Bond, index: usize) -> Option<usize> {
         let Bond::Token(token) = bond else { return None };
-        if self.sticky.on_down() != OnDown::ReturnHome || token.home == token.backend {
+        let returns = self.sticky.on_down() == OnDown::ReturnHome && self.is_own(bond);
+        if !returns || token.home == token.backend {
             return None;
         }
         let home = self.view.pool.member_named(token.home).filter(|home| *home != index)?;
@@ -243,7 +258,14 @@ impl Kept<'_> {
         let (pool, name) = (self.view.pool.hash, self.view.name(member));
         let issue = bond.moved(pool, name, cause, self.view.visitor.now);
         let told = Some(Told { token, outcome: StickyOutcome::Moved, cause: Some(cause) });
-        Choice { member, issue, told, seen: Some(bond.seen(member)), sent_off: None }
+        Choice {
+            member,
+            issue,
+            told,
+            seen: Some(bond.seen(member)),
+            sent_off: None,
+            evens_out: false,
+        }
     }
 
     /// Elsewhere than at a full backend, this once: the binding stays as it is, with `home` if
@@ -262,7 +284,7 @@ impl Kept<'_> {
         let told = Some(Told { token, outcome, cause: None });
         let issue = Issue::Nothing;
         let seen = home.map(|home| bond.seen(home));
-        Ok(Selected::Now(Choice { member, issue, told, seen, sent_off: None }))
+        Ok(Selected::Now(Choice { member, issue, told, seen, sent_off: None, evens_out: false }))
     }
 
     /// A visitor without a binding: by policy; or with the sibling whose session it joins; or,
@@ -303,7 +325,14 @@ impl Kept<'_> {
         let by_cookie = *self.sticky.by() == By::Cookie;
         let (issue, told) =
             if by_cookie { (Issue::Bind(token), told) } else { (Issue::Nothing, None) };
-        Ok(Selected::Now(Choice { member, issue, told, seen: None, sent_off: None }))
+        Ok(Selected::Now(Choice {
+            member,
+            issue,
+            told,
+            seen: None,
+            sent_off: None,
+            evens_out: false,
+        }))
     }
 
     /// By rendezvous over those that take anybody. `bound`: served also where all have as many

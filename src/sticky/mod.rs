@@ -36,8 +36,7 @@ pub struct Stickiness {
     scope: Arc<str>,
     /// Scope and key ring in one number, for `Memo`.
     domain: u64,
-    /// Hashes of the names of the pools that bind in its scope, in order.
-    pools: Arc<[u64]>,
+    shared: Shared,
     https: SetCookie,
     http: SetCookie,
     idle: u32,
@@ -51,6 +50,18 @@ pub struct Stickiness {
     rebalance_idle: Option<u32>,
     on_cacheable: OnCacheable,
     pass: bool,
+}
+
+/// Which pools bind in a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// One: tokens of any are its own, so that it may be renamed.
+    Not,
+    /// Several between which no route chooses. A visitor goes from one to the other, and their
+    /// backends of one id are one machine to it.
+    ById,
+    /// Several, and a route splits its visitors over some: each has its own.
+    ByPool,
 }
 
 /// What a request said about its session.
@@ -110,10 +121,7 @@ struct Known {
 
 impl Stickiness {
     /// Compiles a pool's `sticky` table. `keys`: the pool's own or those of `[sessions]`.
-    /// `pools`: hashes of the names of all that bind in its scope. Where that is one, tokens of
-    /// any are its own, so that a renamed pool keeps its sessions.
-    pub fn new(sticky: &Sticky, keys: Arc<KeyRing>, pools: &Arc<[u64]>) -> Self {
-        debug_assert!(pools.is_sorted(), "they are searched");
+    pub fn new(sticky: &Sticky, keys: Arc<KeyRing>, shared: Shared) -> Self {
         let scope = Arc::clone(&sticky.scope.value);
         let domain = xxhash_rust::xxh3::xxh3_64_with_seed(scope.as_bytes(), keys.fingerprint());
         let idle = seconds(sticky.idle).max(1);
@@ -123,7 +131,7 @@ impl Stickiness {
             keys,
             scope,
             domain,
-            pools: Arc::clone(pools),
+            shared,
             https: SetCookie::new(sticky, true),
             http: SetCookie::new(sticky, false),
             idle,
@@ -237,16 +245,15 @@ impl Stickiness {
         (self.read([field], https, now, memo), false)
     }
 
-    /// Whether a token names this pool (a hash of its name), as far as that matters here.
+    /// Whether this pool (a hash of its name) has written a token, as far as can be known: the only
+    /// one of a scope may have been renamed.
     pub fn is_of_pool(&self, token: &Token, pool: u64) -> bool {
-        token.pool == pool || self.pools.len() <= 1
+        token.pool == pool || self.shared == Shared::Not
     }
 
-    /// Whether a token's backend is this pool's one of the same id: it names this pool, or another
-    /// one that binds in the same scope today. Where pools share a scope and no route chooses
-    /// between them, their backends of one name are one machine.
+    /// Whether a token's backend is this pool's one of the same id.
     pub fn binds_in(&self, token: &Token, pool: u64) -> bool {
-        self.is_of_pool(token, pool) || self.pools.binary_search(&token.pool).is_ok()
+        self.is_of_pool(token, pool) || self.shared == Shared::ById
     }
 
     /// Whether a token in force should be written anew: a tenth of the idle time has passed (or

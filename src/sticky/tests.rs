@@ -36,13 +36,8 @@ fn ring(key: u8) -> Arc<KeyRing> {
     Arc::new(KeyRing::new(&[SecretKey([key; 32])]).unwrap())
 }
 
-/// A scope with one pool.
-fn alone() -> Arc<[u64]> {
-    [2].into()
-}
-
 fn sticky(model: &Sticky) -> Stickiness {
-    Stickiness::new(model, ring(1), &alone())
+    Stickiness::new(model, ring(1), Shared::Not)
 }
 
 const NOW: u32 = 1_800_000_000;
@@ -121,7 +116,7 @@ fn over_https_both_names_are_read_and_the_guarded_one_wins() {
 #[test]
 fn of_several_the_first_that_opens_wins() {
     let sticky = sticky(&model());
-    let other = Stickiness::new(&model(), ring(2), &alone());
+    let other = Stickiness::new(&model(), ring(2), Shared::Not);
     let unknown = pair(&other, &token(5), true);
     let cookies = format!(
         "__Host-ostler-shop=x; {unknown}; {}; {}",
@@ -139,7 +134,7 @@ fn of_several_the_first_that_opens_wins() {
 fn at_most_two_candidates_are_opened() {
     let sticky = sticky(&model());
     let elsewhere = Sticky { scope: Located::nowhere(Arc::from("other")), ..model() };
-    let elsewhere = Stickiness::new(&elsewhere, ring(1), &alone());
+    let elsewhere = Stickiness::new(&elsewhere, ring(1), Shared::Not);
     let forged = pair(&elsewhere, &token(9), true);
     let good = pair(&sticky, &token(1), true);
     let one = format!("{forged}; {good}");
@@ -165,10 +160,10 @@ fn the_same_bytes_are_opened_once_for_each_scope_and_ring() {
     let mut ask = |sticky: &Stickiness| sticky.read([cookies.as_bytes()], true, NOW, &mut memo);
     assert_eq!(ask(&sticky), Presented::Valid(token(1)));
     assert_eq!(ask(&sticky), Presented::Valid(token(1)));
-    let rotated = Stickiness::new(&model(), ring(2), &alone());
+    let rotated = Stickiness::new(&model(), ring(2), Shared::Not);
     assert_eq!(ask(&rotated), Presented::Invalid);
     let elsewhere = Sticky { scope: Located::nowhere(Arc::from("other")), ..model() };
-    assert_eq!(ask(&Stickiness::new(&elsewhere, ring(1), &alone())), Presented::Invalid);
+    assert_eq!(ask(&Stickiness::new(&elsewhere, ring(1), Shared::Not)), Presented::Invalid);
     // A memo's token is judged anew each time.
     let late = sticky.read([cookies.as_bytes()], true, NOW + 10_000, &mut memo);
     assert_eq!(late, Presented::Expired(token(1)));
@@ -211,14 +206,16 @@ fn a_token_is_refreshed_when_a_tenth_has_passed() {
 }
 
 #[test]
-fn a_pool_is_compared_only_where_several_share_a_scope() {
-    assert!(Stickiness::new(&model(), ring(1), &alone()).is_of_pool(&token(1), 77));
-    let shared = Stickiness::new(&model(), ring(1), &[2, 77].into());
-    assert!(shared.is_of_pool(&token(1), 2) && !shared.is_of_pool(&token(1), 77));
-    // It binds where its backend has the same name, as long as its own pool is there, too.
-    assert!(shared.binds_in(&token(1), 77));
-    let without = Stickiness::new(&model(), ring(1), &[3, 77].into());
-    assert!(!without.binds_in(&token(1), 77));
+fn a_pool_is_compared_only_where_a_route_chooses_between_several() {
+    let [alone, by_id, by_pool] = [Shared::Not, Shared::ById, Shared::ByPool]
+        .map(|shared| Stickiness::new(&model(), ring(1), shared));
+    let (own, other) = (2, 77);
+    for all in [&alone, &by_id, &by_pool] {
+        assert!(all.is_of_pool(&token(1), own) && all.binds_in(&token(1), own));
+    }
+    assert!(alone.is_of_pool(&token(1), other) && alone.binds_in(&token(1), other));
+    assert!(!by_id.is_of_pool(&token(1), other) && by_id.binds_in(&token(1), other));
+    assert!(!by_pool.is_of_pool(&token(1), other) && !by_pool.binds_in(&token(1), other));
 }
 
 proptest! {

@@ -219,17 +219,22 @@ fn a_plain_route_binds_in_its_pools_scope_unless_it_names_another() {
 }
 
 #[test]
-fn pools_of_one_scope_whose_ids_differ_are_warned_of() {
+fn pools_of_one_scope_that_do_not_fit_are_warned_of() {
     let routes = "path = \"/v1\"\npool = \"v1\"\n[[routes]]\npath = \"/v2\"\npool = \"v2\"";
     let text = split(routes, "scope = \"shop\"");
     assert_eq!(warnings(&text), Vec::<String>::new(), "both have an \"a\"");
-    let told = warnings(
-        &text.replace("id = \"a\", address = \"10.0.0.2", "id = \"b\", address = \"10.0.0.2"),
-    );
+    let other_id = |text: &str| {
+        text.replacen("id = \"a\", address = \"10.0.0.2", "id = \"b\", address = \"10.0.0.2", 1)
+    };
+    let told = warnings(&other_id(&text));
     let expected = "the pools v1 and v2 bind in one scope, \"shop\", but have not the same ids";
-    assert!(told.iter().any(|one| one.contains(expected)), "{told:?}");
+    assert!(told.len() == 1 && told[0].contains(expected), "{told:?}");
+    let told = warnings(&format!("{text}idle = \"5m\"\non_down = \"strict\"\n"));
+    let expected =
+        "the pools v1 and v2 bind in one scope, \"shop\", but do not agree on sticky.idle";
+    assert!(told.len() == 1 && told[0].ends_with(expected), "{told:?}");
     let both = format!("name = \"shop\"\n{BOTH}");
-    assert_eq!(warnings(&split(&both, "")), Vec::<String>::new(), "a route chooses");
+    assert_eq!(warnings(&other_id(&split(&both, ""))), Vec::<String>::new(), "a route chooses");
 }
 
 #[test]

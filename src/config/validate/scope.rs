@@ -53,7 +53,7 @@ pub(super) fn bind(
         route.sticky = sticky(object, &route.name, &members, check);
     }
     warn_of_shared_cookies(routes, pools, check);
-    warn_of_other_ids(routes, pools, check);
+    warn_of_siblings(routes, member, check);
 }
 
 fn sticky(
@@ -238,26 +238,53 @@ fn warn_of_shared_cookies(routes: &[Route], pools: &[Pool], check: &mut Check<'_
     }
 }
 
-/// Pools of one scope between which no route chooses: a visitor goes from one to the other, and
-/// finds its backend there by its id.
-fn warn_of_other_ids(routes: &[Route], pools: &[Pool], check: &mut Check<'_>) {
-    let mut seen: HashMap<&str, &Pool> = HashMap::new();
-    let mut warned: HashSet<&str> = HashSet::new();
+/// Keys by which pools of one scope make one cookie that lasts as long for all.
+const OF_THE_COOKIE: [&str; 8] =
+    ["keys", "cookie", "cookie_hash", "path", "domain", "max_age", "idle", "lifetime"];
+
+/// Pools of one scope between which no route chooses: a visitor goes from one to the other with
+/// its cookie, and finds its backend there by its id.
+fn warn_of_siblings<'a>(
+    routes: &'a [Route],
+    member: impl Fn(&usize) -> Option<Member<'a>>,
+    check: &mut Check<'_>,
+) {
+    let mut seen: HashMap<&str, (Member<'a>, Kept<'a>)> = HashMap::new();
+    let mut named: HashMap<&str, (&'a Pool, BTreeSet<&str>)> = HashMap::new();
+    let mut warned: HashSet<(&str, &str)> = HashSet::new();
     for route in routes {
         let Action::Pool(pool) = &route.action else { continue };
-        let Some(pool) = pools.get(*pool) else { continue };
-        let Some(sticky) = route.sticky.as_ref().or(pool.sticky.as_ref()) else { continue };
-        if sticky.by != By::Cookie {
+        let Some(member) = member(pool) else { continue };
+        let Some((of_pool, text)) = member.kept() else { continue };
+        let sticky = route.sticky.as_ref().unwrap_or(of_pool);
+        let (scope, pool) = (&*sticky.scope.value, &*member.pool.name.value);
+        if sticky.by != By::Cookie || !warned.insert((scope, pool)) {
             continue;
         }
-        let first = *seen.entry(&sticky.scope.value).or_insert(pool);
-        let differ = ids(first).zip(ids(pool)).is_some_and(|(one, two)| one != two);
-        if differ && warned.insert(&pool.name.value) {
-            let (one, two, scope) = (&*first.name.value, &*pool.name.value, &*sticky.scope.value);
+        let (first, kept) = *seen.entry(scope).or_insert((member, (sticky, text)));
+        let differ = differences(kept, (sticky, text)).filter(|key| OF_THE_COOKIE.contains(key));
+        let differ: Vec<&str> = differ.collect();
+        if !differ.is_empty() {
+            let (one, keys) = (&*first.pool.name.value, differ.join(", "));
             check
                 .warning(
                     format!(
-                        "the pools {one} and {two} bind in one scope, \"{scope}\", but have not \
+                        "the pools {one} and {pool} bind in one scope, \"{scope}\", but do not \
+                         agree on sticky.{keys}"
+                    ),
+                    &sticky.scope.place,
+                )
+                .also(&first.pool.name.place, "the other pool")
+                .hint("one cookie binds in both: let them say the same, or give them scopes of their own");
+        }
+        let Some(ids) = ids(member.pool) else { continue };
+        let (first, known) = named.entry(scope).or_insert_with(|| (member.pool, ids.clone()));
+        if ids != *known {
+            let one = &*first.name.value;
+            check
+                .warning(
+                    format!(
+                        "the pools {one} and {pool} bind in one scope, \"{scope}\", but have not \
                          the same ids"
                     ),
                     &sticky.scope.place,

@@ -37,15 +37,10 @@ impl Bond {
         Seen { session: self.session(), member }
     }
 
-    /// The backend, by index; none where the pool has it no more. `evicted`: another pool of its
-    /// route has it, and cannot serve.
-    pub(super) fn home(self, pool: &Pool, sticky: &Stickiness, evicted: bool) -> Option<usize> {
-        let here = |token| match evicted {
-            true => sticky.is_of_pool(token, pool.hash),
-            false => sticky.binds_in(token, pool.hash),
-        };
+    /// The backend, by index; none where the pool has it no more.
+    pub(super) fn home(self, pool: &Pool, sticky: &Stickiness) -> Option<usize> {
         let name = match self {
-            Self::Token(token) => here(&token).then_some(token.backend),
+            Self::Token(token) => sticky.binds_in(&token, pool.hash).then_some(token.backend),
             Self::Value { seat, .. } => pool.state.sessions.seat_backend(seat),
         };
         pool.member_named(name?)

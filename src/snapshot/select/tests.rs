@@ -116,40 +116,74 @@ fn outcome(choice: &Choice) -> (StickyToken, StickyOutcome, Option<MoveCause>) {
     (told.token, told.outcome, told.cause)
 }
 
+/// Another pool of the scope `site`, and how routes lead to it.
+fn sibling(name: &str, ids: &[&str], routes: &str) -> String {
+    format!(
+        "{routes}\n[pools.{name}]\nbackends = [{}]\n\
+         sticky = {{ by = \"cookie\", scope = \"site\" }}\n",
+        backends(ids)
+    )
+}
+
+fn of_sibling(name: &str, id: &str) -> Token {
+    Token::begin(9, crate::backend::name_hash(name), crate::backend::name_hash(id), NOW)
+}
+
 #[test]
 fn a_visitor_of_a_sibling_pool_finds_the_backend_of_the_same_id() {
     let mut house = House::new();
-    let sibling = |ids: &[&str]| {
-        format!(
-            "sticky.scope = \"site\"\n[[routes]]\npath = \"/other\"\npool = \"other\"\n\
-             [pools.other]\nbackends = [{}]\nsticky.by = \"cookie\"\nsticky.scope = \"site\"\n",
-            backends(ids)
-        )
-    };
-    let pool = house.pool(&backends(&["a", "b", "c"]), &sibling(&["a", "b"]));
-    let of_sibling = |id: &str| {
-        let name = crate::backend::name_hash(id);
-        who(Presented::Valid(Token::begin(9, crate::backend::name_hash("other"), name, NOW)))
-    };
+    let route = "sticky.scope = \"site\"\n[[routes]]\npath = \"/other\"\npool = \"other\"";
+    let pool = house.pool(&backends(&["a", "b", "c"]), &sibling("other", &["a", "b"], route));
+    let valid = |id| who(Presented::Valid(of_sibling("other", id)));
     for id in ["a", "b"] {
-        let (home, choice) = select(&pool, of_sibling(id), &Tried::default());
+        let (home, choice) = select(&pool, valid(id), &Tried::default());
         assert_eq!((home.as_str(), choice.issue), (id, Issue::Nothing), "the cookie is left alone");
         assert_eq!(outcome(&choice), (StickyToken::Valid, StickyOutcome::Kept, None));
     }
-    let moved = |pool: &Pool, visitor: Visitor| {
-        let (_, choice) = select(pool, visitor, &Tried::default());
-        outcome(&choice)
-    };
-    let removed = |cause| (StickyToken::Unknown, StickyOutcome::Moved, Some(cause));
-    let unknown = moved(&pool, of_sibling("z"));
-    assert_eq!(unknown, removed(MoveCause::Removed), "no backend of that id");
-    let evicted = Visitor { evicted: Some(MoveCause::Down), ..of_sibling("a") };
-    assert_eq!(moved(&pool, evicted), removed(MoveCause::Down), "the sibling could not serve");
-    // When the sibling has left the file, its tokens are those of a pool that is gone.
-    let alone = "sticky.scope = \"site\"\n[pools.third]\nbackends = []\nsticky.by = \"cookie\"\n\
-                 sticky.scope = \"site\"\n[[routes]]\npath = \"/third\"\npool = \"third\"\n";
-    let pool = house.pool(&backends(&["a", "b"]), alone);
-    assert_eq!(moved(&pool, of_sibling("a")), removed(MoveCause::Removed));
+    let (_, choice) = select(&pool, valid("z"), &Tried::default());
+    let removed = (StickyToken::Unknown, StickyOutcome::Moved, Some(MoveCause::Removed));
+    assert_eq!(outcome(&choice), removed, "no backend of that id");
+    // Whoever was served by the sibling last is not moved when that is renamed.
+    let route = "sticky.scope = \"site\"\n[[routes]]\npath = \"/other\"\npool = \"renamed\"";
+    let pool = house.pool(&backends(&["a", "b"]), &sibling("renamed", &["a", "b"], route));
+    let (home, choice) = select(&pool, valid("b"), &Tried::default());
+    assert_eq!((home.as_str(), choice.issue), ("b", Issue::Nothing));
+    // To look at a backend of the sibling is not to look at this one.
+    let look = Token::look(1, crate::backend::name_hash("renamed"), name_of("b"), NOW, NOW + 600);
+    let refused = ask(&pool, &who(Presented::Look(look)), &Tried::default(), &mut Cursor::new(1));
+    assert_eq!(refused.unwrap_err(), Reason::SessionBackendDown);
+}
+
+#[test]
+fn where_a_route_chooses_between_pools_each_has_its_own_visitors() {
+    let mut house = House::new();
+    let routes = "sticky.scope = \"site\"\n[[routes]]\npath = \"/split\"\nsticky_scope = \"site\"\n\
+                  split = [{ pool = \"web\" }, { pool = \"other\" }]";
+    let pool = house.pool(&backends(&["a", "b"]), &sibling("other", &["a", "b"], routes));
+    let visitor = who(Presented::Valid(of_sibling("other", "a")));
+    let (_, choice) = select(&pool, visitor, &Tried::default());
+    let removed = (StickyToken::Unknown, StickyOutcome::Moved, Some(MoveCause::Removed));
+    assert_eq!(outcome(&choice), removed);
+    assert!(choice.issue.token().is_some_and(|token| token.pool == pool.hash), "once, and for all");
+}
+
+#[test]
+fn what_a_sibling_has_decided_is_not_undone() {
+    let mut house = House::new();
+    let keys = "sticky.scope = \"site\"\nsticky.on_down = \"return_home\"\n\
+                sticky.home_stable = \"1s\"\nsticky.rebalance = { idle = \"1m\" }\n\
+                [[routes]]\npath = \"/other\"\npool = \"other\"";
+    let pool = house.pool(&backends(&["a", "b"]), &sibling("other", &["a", "b"], keys));
+    // This pool has seen the session at its home, where a tunnel is, say.
+    let moved = Token { last_seen: NOW - 60, ..of_sibling("other", "a") };
+    let moved = moved.moved(moved.pool, name_of("b"), NOW - 60);
+    let seat = pool.member("a").unwrap().seat.as_deref().unwrap();
+    pool.state.sessions.note(moved.session, seat, NOW);
+    let (home, choice) = select(&pool, who(Presented::Valid(moved)), &Tried::default());
+    assert_eq!((home.as_str(), outcome(&choice).1), ("b", StickyOutcome::Kept));
+    let own = Token { pool: pool.hash, ..moved };
+    let (home, _) = select(&pool, who(Presented::Valid(own)), &Tried::default());
+    assert_eq!(home, "a", "a token of its own follows the session");
 }
 
 #[test]

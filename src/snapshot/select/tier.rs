@@ -16,8 +16,8 @@ impl Kept<'_> {
             return None;
         }
         let home = match bond {
-            Bond::Token(token) => self.view.pool.member_named(token.home),
-            Bond::Value { .. } => None,
+            Bond::Token(token) if self.is_own(bond) => self.view.pool.member_named(token.home),
+            Bond::Token(_) | Bond::Value { .. } => None,
         };
         let takes = |home: &usize| {
             self.view.backend(*home).is_some_and(|backend| {

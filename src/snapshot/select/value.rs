@@ -23,7 +23,14 @@ impl Kept<'_> {
             let (token, outcome) = (StickyToken::Unknown, StickyOutcome::Bound);
             let told = Some(Told { token, outcome, cause: None });
             let issue = Issue::Nothing;
-            return Ok(Selected::Now(Choice { member, issue, told, seen: None, sent_off: None }));
+            return Ok(Selected::Now(Choice {
+                member,
+                issue,
+                told,
+                seen: None,
+                sent_off: None,
+                evens_out: false,
+            }));
         };
         self.bound(Bond::Value { value, seat: found.seat, last_seen: found.last_seen })
     }
@@ -35,7 +42,7 @@ impl Kept<'_> {
         let found = pool.state.sessions.find(value, now);
         let bond =
             found.map(|found| Bond::Value { value, seat: found.seat, last_seen: found.last_seen });
-        let there = bond.and_then(|bond| bond.home(pool, self.sticky, false));
+        let there = bond.and_then(|bond| bond.home(pool, self.sticky));
         let standing = there.and_then(|there| self.view.backend(there)).map(Backend::standing);
         let stays = match (bond, there, standing) {
             (Some(bond), Some(_), Some(Standing::BoundOnly)) => Some(bond),
@@ -89,7 +96,14 @@ impl Kept<'_> {
         let told = Some(Told { token, outcome, cause });
         let home = if outcome == StickyOutcome::Spilled { there } else { Some(member) };
         let seen = home.map(|member| Seen { session: value, member });
-        Ok(Selected::Now(Choice { member, issue: Issue::Nothing, told, seen, sent_off: None }))
+        Ok(Selected::Now(Choice {
+            member,
+            issue: Issue::Nothing,
+            told,
+            seen,
+            sent_off: None,
+            evens_out: false,
+        }))
     }
 
     /// A value whose backend is at its limit. There is no binding that could change: `rebind` is
@@ -117,7 +131,14 @@ impl Kept<'_> {
         };
         let told = Some(Told { token, outcome, cause: None });
         let seen = there.map(|member| Seen { session: value, member });
-        Ok(Selected::Now(Choice { member, issue: Issue::Nothing, told, seen, sent_off: None }))
+        Ok(Selected::Now(Choice {
+            member,
+            issue: Issue::Nothing,
+            told,
+            seen,
+            sent_off: None,
+            evens_out: false,
+        }))
     }
 
     /// The bond with a draining backend that would own the value, did it not drain.
@@ -145,6 +166,7 @@ impl Kept<'_> {
             told,
             seen: None,
             sent_off: None,
+            evens_out: false,
         }))
     }
 }

@@ -194,9 +194,21 @@ fn idle_sessions_move_from_above_to_below_the_share_as_fast_as_allowed() {
     assert_eq!(chosen(&pool, bound(active)).0, "a", "never who is active");
     let (id, choice) = chosen(&pool, bound(token));
     assert_eq!((id.as_str(), choice.told.unwrap().cause), ("b", Some(MoveCause::Rebalance)));
-    assert!(pool.state.take_move());
+    assert!(choice.evens_out && pool.state.take_move());
     let other = Token { session: 102, ..token };
     assert_eq!(chosen(&pool, bound(other)).0, "a", "one was allowed");
+}
+
+/// Or its exchange would ask for a move that nobody may make any more, again and again.
+#[test]
+fn a_request_that_follows_its_session_takes_no_move() {
+    let pool =
+        pool(&["a", "b"], "sticky.rebalance = { idle = \"1m\", percent = 50, per = \"1m\" }");
+    seen(&pool, "b", 100, NOW);
+    let old = Token { session: 100, last_seen: NOW - 90, ..token_for(&pool, "a") };
+    let (id, choice) = chosen(&pool, bound(old));
+    assert_eq!((id.as_str(), choice.told.unwrap().cause), ("b", Some(MoveCause::Rebalance)));
+    assert!(!choice.evens_out);
 }
 
 #[test]
