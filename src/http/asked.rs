@@ -115,11 +115,6 @@ impl Asked<'_> {
                     None => return Err(self.refuse(reason, last, record)),
                 },
             };
-            if choice.evens_out && !self.pool.state.take_move() {
-                // Somebody was faster: it stays where it is.
-                self.visitor.plain = false;
-                continue;
-            }
             let member = self.pool.members.get(choice.member).ok_or(Reason::Internal)?;
             let backend = &member.backend;
             if upgrade.is_some() && self.pool.http2 {
@@ -134,6 +129,11 @@ impl Asked<'_> {
                 self.visitor.called = false;
                 continue;
             };
+            if choice.evens_out && !self.pool.state.take_move() {
+                // Somebody was faster: it stays where it is.
+                self.visitor.plain = false;
+                continue;
+            }
             waiting.done(self.pool, backend);
             self.visitor.called = false;
             let entry = backend.state.outcomes.enter();
@@ -180,6 +180,7 @@ impl Asked<'_> {
                     self.answered(member, entry, reply.response.status(), record);
                     self.offered |= self.visitor.join.is_some();
                     if let Some(missed) = self.unwanted(&mut reply, &mut attempts, &choice) {
+                        self.moved_nobody(&choice);
                         last = Some(missed);
                         continue;
                     }
@@ -190,6 +191,7 @@ impl Asked<'_> {
                 }
                 Err(missed) => missed,
             };
+            self.moved_nobody(&choice);
             let over = waits.total.is_some_and(|limit| record.elapsed() >= limit);
             if !over {
                 self.unwell(member, entry, &missed);
@@ -202,6 +204,13 @@ impl Asked<'_> {
             }
             owed = Some((missed.failure.reason, missed.failed.sent));
             last = Some(missed.failure);
+        }
+    }
+
+    /// An attempt that has come to nothing takes no move of its pool.
+    fn moved_nobody(&self, choice: &Choice) {
+        if choice.evens_out {
+            self.pool.state.give_move_back();
         }
     }
 

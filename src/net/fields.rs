@@ -274,7 +274,12 @@ mod tests {
         assert_eq!(fields, before);
         let sensitive = fields.values().map(HeaderValue::is_sensitive);
         assert_eq!(sensitive.collect::<Vec<_>>(), [false, true, false, false]);
+        let at = |index: usize| fields.values().nth(index).unwrap().as_bytes().as_ptr_range();
+        assert_eq!(at(0).end, at(1).start, "short ones stand together");
         assert_eq!(Arc::strong_count(&alive), 2);
+        let mut trailers = HeaderMap::from(before.clone());
+        detach(&mut trailers);
+        assert_eq!(Fields::from(trailers), before);
         drop(before);
         assert_eq!(Arc::strong_count(&alive), 1, "the room has gone");
     }

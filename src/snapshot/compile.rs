@@ -14,7 +14,7 @@ use crate::config::{Place, Report};
 use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Access, Conditions, Rule, Table};
-use crate::sticky::{KeyRing, Shared, Stickiness};
+use crate::sticky::{By, KeyRing, Shared, Stickiness};
 use crate::tls::server::{Offer, Resumption, Server};
 use crate::tls::store::{self, CertificateStore};
 
@@ -121,12 +121,13 @@ struct Compiler<'a> {
 fn scopes(model: &Model) -> HashMap<&str, Shared> {
     let mut scopes: HashMap<&str, (HashSet<usize>, bool)> = HashMap::new();
     for (index, pool) in model.pools.iter().enumerate() {
-        if let Some(sticky) = &pool.sticky {
+        if let Some(sticky) = pool.sticky.as_ref().filter(|sticky| sticky.by == By::Cookie) {
             scopes.entry(&sticky.scope.value).or_default().0.insert(index);
         }
     }
     for route in &model.routes {
-        let Some(sticky) = &route.sticky else { continue };
+        let by_cookie = |sticky: &&model::Sticky| sticky.by == By::Cookie;
+        let Some(sticky) = route.sticky.as_ref().filter(by_cookie) else { continue };
         let (pools, chosen) = scopes.entry(&sticky.scope.value).or_default();
         match &route.action {
             model::Action::Pool(pool) => {
@@ -134,7 +135,7 @@ fn scopes(model: &Model) -> HashMap<&str, Shared> {
             }
             model::Action::Split(shares) => {
                 pools.extend(shares.iter().map(|share| share.pool));
-                *chosen = true;
+                *chosen |= shares.len() > 1;
             }
             model::Action::Redirect(_) | model::Action::Respond(_) => {}
         }

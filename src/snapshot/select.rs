@@ -106,7 +106,7 @@ impl Kept<'_> {
         let now = self.view.visitor.now;
         let word = if backend.is_draining() { StickyToken::Draining } else { StickyToken::Valid };
         if let Some((member, cause)) = self.has_moved(bond, index) {
-            return Ok(Selected::Now(self.go(bond, member, word, cause)));
+            return self.go_if_free(bond, member, Some(member), (word, cause));
         }
         if let Some(cause) = self.called_away(bond, backend)
             && let Ok(selected) = self.moved(bond, Some(index), word, cause)
@@ -159,12 +159,10 @@ impl Kept<'_> {
     /// a visitor who was quiet or idle is moved from a backend that goes on serving.
     fn has_moved(&self, bond: Bond, index: usize) -> Option<(usize, MoveCause)> {
         let (pool, now) = (self.view.pool, self.view.visitor.now);
-        if !self.is_own(bond) {
-            return None;
-        }
         let member = pool.members.get(index)?;
         let quiet = member.backend.is_draining() && member.backend.state.drain.quiet().is_some();
-        if !quiet && self.sticky.rebalance_idle().is_none() {
+        let rebalances = self.sticky.rebalance_idle().is_some() && self.is_own(bond);
+        if !quiet && !rebalances {
             return None;
         }
         let seat = bond.seated_elsewhere(&pool.state.sessions, member.seat.as_deref(), now)?;
@@ -222,7 +220,8 @@ impl Kept<'_> {
         let (pool, now) = (self.view.pool, self.view.visitor.now);
         let idle = self.sticky.rebalance_idle()?;
         let since = now.saturating_sub(bond.last_seen(&pool.state.sessions, now));
-        if !self.view.visitor.plain || since < idle || !pool.state.may_move() {
+        let may = self.view.visitor.plain && self.is_own(bond) && pool.state.may_move();
+        if !may || since < idle {
             return None;
         }
         let shares = Shares::of(pool, self.view.tier, now);
@@ -244,12 +243,23 @@ impl Kept<'_> {
         cause: MoveCause,
     ) -> Result<Selected, Reason> {
         let (member, _) = self.by_rendezvous(bond.session(), except, true)?;
+        self.go_if_free(bond, member, except, (word, cause))
+    }
+
+    /// To this backend, or what the pool does where that is full; `home`: as of [`Self::spilled`].
+    fn go_if_free(
+        &self,
+        bond: Bond,
+        member: usize,
+        home: Option<usize>,
+        (word, cause): (StickyToken, MoveCause),
+    ) -> Result<Selected, Reason> {
         let full = !self.has_room(member);
         if full && !self.view.visitor.spill && self.sticky.on_full() != OnFull::Spill {
             return Ok(Selected::Wait(Some(member)));
         }
         if full {
-            return self.spilled(bond, member, except);
+            return self.spilled(bond, member, home);
         }
         Ok(Selected::Now(self.go(bond, member, word, cause)))
     }
@@ -293,7 +303,8 @@ impl Kept<'_> {
         let Visitor { join, fresh, now, .. } = *self.view.visitor;
         let pool = self.view.pool;
         let (member, token) = if let Some(token) = join {
-            let home = pool.member_named(token.backend).filter(|home| {
+            let here = self.sticky.binds_in(&token, pool.hash);
+            let home = here.then(|| pool.member_named(token.backend)).flatten().filter(|home| {
                 let serves = |backend: &Backend| {
                     matches!(backend.standing(), Standing::Open | Standing::BoundOnly)
                         || self.view.is_hope(backend)

@@ -235,6 +235,14 @@ fn pools_of_one_scope_that_do_not_fit_are_warned_of() {
     assert!(told.len() == 1 && told[0].ends_with(expected), "{told:?}");
     let both = format!("name = \"shop\"\n{BOTH}");
     assert_eq!(warnings(&other_id(&split(&both, ""))), Vec::<String>::new(), "a route chooses");
+    let beside =
+        format!("{both}\n[[routes]]\npath = \"/v1\"\npool = \"v1\"\nsticky_scope = \"shop\"");
+    assert_eq!(warnings(&other_id(&split(&beside, ""))), Vec::<String>::new(), "one of them");
+    let beside =
+        format!("{beside}\n[[routes]]\npath = \"/v2\"\npool = \"v2\"\nsticky_scope = \"shop\"");
+    let told = warnings(&split(&beside, ""));
+    let expected = "the pool v2 binds in \"shop\", which a route splits";
+    assert!(told.len() == 1 && told[0].ends_with(expected), "{told:?}");
 }
 
 #[test]

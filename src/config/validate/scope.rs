@@ -252,9 +252,10 @@ fn warn_of_siblings<'a>(
     let mut seen: HashMap<&str, (Member<'a>, Kept<'a>)> = HashMap::new();
     let mut named: HashMap<&str, (&'a Pool, BTreeSet<&str>)> = HashMap::new();
     let mut warned: HashSet<(&str, &str)> = HashSet::new();
+    let split = split_scopes(routes);
     for route in routes {
-        let Action::Pool(pool) = &route.action else { continue };
-        let Some(member) = member(pool) else { continue };
+        let Action::Pool(index) = &route.action else { continue };
+        let Some(member) = member(index) else { continue };
         let Some((of_pool, text)) = member.kept() else { continue };
         let sticky = route.sticky.as_ref().unwrap_or(of_pool);
         let (scope, pool) = (&*sticky.scope.value, &*member.pool.name.value);
@@ -262,6 +263,21 @@ fn warn_of_siblings<'a>(
             continue;
         }
         let (first, kept) = *seen.entry(scope).or_insert((member, (sticky, text)));
+        if let Some(shares) = split.get(scope) {
+            // There a backend is told from those of the same id in other pools.
+            if !shares.contains(index) || !std::ptr::eq(first.pool, member.pool) {
+                check
+                    .warning(
+                        format!("the pool {pool} binds in \"{scope}\", which a route splits"),
+                        &sticky.scope.place,
+                    )
+                    .hint(
+                        "who comes here from another of its pools is moved, and again on the way \
+                         back: give this one a scope of its own",
+                    );
+            }
+            continue;
+        }
         let differ = differences(kept, (sticky, text)).filter(|key| OF_THE_COOKIE.contains(key));
         let differ: Vec<&str> = differ.collect();
         if !differ.is_empty() {
@@ -275,7 +291,10 @@ fn warn_of_siblings<'a>(
                     &sticky.scope.place,
                 )
                 .also(&first.pool.name.place, "the other pool")
-                .hint("one cookie binds in both: let them say the same, or give them scopes of their own");
+                .hint(
+                    "one cookie is meant to bind in both: let them say the same, or give them \
+                     scopes of their own",
+                );
         }
         let Some(ids) = ids(member.pool) else { continue };
         let (first, known) = named.entry(scope).or_insert_with(|| (member.pool, ids.clone()));
@@ -296,6 +315,21 @@ fn warn_of_siblings<'a>(
                 );
         }
     }
+}
+
+/// Scopes in which a route splits visitors by our cookie, and the pools between which it does.
+fn split_scopes(routes: &[Route]) -> HashMap<&str, HashSet<usize>> {
+    let mut scopes: HashMap<&str, HashSet<usize>> = HashMap::new();
+    for route in routes {
+        if let (Action::Split(shares), Some(sticky)) = (&route.action, &route.sticky)
+            && sticky.by == By::Cookie
+            && shares.len() > 1
+        {
+            let pools = scopes.entry(&sticky.scope.value).or_default();
+            pools.extend(shares.iter().map(|share| share.pool));
+        }
+    }
+    scopes
 }
 
 /// Ids of a pool's backends; none where DNS will say which they are.

@@ -21,8 +21,8 @@ use crate::net::outgoing::{Framing, Sending};
 use crate::net::wire::{Alone, Next, Wire};
 
 /// A connection whose requests are answered here. `A` begins an exchange, `F`. It is called by its
-/// type and not by a pointer, so that the compiler can make an exchange where it stays: it is large,
-/// and to move it there costs more than to begin it.
+/// type and not by a pointer, so that the compiler can make an exchange where it stays: it is
+/// large, and to move it there costs more than to begin it.
 pub(super) struct Direct<S, A, F> {
     wire: Box<Wire<S>>,
     peer: Arc<Peer>,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 
-use crate::backend::Verdict;
+use crate::backend::{DrainTerms, Verdict};
 use crate::config::model::{AdminState, SecretKey};
 use crate::config::{self, FixedEnvironment};
 use crate::snapshot::compile::{Inputs, compile};
@@ -165,6 +165,31 @@ fn where_a_route_chooses_between_pools_each_has_its_own_visitors() {
     let removed = (StickyToken::Unknown, StickyOutcome::Moved, Some(MoveCause::Removed));
     assert_eq!(outcome(&choice), removed);
     assert!(choice.issue.token().is_some_and(|token| token.pool == pool.hash), "once, and for all");
+    let evicted = Visitor { evicted: Some(MoveCause::Down), ..visitor };
+    let (_, choice) = select(&pool, evicted, &Tried::default());
+    assert_eq!(outcome(&choice).2, Some(MoveCause::Down));
+    // What counts is that our own cookie binds them, and that there are two to choose from.
+    let one = routes.replace("{ pool = \"web\" }, ", "");
+    let pool = house.pool(&backends(&["a", "b"]), &sibling("other", &["a", "b"], &one));
+    let (home, choice) = select(&pool, visitor, &Tried::default());
+    assert_eq!((home.as_str(), choice.issue), ("a", Issue::Nothing));
+}
+
+#[test]
+fn a_request_of_a_sibling_pool_follows_its_session_off_a_draining_backend() {
+    let mut house = House::new();
+    let route = "sticky.scope = \"site\"\n[[routes]]\npath = \"/other\"\npool = \"other\"";
+    let pool = house.pool(&backends(&["a", "b"]), &sibling("other", &["a", "b"], route));
+    let state = &pool.member("a").unwrap().backend.state;
+    state.set_mark(Some(AdminState::Drain), None);
+    state.drain.set(Some(DrainTerms { quiet: Some(60), ..terms::TERMS }));
+    let old = Token { last_seen: NOW - 300, ..of_sibling("other", "a") };
+    let (home, choice) = select(&pool, who(Presented::Valid(old)), &Tried::default());
+    assert_eq!((home.as_str(), outcome(&choice).2), ("b", Some(MoveCause::Quiet)));
+    let seat = pool.member("b").unwrap().seat.as_deref().unwrap();
+    pool.state.sessions.note(old.session, seat, NOW);
+    let (home, _) = select(&pool, who(Presented::Valid(old)), &Tried::default());
+    assert_eq!(home, "b", "its other request, with the old cookie");
 }
 
 #[test]

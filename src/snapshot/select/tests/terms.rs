@@ -31,7 +31,7 @@ fn drain(pool: &Pool, id: &str, terms: DrainTerms) {
     state.drain.set(Some(terms));
 }
 
-const TERMS: DrainTerms = DrainTerms {
+pub(super) const TERMS: DrainTerms = DrainTerms {
     since: NOW - 60,
     deadline: None,
     quiet: None,
@@ -209,6 +209,19 @@ fn a_request_that_follows_its_session_takes_no_move() {
     let (id, choice) = chosen(&pool, bound(old));
     assert_eq!((id.as_str(), choice.told.unwrap().cause), ("b", Some(MoveCause::Rebalance)));
     assert!(!choice.evens_out);
+}
+
+#[test]
+fn a_request_that_follows_its_session_to_a_full_backend_waits_for_its_turn() {
+    let more = "sticky.rebalance = { idle = \"1m\", percent = 50, per = \"1m\" }";
+    let (pool, _taken) = full(more, &["b"]);
+    seen(&pool, "b", 100, NOW);
+    let old = Token { session: 100, last_seen: NOW - 90, ..token_for(&pool, "a") };
+    assert_eq!(asked(&pool, &bound(old)).unwrap(), Selected::Wait(Some(1)));
+    let tired = Visitor { spill: true, ..bound(old) };
+    let Selected::Now(choice) = asked(&pool, &tired).unwrap() else { panic!("it spills") };
+    assert_eq!((choice.member, choice.issue), (0, Issue::Nothing));
+    assert_eq!(choice.seen.unwrap().member, 1, "it is at home where it has gone");
 }
 
 #[test]
