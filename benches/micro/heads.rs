@@ -177,8 +177,7 @@ fn answers(criterion: &mut Criterion) {
         .collect();
     let mut group = criterion.benchmark_group("rewrite_answer");
     for (name, issue) in [("kept", Issue::Nothing), ("bound", Issue::Bind(token))] {
-        let choice =
-            Choice { member: 0, issue, told: None, seen: None, sent_off: None, evens_out: false };
+        let choice = Choice::new(0, issue, None, None);
         let shape = Shape {
             pool,
             sticky: Some(sticky),

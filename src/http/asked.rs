@@ -141,6 +141,7 @@ impl Asked<'_> {
             if let Some((reason, sent)) = owed.take()
                 && !self.afford(reason, sent)
             {
+                self.moved_nobody(&choice);
                 return Err(last.unwrap_or_else(|| reason.into()));
             }
             let told = choice.told.filter(|_| !self.outbound.preflight);

@@ -4,6 +4,7 @@
 
 use std::borrow::Borrow;
 
+use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::sys;
@@ -17,6 +18,9 @@ pub struct Fields(Vec<(HeaderName, HeaderValue)>);
 const OURS: usize = 8;
 /// Room for the fields of most heads, and for ours behind them: to grow with each is dear.
 const USUAL: usize = 20;
+/// A value that is longer (bytes) has memory of its own where it is copied, or each short one would
+/// keep it, too.
+const LONG: usize = 256;
 
 impl Fields {
     /// None, and no memory for any.
@@ -107,8 +111,8 @@ impl Fields {
     /// for as long as their connection lasts (RFC 7541 §2.3.2), keeps these and no more. Until
     /// then they are parts of the buffers that their head was read into.
     pub fn detach(&mut self) {
-        let short = sys::short(self.values());
-        sys::detach(self.0.iter_mut().map(|(_, value)| value), short);
+        let block = block_for(self.values());
+        detach_into(block, self.0.iter_mut().map(|(_, value)| value));
     }
 
     /// Each line's name and value.
@@ -129,8 +133,24 @@ impl Fields {
 
 /// The same for trailers, as hyper has them: [`Fields::detach`].
 pub fn detach(trailers: &mut HeaderMap) {
-    let short = sys::short(trailers.values());
-    sys::detach(trailers.values_mut(), short);
+    let block = block_for(trailers.values());
+    detach_into(block, trailers.values_mut());
+}
+
+/// Room for the short ones.
+fn block_for<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> BytesMut {
+    let short = values.map(HeaderValue::len).filter(|length| *length <= LONG).sum();
+    BytesMut::with_capacity(short)
+}
+
+fn detach_into<'a>(mut block: BytesMut, values: impl Iterator<Item = &'a mut HeaderValue>) {
+    for value in values {
+        *value = if value.len() > LONG {
+            sys::copy_value(value, &mut BytesMut::with_capacity(value.len()))
+        } else {
+            sys::copy_value(value, &mut block)
+        };
+    }
 }
 
 type Line = (HeaderName, HeaderValue);

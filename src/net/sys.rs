@@ -59,30 +59,15 @@ pub(super) fn field_value(head: &Bytes, value: Value<'_>) -> HeaderValue {
     unsafe { HeaderValue::from_maybe_shared_unchecked(value) }
 }
 
-/// A longer value has memory of its own (bytes), or each short one would keep the long ones.
-const LONG: usize = 256;
-
-/// Has these values in memory that nothing else is in, the short ones together. `short`: bytes of
-/// those, or about as many.
-pub(super) fn detach<'a>(values: impl Iterator<Item = &'a mut HeaderValue>, short: usize) {
-    let mut block = BytesMut::with_capacity(short);
-    for value in values {
-        let bytes = if value.len() > LONG {
-            Bytes::copy_from_slice(value.as_bytes())
-        } else {
-            block.extend_from_slice(value.as_bytes());
-            block.split().freeze()
-        };
-        // SAFETY: these are the bytes of a `HeaderValue`.
-        let mut copy = unsafe { HeaderValue::from_maybe_shared_unchecked(bytes) };
-        copy.set_sensitive(value.is_sensitive());
-        *value = copy;
-    }
-}
-
-/// How much [`detach`] copies together.
-pub(super) fn short<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> usize {
-    values.map(HeaderValue::len).filter(|length| *length <= LONG).sum()
+/// The same value, cut from this block, which has room for it or gets some.
+pub(super) fn copy_value(value: &HeaderValue, block: &mut BytesMut) -> HeaderValue {
+    debug_assert!(block.is_empty(), "what is there would become part of it");
+    block.clear();
+    block.extend_from_slice(value.as_bytes());
+    // SAFETY: these are the bytes of a `HeaderValue` and nothing else.
+    let mut copy = unsafe { HeaderValue::from_maybe_shared_unchecked(block.split().freeze()) };
+    copy.set_sensitive(value.is_sensitive());
+    copy
 }
 
 /// Room of which less than this part was filled is not kept for what is in it.

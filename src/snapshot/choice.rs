@@ -84,6 +84,11 @@ pub struct Choice {
 }
 
 impl Choice {
+    /// A choice that nothing but the visitor and the policy has led to.
+    pub fn new(member: usize, issue: Issue, told: Option<Told>, seen: Option<Seen>) -> Self {
+        Self { member, issue, told, seen, sent_off: None, evens_out: false }
+    }
+
     /// Whether it moves a visitor.
     pub fn moves(&self) -> bool {
         self.told.is_some_and(|told| told.outcome == StickyOutcome::Moved)

@@ -4,7 +4,7 @@ mod auth;
 mod members;
 mod pools;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ use crate::config::{Place, Report};
 use crate::net::trust::TrustSet;
 use crate::route::action::{RedirectPlan, RespondPlan};
 use crate::route::{Access, Conditions, Rule, Table};
-use crate::sticky::{By, KeyRing, Shared, Stickiness};
+use crate::sticky::{KeyRing, Shared, Stickiness};
 use crate::tls::server::{Offer, Resumption, Server};
 use crate::tls::store::{self, CertificateStore};
 
@@ -117,35 +117,15 @@ struct Compiler<'a> {
     scopes: HashMap<&'a str, Shared>,
 }
 
-/// Which pools bind in each scope.
+/// How the pools of each scope share its visitors.
 fn scopes(model: &Model) -> HashMap<&str, Shared> {
-    let mut scopes: HashMap<&str, (HashSet<usize>, bool)> = HashMap::new();
-    for (index, pool) in model.pools.iter().enumerate() {
-        if let Some(sticky) = pool.sticky.as_ref().filter(|sticky| sticky.by == By::Cookie) {
-            scopes.entry(&sticky.scope.value).or_default().0.insert(index);
-        }
-    }
-    for route in &model.routes {
-        let by_cookie = |sticky: &&model::Sticky| sticky.by == By::Cookie;
-        let Some(sticky) = route.sticky.as_ref().filter(by_cookie) else { continue };
-        let (pools, chosen) = scopes.entry(&sticky.scope.value).or_default();
-        match &route.action {
-            model::Action::Pool(pool) => {
-                pools.insert(*pool);
-            }
-            model::Action::Split(shares) => {
-                pools.extend(shares.iter().map(|share| share.pool));
-                *chosen |= shares.len() > 1;
-            }
-            model::Action::Redirect(_) | model::Action::Respond(_) => {}
-        }
-    }
-    let shared = |(pools, chosen): (HashSet<usize>, bool)| match (pools.len(), chosen) {
+    let shared = |scope: &model::Scope| match (scope.pools.len(), scope.split.is_empty()) {
         (..=1, _) => Shared::Not,
-        (_, false) => Shared::ById,
-        (_, true) => Shared::ByPool,
+        (_, true) => Shared::ById,
+        (_, false) => Shared::ByPool,
     };
-    scopes.into_iter().map(|(scope, found)| (scope, shared(found))).collect()
+    let scopes = model::scopes(&model.pools, &model.routes);
+    scopes.into_iter().map(|(name, scope)| (name, shared(&scope))).collect()
 }
 
 impl Compiler<'_> {

@@ -37,14 +37,7 @@ impl Pool {
         let view = View::new(self, visitor, tried);
         let Some(sticky) = sticky else {
             return view.anyone(None, cursor).map(|place| match place {
-                Some(member) => Selected::Now(Choice {
-                    member,
-                    issue: Issue::Nothing,
-                    told: None,
-                    seen: None,
-                    sent_off: None,
-                    evens_out: false,
-                }),
+                Some(member) => Selected::Now(Choice::new(member, Issue::Nothing, None, None)),
                 None => Selected::Wait(None),
             });
         };
@@ -145,14 +138,7 @@ impl Kept<'_> {
             (issue, outcome) = (Issue::Nothing, StickyOutcome::Kept);
         }
         let told = Some(Told { token: word, outcome, cause: None });
-        Ok(Selected::Now(Choice {
-            member: index,
-            issue,
-            told,
-            seen: Some(bond.seen(index)),
-            sent_off: None,
-            evens_out: false,
-        }))
+        Ok(Selected::Now(Choice::new(index, issue, told, Some(bond.seen(index)))))
     }
 
     /// Where the session is by now, for one of its requests that still brings the old cookie: only
@@ -268,14 +254,7 @@ impl Kept<'_> {
         let (pool, name) = (self.view.pool.hash, self.view.name(member));
         let issue = bond.moved(pool, name, cause, self.view.visitor.now);
         let told = Some(Told { token, outcome: StickyOutcome::Moved, cause: Some(cause) });
-        Choice {
-            member,
-            issue,
-            told,
-            seen: Some(bond.seen(member)),
-            sent_off: None,
-            evens_out: false,
-        }
+        Choice::new(member, issue, told, Some(bond.seen(member)))
     }
 
     /// Elsewhere than at a full backend, this once: the binding stays as it is, with `home` if
@@ -294,7 +273,7 @@ impl Kept<'_> {
         let told = Some(Told { token, outcome, cause: None });
         let issue = Issue::Nothing;
         let seen = home.map(|home| bond.seen(home));
-        Ok(Selected::Now(Choice { member, issue, told, seen, sent_off: None, evens_out: false }))
+        Ok(Selected::Now(Choice::new(member, issue, told, seen)))
     }
 
     /// A visitor without a binding: by policy; or with the sibling whose session it joins; or,
@@ -336,14 +315,7 @@ impl Kept<'_> {
         let by_cookie = *self.sticky.by() == By::Cookie;
         let (issue, told) =
             if by_cookie { (Issue::Bind(token), told) } else { (Issue::Nothing, None) };
-        Ok(Selected::Now(Choice {
-            member,
-            issue,
-            told,
-            seen: None,
-            sent_off: None,
-            evens_out: false,
-        }))
+        Ok(Selected::Now(Choice::new(member, issue, told, None)))
     }
 
     /// By rendezvous over those that take anybody. `bound`: served also where all have as many

@@ -10,6 +10,7 @@ mod outage;
 mod password;
 mod pool;
 mod route;
+mod scope;
 mod secret;
 mod sticky;
 
@@ -37,6 +38,7 @@ pub use route::{
     Action, HostPattern, PathPattern, Redirect, Respond, Retry, Route, RouteTimeouts, Share,
     TemplatePiece,
 };
+pub use scope::{Scope, scopes};
 pub use secret::{AdminSecret, SecretKey};
 pub use sticky::{By, OnCacheable, OnDown, OnFull, OnRemove, Rebalance, SameSite, Sticky};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Object;
 use super::check::{Check, is_name, located};
 use super::sticky::in_scope;
-use crate::config::model::{Action, Backend, By, Located, Place, Pool, Route, Sticky};
+use crate::config::model::{self, Action, By, Located, Place, Pool, Route, Sticky};
 use crate::config::text::{At, PoolText, RouteText, StickyText};
 
 /// A pool with its text.
@@ -53,7 +53,7 @@ pub(super) fn bind(
         route.sticky = sticky(object, &route.name, &members, check);
     }
     warn_of_shared_cookies(routes, pools, check);
-    warn_of_siblings(routes, member, check);
+    warn_of_siblings(routes, pools, member, check);
 }
 
 fn sticky(
@@ -246,13 +246,14 @@ const OF_THE_COOKIE: [&str; 8] =
 /// its cookie, and finds its backend there by its id.
 fn warn_of_siblings<'a>(
     routes: &'a [Route],
+    pools: &'a [Pool],
     member: impl Fn(&usize) -> Option<Member<'a>>,
     check: &mut Check<'_>,
 ) {
     let mut seen: HashMap<&str, (Member<'a>, Kept<'a>)> = HashMap::new();
     let mut named: HashMap<&str, (&'a Pool, BTreeSet<&str>)> = HashMap::new();
     let mut warned: HashSet<(&str, &str)> = HashSet::new();
-    let split = split_scopes(routes);
+    let scopes = model::scopes(pools, routes);
     for route in routes {
         let Action::Pool(index) = &route.action else { continue };
         let Some(member) = member(index) else { continue };
@@ -263,7 +264,8 @@ fn warn_of_siblings<'a>(
             continue;
         }
         let (first, kept) = *seen.entry(scope).or_insert((member, (sticky, text)));
-        if let Some(shares) = split.get(scope) {
+        let split = scopes.get(scope).map(|scope| &scope.split);
+        if let Some(shares) = split.filter(|split| !split.is_empty()) {
             // There a backend is told from those of the same id in other pools.
             if !shares.contains(index) || !std::ptr::eq(first.pool, member.pool) {
                 check
@@ -317,24 +319,8 @@ fn warn_of_siblings<'a>(
     }
 }
 
-/// Scopes in which a route splits visitors by our cookie, and the pools between which it does.
-fn split_scopes(routes: &[Route]) -> HashMap<&str, HashSet<usize>> {
-    let mut scopes: HashMap<&str, HashSet<usize>> = HashMap::new();
-    for route in routes {
-        if let (Action::Split(shares), Some(sticky)) = (&route.action, &route.sticky)
-            && sticky.by == By::Cookie
-            && shares.len() > 1
-        {
-            let pools = scopes.entry(&sticky.scope.value).or_default();
-            pools.extend(shares.iter().map(|share| share.pool));
-        }
-    }
-    scopes
-}
-
 /// Ids of a pool's backends; none where DNS will say which they are.
 fn ids(pool: &Pool) -> Option<BTreeSet<&str>> {
-    let named = |backend: &'_ Backend| backend.discover.is_none();
-    let ids = || pool.backends.iter().map(|backend| &*backend.id.value).collect();
-    pool.backends.iter().all(named).then(ids)
+    let named = pool.backends.iter().all(|backend| backend.discover.is_none());
+    named.then(|| pool.backends.iter().map(|backend| &*backend.id.value).collect())
 }

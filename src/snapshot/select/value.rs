@@ -23,14 +23,7 @@ impl Kept<'_> {
             let (token, outcome) = (StickyToken::Unknown, StickyOutcome::Bound);
             let told = Some(Told { token, outcome, cause: None });
             let issue = Issue::Nothing;
-            return Ok(Selected::Now(Choice {
-                member,
-                issue,
-                told,
-                seen: None,
-                sent_off: None,
-                evens_out: false,
-            }));
+            return Ok(Selected::Now(Choice::new(member, issue, told, None)));
         };
         self.bound(Bond::Value { value, seat: found.seat, last_seen: found.last_seen })
     }
@@ -96,14 +89,7 @@ impl Kept<'_> {
         let told = Some(Told { token, outcome, cause });
         let home = if outcome == StickyOutcome::Spilled { there } else { Some(member) };
         let seen = home.map(|member| Seen { session: value, member });
-        Ok(Selected::Now(Choice {
-            member,
-            issue: Issue::Nothing,
-            told,
-            seen,
-            sent_off: None,
-            evens_out: false,
-        }))
+        Ok(Selected::Now(Choice::new(member, Issue::Nothing, told, seen)))
     }
 
     /// A value whose backend is at its limit. There is no binding that could change: `rebind` is
@@ -131,14 +117,7 @@ impl Kept<'_> {
         };
         let told = Some(Told { token, outcome, cause: None });
         let seen = there.map(|member| Seen { session: value, member });
-        Ok(Selected::Now(Choice {
-            member,
-            issue: Issue::Nothing,
-            told,
-            seen,
-            sent_off: None,
-            evens_out: false,
-        }))
+        Ok(Selected::Now(Choice::new(member, Issue::Nothing, told, seen)))
     }
 
     /// The bond with a draining backend that would own the value, did it not drain.
@@ -160,13 +139,6 @@ impl Kept<'_> {
         let member = member.ok_or(Reason::SessionBackendDown)?;
         let (token, outcome) = (StickyToken::Valid, StickyOutcome::Kept);
         let told = Some(Told { token, outcome, cause: None });
-        Ok(Selected::Now(Choice {
-            member,
-            issue: Issue::Nothing,
-            told,
-            seen: None,
-            sent_off: None,
-            evens_out: false,
-        }))
+        Ok(Selected::Now(Choice::new(member, Issue::Nothing, told, None)))
     }
 }
