@@ -6,11 +6,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
 
 use crate::backend::InFlight;
 use crate::net::clock::{self, Deadline, Patience};
 use crate::net::fields;
+use crate::net::pipe::Pipe;
 use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
 use crate::upstream::{self, AnswerError, Answered};
@@ -54,6 +56,35 @@ enum Kind {
     Backend(Box<Download>),
 }
 
+/// A part of a body: in our memory, or so many bytes in a pipe.
+trait Part {
+    fn length(&self) -> usize;
+    fn trailers(&mut self) -> Option<&mut HeaderMap>;
+}
+
+impl Part for Frame<Bytes> {
+    fn length(&self) -> usize {
+        self.data_ref().map_or(0, Bytes::len)
+    }
+
+    fn trailers(&mut self) -> Option<&mut HeaderMap> {
+        self.trailers_mut()
+    }
+}
+
+impl Part for usize {
+    fn length(&self) -> usize {
+        *self
+    }
+
+    fn trailers(&mut self) -> Option<&mut HeaderMap> {
+        None
+    }
+}
+
+/// What became of asking for a part.
+type Asked<P, E> = Poll<Option<Result<P, E>>>;
+
 /// A body that comes from a backend.
 #[derive(Debug)]
 pub struct Download {
@@ -87,7 +118,11 @@ impl Download {
         Self { answered, loan, in_flight, patience, end, ended, given: None, streak: 0 }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+    fn poll<P: Part>(
+        &mut self,
+        cx: &mut Context<'_>,
+        ask: impl FnOnce(&mut Loan, &mut Answered, &mut Context<'_>) -> Asked<P, AnswerError>,
+    ) -> Asked<P, BrokenBody> {
         if self.end.poll(cx).is_ready() {
             return Poll::Ready(Some(Err(BrokenBody::new(Reason::Deadline, "timeouts.request"))));
         }
@@ -102,15 +137,13 @@ impl Download {
             return Poll::Pending;
         }
         self.streak += 1;
-        match self.loan.poll_body(&mut self.answered, cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
+        match ask(&mut self.loan, &mut self.answered, cx) {
+            Poll::Ready(Some(Ok(mut part))) => {
                 self.patience.moved();
+                let trailers = part.trailers().map(fields::detach).is_some();
                 // hyper asks for nothing after trailers.
-                self.ended = frame.is_trailers() || self.loan.is_complete(&self.answered);
-                if let Some(trailers) = frame.trailers_mut() {
-                    fields::detach(trailers);
-                }
-                Poll::Ready(Some(Ok(frame)))
+                self.ended = trailers || self.loan.is_complete(&self.answered);
+                Poll::Ready(Some(Ok(part)))
             }
             Poll::Ready(Some(Err(error))) => {
                 let by_client = BrokenUpload::behind(&error);
@@ -195,48 +228,58 @@ impl Body {
     pub fn carry(&mut self, record: Box<Record>) {
         self.record = Some(record);
     }
-}
 
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = BrokenBody;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
+    /// Takes the next part into an empty pipe; see [`crate::net::outgoing::Fill`].
+    pub fn poll_piped(
+        &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
-        let this = self.get_mut();
-        if let Some(broken) = this.broken.take() {
+        pipe: &mut Pipe,
+    ) -> Option<Poll<Result<(), BrokenBody>>> {
+        let pipes = matches!(&self.kind, Kind::Backend(download) if download.loan.pipes());
+        if !pipes {
+            return None;
+        }
+        match self.poll_part(cx, |loan, _, cx| loan.poll_fill(cx, pipe)) {
+            Poll::Pending => Some(Poll::Pending),
+            Poll::Ready(part) => Some(Poll::Ready(part?.map(drop))),
+        }
+    }
+
+    /// Asks a backend for the next part.
+    fn poll_part<P: Part>(
+        &mut self,
+        cx: &mut Context<'_>,
+        ask: impl FnOnce(&mut Loan, &mut Answered, &mut Context<'_>) -> Asked<P, AnswerError>,
+    ) -> Asked<P, BrokenBody> {
+        if let Some(broken) = self.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
-        let poll = match &mut this.kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.kind = Kind::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+        let Kind::Backend(download) = &mut self.kind else { return Poll::Ready(None) };
+        if let Some(record) = &self.record {
+            if record.poll_unblocked(download.given, cx).is_pending() {
+                return Poll::Pending;
             }
-            Kind::Backend(download) => {
-                if let Some(record) = &this.record {
-                    if record.poll_unblocked(download.given, cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    download.loan.read_at_most(record.share());
-                }
-                let poll = download.poll(cx);
-                if poll.is_ready() {
-                    download.given = this.record.as_ref().and_then(|record| record.flushes());
-                }
-                poll
-            }
-        };
-        if let Some(record) = &mut this.record {
+            download.loan.read_at_most(record.share());
+        }
+        let poll = download.poll(cx, ask);
+        if poll.is_ready() {
+            download.given = self.record.as_ref().and_then(|record| record.flushes());
+        }
+        self.tell(cx, poll)
+    }
+
+    /// Tells the record what has become of a part.
+    fn tell<P: Part>(
+        &mut self,
+        cx: &Context<'_>,
+        poll: Asked<P, BrokenBody>,
+    ) -> Asked<P, BrokenBody> {
+        let ended = self.is_end_stream();
+        if let Some(record) = &mut self.record {
             match &poll {
-                Poll::Ready(Some(Ok(frame))) => {
-                    record.sent(frame.data_ref().map_or(0, Bytes::len));
-                    if this.is_end_stream()
-                        && let Some(record) = &mut this.record
-                    {
+                Poll::Ready(Some(Ok(part))) => {
+                    record.sent(part.length());
+                    if ended {
                         record.complete();
                     }
                 }
@@ -248,11 +291,31 @@ impl http_body::Body for Body {
         if let Poll::Ready(Some(Err(broken))) = poll {
             // hyper drops what it has not written when a body fails: first the client gets what
             // was there, the head above all.
-            this.broken = Some(broken);
+            self.broken = Some(broken);
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         poll
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BrokenBody;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenBody>>> {
+        let this = self.get_mut();
+        match &mut this.kind {
+            Kind::Backend(_) => this.poll_part(cx, Loan::poll_body),
+            kind => {
+                let full = std::mem::replace(kind, Kind::Empty);
+                let Kind::Full(bytes) = full else { return this.tell(cx, Poll::Ready(None)) };
+                this.tell(cx, Poll::Ready(Some(Ok(Frame::data(bytes)))))
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

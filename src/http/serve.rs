@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::net::pipe::Bare;
 use crate::net::proxy_header::Ends;
 use crate::net::wire::{HeadLimits, Waits, Wire};
 use crate::snapshot::Listener;
@@ -43,7 +44,7 @@ pub fn connection<S>(
     ending: impl Future<Output = ()> + Send + Unpin + 'static,
 ) -> Serving
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Bare + Send + Unpin + 'static,
 {
     let limits = HeadLimits {
         size: listener.limits.header_size,
@@ -62,7 +63,7 @@ where
         }
         ClientProtocol::Http1 | ClientProtocol::WebSocket => {
             // Boxed, for it goes from hand to hand.
-            let wire = Box::new(Wire::client(stream, limits, waits));
+            let wire = Box::new(Wire::client(stream, limits, waits).piped());
             let peer = Peer::new(ends, slot, protocol, tls, Arc::clone(wire.handle()), place);
             http1::serve(wire, Arc::new(peer), limits, counters, ending, exchange::serve_alone)
         }

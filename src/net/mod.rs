@@ -7,6 +7,7 @@ pub mod hello;
 pub mod message;
 pub mod outgoing;
 pub mod peek;
+pub mod pipe;
 pub mod pressure;
 pub mod proxy_header;
 pub mod socket;

@@ -12,6 +12,7 @@ use http_body::{Body, Frame};
 use hyper::rt::Write as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::pipe::Pipe;
 use super::wire::Wire;
 pub use encode::{Framing, announced, field, length};
 
@@ -24,6 +25,8 @@ const KEPT: usize = 4 * 1024;
 const SMALL: usize = 2 * 1024;
 /// So much is gathered before it is written.
 const GATHERED: usize = 8 * 1024;
+/// A body that is no shorter (bytes) goes by a pipe where it can.
+const PIPED: u64 = 64 * 1024;
 
 /// An error of a message's body.
 pub trait Failure: Into<Box<dyn std::error::Error + Send + Sync>> {}
@@ -34,6 +37,11 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> Failure for E {}
 pub trait Outgoing: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static {}
 
 impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing for B {}
+
+/// Takes the next part of a body into an empty pipe; nothing where that has to be asked for as a
+/// frame.
+pub type Fill<B> =
+    fn(&mut B, &mut Context<'_>, &mut Pipe) -> Option<Poll<Result<(), <B as Body>::Error>>>;
 
 /// Why a message was not sent to its end.
 #[derive(Debug)]
@@ -48,7 +56,7 @@ pub enum SendError {
 
 /// A message on its way.
 #[derive(Debug)]
-pub struct Sending<B> {
+pub struct Sending<B: Outgoing> {
     /// Its head, then small parts of its body and what goes before and behind chunks.
     text: Vec<u8>,
     text_sent: usize,
@@ -58,15 +66,20 @@ pub struct Sending<B> {
     data: Bytes,
     /// What goes behind that.
     tail: &'static [u8],
+    /// A part that is not in our memory. There is nothing else beside it.
+    pipe: Option<Pipe>,
     body: Option<B>,
     framing: Framing,
+    fill: Option<Fill<B>>,
+    /// Whether this body's next part is asked for by that.
+    fills: bool,
     /// Something was written that TLS may still hold.
     flushes: bool,
     /// It has failed. Nothing more is said: nobody must take it for whole.
     broken: bool,
 }
 
-impl<B> Default for Sending<B> {
+impl<B: Outgoing> Default for Sending<B> {
     fn default() -> Self {
         Self {
             text: Vec::new(),
@@ -74,8 +87,11 @@ impl<B> Default for Sending<B> {
             head: 0,
             data: Bytes::new(),
             tail: b"",
+            pipe: None,
             body: None,
             framing: Framing::Length(0),
+            fill: None,
+            fills: false,
             flushes: false,
             broken: false,
         }
@@ -83,6 +99,11 @@ impl<B> Default for Sending<B> {
 }
 
 impl<B: Outgoing> Sending<B> {
+    /// Long bodies may go by pipes: they are sent on a wire that is bare.
+    pub fn by_pipe(&mut self, fill: Fill<B>) {
+        self.fill = Some(fill);
+    }
+
     /// Where the head of the next message is to be written.
     pub fn head(&mut self) -> &mut Vec<u8> {
         self.text.clear();
@@ -96,6 +117,7 @@ impl<B: Outgoing> Sending<B> {
     /// The message with that head is to be sent, and this body, if it has one.
     pub fn begin(&mut self, body: Option<B>, framing: Framing) {
         self.head = self.text.len();
+        self.fills = self.fill.is_some() && matches!(framing, Framing::Length(PIPED..));
         self.framing = framing;
         self.body = body;
     }
@@ -166,7 +188,10 @@ impl<B: Outgoing> Sending<B> {
     }
 
     fn is_written(&self) -> bool {
-        self.text_sent == self.text.len() && self.data.is_empty() && self.tail.is_empty()
+        self.text_sent == self.text.len()
+            && self.data.is_empty()
+            && self.tail.is_empty()
+            && self.pipe.is_none()
     }
 
     /// Asks for parts of the body until there is enough to write. Whether more of them may be there
@@ -180,8 +205,32 @@ impl<B: Outgoing> Sending<B> {
         // What has gone already does not count, or nothing would ever be asked of a body again
         // behind a head of this size.
         while self.data.is_empty() && self.text.len() - self.text_sent < GATHERED {
+            if self.fills && self.is_written() && self.poll_pipe(cx)? {
+                return Ok(self.pipe.is_some());
+            }
             if !self.poll_body(cx)? {
                 return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Asks for the next part of the body by a pipe, where there is one and nothing else to be
+    /// written. Whether it was asked: then there is a part in the pipe, or none yet.
+    fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Result<bool, SendError> {
+        let (Some(fill), Some(body)) = (self.fill, &mut self.body) else { return Ok(false) };
+        let Some(mut pipe) = Pipe::take() else { return Ok(false) };
+        match fill(body, cx, &mut pipe) {
+            None => {
+                self.fills = false;
+                return Ok(false);
+            }
+            Some(Poll::Pending) => {}
+            Some(Poll::Ready(Err(error))) => return Err(SendError::Body(io::Error::other(error))),
+            Some(Poll::Ready(Ok(()))) => {
+                self.count(pipe.holds())?;
+                self.let_go_at_end();
+                self.pipe = Some(pipe).filter(|pipe| pipe.holds() > 0);
             }
         }
         Ok(true)
@@ -218,23 +267,12 @@ impl<B: Outgoing> Sending<B> {
     }
 
     fn add(&mut self, data: Bytes) -> Result<(), SendError> {
-        let ended = self.body.as_ref().is_none_or(B::is_end_stream);
         let mut tail: &'static [u8] = b"";
-        match &mut self.framing {
-            Framing::Length(left) => {
-                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                *left = left.checked_sub(length).ok_or(SendError::Length)?;
-            }
-            Framing::Close => {}
-            Framing::Chunked(_) => {
-                encode::chunk(self.text(), &data);
-                tail = if ended { b"\r\n0\r\n\r\n" } else { b"\r\n" };
-            }
-        }
-        // Nothing more is asked of a body that is complete: its time may be over by then. That it
-        // is too short is told when it is asked once more.
-        if ended && !matches!(self.framing, Framing::Length(1..)) {
-            self.body = None;
+        self.count(data.len())?;
+        let ended = self.let_go_at_end();
+        if let Framing::Chunked(_) = self.framing {
+            encode::chunk(self.text(), &data);
+            tail = if ended { b"\r\n0\r\n\r\n" } else { b"\r\n" };
         }
         if data.len() <= SMALL {
             let text = self.text();
@@ -244,6 +282,25 @@ impl<B: Outgoing> Sending<B> {
             (self.data, self.tail) = (data, tail);
         }
         Ok(())
+    }
+
+    /// So much of the body goes on its way.
+    fn count(&mut self, bytes: usize) -> Result<(), SendError> {
+        if let Framing::Length(left) = &mut self.framing {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            *left = left.checked_sub(bytes).ok_or(SendError::Length)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of a body that is complete, of which nothing more is asked: its time may be over by
+    /// then. That it is too short is told when it is asked once more. Whether it has ended.
+    fn let_go_at_end(&mut self) -> bool {
+        let ended = self.body.as_ref().is_none_or(B::is_end_stream);
+        if ended && !matches!(self.framing, Framing::Length(1..)) {
+            self.body = None;
+        }
+        ended
     }
 
     fn end(&mut self, trailers: Option<&HeaderMap>) -> Result<(), SendError> {
@@ -263,6 +320,13 @@ impl<B: Outgoing> Sending<B> {
         wire: &mut Wire<S>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if let Some(pipe) = &mut self.pipe {
+            let drained = ready!(wire.poll_drain(cx, pipe))?;
+            if pipe.holds() == 0 {
+                self.pipe = None;
+            }
+            return Poll::Ready(Ok(drained));
+        }
         let text = self.text.get(self.text_sent..).unwrap_or_default();
         let mut written = if self.data.is_empty() {
             ready!(Pin::new(wire).poll_write(cx, if text.is_empty() { self.tail } else { text }))?

@@ -15,6 +15,7 @@ use crate::config::model::ProxyProtocol;
 use crate::http::local;
 use crate::http::peer::{Place, TlsFacts};
 use crate::http::serve::{self, Serving};
+use crate::net::pipe::Bare;
 use crate::net::proxy_header::Ends;
 use crate::net::{clock, hello, peek, pressure};
 use crate::snapshot::Listener;
@@ -117,7 +118,7 @@ struct Arrived {
 impl Arrived {
     fn serve<S>(self, stream: S, protocol: ClientProtocol, tls: Option<TlsFacts>) -> (Open, Serving)
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: AsyncRead + AsyncWrite + Bare + Send + Unpin + 'static,
     {
         let Self { ends, listener, place, ending } = self;
         let open = Open::new(&listener, protocol);

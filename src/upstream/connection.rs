@@ -14,6 +14,7 @@ use hyper::body::Frame;
 
 use crate::net::message::{Request, Response};
 use crate::net::outgoing::Outgoing;
+use crate::net::pipe::Pipe;
 use crate::net::proxy_header::Ends;
 use crate::net::wire::{Handle, Wire};
 
@@ -122,6 +123,22 @@ impl<B: Outgoing> Connection<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let part = self.poll(cx, Http1::poll_body);
         self.ended |= matches!(part, Poll::Ready(Some(Err(_))));
+        part
+    }
+
+    /// Whether [`Self::poll_fill`] may be asked for the next part.
+    pub fn pipes(&self) -> bool {
+        !self.ended && self.http.pipes()
+    }
+
+    /// Asks for a part of the answer's body, into an empty pipe. How much it is.
+    pub fn poll_fill(
+        &mut self,
+        cx: &Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<usize, AnswerError>> {
+        let part = self.poll(cx, |http, cx| http.poll_fill(cx, pipe));
+        self.ended |= matches!(part, Poll::Ready(Err(_)));
         part
     }
 

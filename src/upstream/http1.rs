@@ -18,6 +18,7 @@ use crate::config::defaults;
 use crate::net::fields::Fields;
 use crate::net::message::{Request, Response};
 use crate::net::outgoing::{Outgoing, Sending};
+use crate::net::pipe::Pipe;
 use crate::net::wire::{HeadLimits, Refusal, Wire, is_whole_answer, read_answer};
 use chunked::{Chunked, Part};
 
@@ -34,7 +35,7 @@ const LIMITS: HeadLimits = HeadLimits {
 
 /// One end of a connection.
 #[derive(Debug)]
-pub(super) struct Http1<B> {
+pub(super) struct Http1<B: Outgoing> {
     wire: Wire<Stream>,
     request: Sending<B>,
     /// Why the request has failed, while there is more of the answer.
@@ -226,11 +227,46 @@ impl<B: Outgoing> Http1<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         self.poll_request(cx);
         let part = self.poll_part(cx);
+        self.poll_told(part).map(Result::transpose)
+    }
+
+    /// Whether what comes next may go by a pipe: the middle of a body, of known length, over TCP.
+    pub(super) fn pipes(&self) -> bool {
+        let middle = self.early.is_empty() && self.there.is_empty();
+        middle && matches!(self.answer.extent, Extent::Length(_)) && self.wire.is_bare()
+    }
+
+    /// The next part of such a body, into an empty pipe. How much it is.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<usize, AnswerError>> {
+        self.poll_request(cx);
+        let part = self.poll_filled(cx, pipe);
+        self.poll_told(part)
+    }
+
+    fn poll_filled(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Result<usize, AnswerError>> {
+        let Extent::Length(left) = self.answer.extent else { return Poll::Ready(Ok(0)) };
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let read = ready!(self.wire.poll_fill(cx, pipe, most)).map_err(AnswerError::Stream)?;
+        self.took(read)?;
+        Poll::Ready(Ok(read))
+    }
+
+    /// A part of a body, or what has become of the request. After a fault the connection is of no
+    /// use.
+    fn poll_told<T>(&mut self, part: Poll<Result<T, AnswerError>>) -> Poll<Result<T, AnswerError>> {
         let part = ready!(self.unless_failed(part));
         if part.is_err() {
             self.answer.keeps = false;
         }
-        Poll::Ready(part.transpose())
+        Poll::Ready(part)
     }
 
     fn poll_part(
@@ -281,27 +317,29 @@ impl<B: Outgoing> Http1<B> {
             if let Some(chunks) = chunks {
                 chunks.took(&piece);
             }
-            return Poll::Ready(self.took(piece));
+            let more = self.took(piece.len())?;
+            return Poll::Ready(Ok(more.then(|| Frame::data(piece))));
         }
     }
 
-    /// A piece of a body has come; an empty one is the connection's end.
-    fn took(&mut self, piece: Bytes) -> Result<Option<Frame<Bytes>>, AnswerError> {
+    /// So much of a body has come; nothing is the connection's end. False where it is the body's,
+    /// too.
+    fn took(&mut self, piece: usize) -> Result<bool, AnswerError> {
         match &mut self.answer.extent {
-            Extent::Open if piece.is_empty() => {
+            Extent::Open if piece == 0 => {
                 self.answer.extent = Extent::None;
-                return Ok(None);
+                return Ok(false);
             }
-            _ if piece.is_empty() => return Err(AnswerError::Cut),
+            _ if piece == 0 => return Err(AnswerError::Cut),
             Extent::Length(left) => {
-                *left = left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+                *left = left.saturating_sub(u64::try_from(piece).unwrap_or(u64::MAX));
                 if *left == 0 {
                     self.answer.extent = Extent::None;
                 }
             }
             _ => {}
         }
-        Ok(Some(Frame::data(piece)))
+        Ok(true)
     }
 
     /// Whether the backend has said anything of its answer.

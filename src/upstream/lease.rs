@@ -13,6 +13,7 @@ use super::connection::{Answer, Connection};
 use super::http2;
 use crate::net::message::Request;
 use crate::net::outgoing::Outgoing;
+use crate::net::pipe::Pipe;
 
 /// Takes a connection back when its exchange is complete and clean.
 pub trait Home<B: Outgoing>: Send {
@@ -93,6 +94,28 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
             (_, Answered::Http2(body)) => Pin::new(body).poll_frame(cx).map_err(AnswerError::from),
             (Self::Connection(Lease { connection: Some(connection), .. }), _) => {
                 connection.poll_body(cx)
+            }
+            _ => Poll::Ready(None),
+        }
+    }
+
+    /// Whether [`Self::poll_fill`] may be asked for the next part.
+    pub fn pipes(&self) -> bool {
+        match self {
+            Self::Connection(lease) => lease.connection.as_ref().is_some_and(|it| it.pipes()),
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// Asks for a part of the answer's body, into an empty pipe: how much it is.
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Option<Result<usize, AnswerError>>> {
+        match self {
+            Self::Connection(Lease { connection: Some(connection), .. }) => {
+                connection.poll_fill(cx, pipe).map(Some)
             }
             _ => Poll::Ready(None),
         }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::net::pipe::Bare;
 use crate::net::socket;
 use crate::net::wire::Glance;
 
@@ -44,6 +45,15 @@ impl Glance for Stream {
         match self {
             Self::Tcp(stream) => socket::stirred(stream),
             Self::Tls(stream) => socket::stirred(stream.get_ref().0),
+        }
+    }
+}
+
+impl Bare for Stream {
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(_) => None,
         }
     }
 }

@@ -54,13 +54,17 @@ where
     F: Future<Output = Response<Body>>,
 {
     pub(super) fn new(wire: Box<Wire<S>>, peer: Arc<Peer>, answer: A) -> Self {
+        let mut sending = Sending::default();
+        if wire.is_bare() {
+            sending.by_pipe(Body::poll_piped);
+        }
         Self {
             wire,
             peer,
             answer,
             exchange: Box::pin(None),
             wanted: Wanted::last(&Method::GET),
-            sending: Sending::default(),
+            sending,
             busy: false,
             fields: Fields::new(),
         }

@@ -1,9 +1,11 @@
 //! What arrives of a message, however it is cut and whatever its size.
 
 use std::collections::{HashSet, VecDeque};
+use std::future::poll_fn;
 use std::task::Waker;
 
-use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::net::wire::{HeadLimits, Waits};
@@ -54,7 +56,7 @@ async fn the_end_goes_with_the_last_part_however_slowly_that_is_taken() {
     ] {
         let (mut sending, mut wire, mut client) = sending(&[&large], framing, 7);
         let send = async {
-            std::future::poll_fn(|cx| sending.poll(&mut wire, cx)).await.unwrap();
+            poll_fn(|cx| sending.poll(&mut wire, cx)).await.unwrap();
             drop(wire);
         };
         let mut text = String::new();
@@ -98,7 +100,7 @@ async fn heads_and_parts_of_any_size_arrive_and_have_an_end() {
                     );
                     sending.begin(body.filter(|_| parts > 0), framing);
                     let send = async {
-                        std::future::poll_fn(|cx| sending.poll(&mut wire, cx)).await.unwrap();
+                        poll_fn(|cx| sending.poll(&mut wire, cx)).await.unwrap();
                         drop(wire);
                     };
                     let mut text = Vec::new();
@@ -124,5 +126,81 @@ async fn a_body_that_is_too_short_or_too_long_is_an_error() {
         assert!(matches!(error, SendError::Length | SendError::Body(_)), "{error:?}");
         assert!(sending.poll(&mut wire, &mut cx).is_pending());
         assert!(!sending.is_complete());
+    }
+}
+
+/// A body that comes on a socket.
+struct Comes(TcpStream, usize);
+
+impl Comes {
+    fn poll_piped(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Option<Poll<Result<(), io::Error>>> {
+        // The end of it has to be asked for as a frame.
+        let most = self.1.checked_sub(5000).filter(|most| *most > 0)?;
+        Some(pipe.poll_fill(&self.0, cx, most).map_ok(|came| self.1 -= came))
+    }
+}
+
+impl Body for Comes {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        let mut room = [0; 10_000];
+        let mut room = ReadBuf::new(&mut room);
+        ready!(Pin::new(&mut this.0).poll_read(cx, &mut room))?;
+        this.1 -= room.filled().len();
+        Poll::Ready(Some(Ok(Frame::data(Bytes::copy_from_slice(room.filled())))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.1 == 0
+    }
+}
+
+async fn sockets() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (near, listener.accept().await.unwrap().0)
+}
+
+#[tokio::test]
+async fn a_long_body_arrives_byte_for_byte_by_a_pipe_and_where_there_is_none() {
+    let all: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[1]).collect();
+    for (there, left) in [(true, 0), (false, 0), (true, 1)] {
+        let ((mut origin, body), (server, mut client)) = (sockets().await, sockets().await);
+        // Those of other exchanges.
+        let mut others: Vec<Pipe> = std::iter::from_fn(Pipe::take).collect();
+        others.truncate(if there { left } else { usize::MAX });
+        let mut sending = Sending::default();
+        sending.by_pipe(Comes::poll_piped);
+        sending.head().extend_from_slice(b"head;");
+        sending.begin(Some(Comes(body, all.len())), Framing::Length(all.len() as u64));
+        let mut wire = Wire::client(server, LIMITS, Waits::default()).piped();
+        let send = async {
+            poll_fn(|cx| sending.poll(&mut wire, cx)).await.unwrap();
+            assert!(sending.is_complete());
+            drop(wire);
+        };
+        let read = async {
+            let mut text = Vec::new();
+            let mut piece = vec![0; 70_000];
+            loop {
+                match client.read(&mut piece).await.unwrap() {
+                    0 => break text,
+                    length => text.extend_from_slice(&piece[..length]),
+                }
+            }
+        };
+        let ((), text, written) = tokio::join!(send, read, origin.write_all(&all));
+        written.unwrap();
+        assert!(text.starts_with(b"head;") && text[5..] == all, "{there} {left}: {}", text.len());
     }
 }

@@ -34,8 +34,10 @@ use bytes::{Buf as _, BytesMut};
 use http::Method;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::clock::{Deadline, Patience, now};
+use super::pipe::Bare;
 pub use answer::{Answer, is_whole_answer, read_answer};
 use frames::Frames;
 pub use handle::Handle;
@@ -99,6 +101,8 @@ pub struct Wire<S> {
     linger: Linger,
     /// Towards a backend: [`Glance::stirred`].
     glance: Option<fn(&S) -> bool>,
+    /// Where its bytes may go by a pipe: [`Bare::socket`].
+    bare: Option<fn(&S) -> Option<&TcpStream>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -110,12 +114,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A backend's HTTP/1 connection. Waits for answers are the exchange's business.
     pub fn backend(stream: S, waits: Waits) -> Self
     where
-        S: Glance,
+        S: Glance + Bare,
     {
         let mut wire = Self::new(stream, None, waits);
         wire.glance = Some(S::stirred);
         wire.handle.towards_backend();
-        wire
+        wire.piped()
+    }
+
+    /// The same with bytes that may go by a pipe, where the stream is a socket and nothing else.
+    #[must_use]
+    pub fn piped(mut self) -> Self
+    where
+        S: Bare,
+    {
+        self.bare = Some(S::socket);
+        self
     }
 
     /// A client's HTTP/2 connection, whose frames are followed, not read.
@@ -140,6 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             shut: false,
             linger: Linger::default(),
             glance: None,
+            bare: None,
             waits,
             reading: Deadline::new(),
             head_begun: false,
@@ -211,6 +226,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// What the exchange and this wrapper tell each other.
     pub fn handle(&self) -> &Arc<Handle> {
         &self.handle
+    }
+
+    /// The socket whose bytes these are, as they are.
+    fn socket(&self) -> Option<&TcpStream> {
+        self.bare.and_then(|bare| bare(&self.stream))
+    }
+
+    /// Whether its bytes may go by a pipe.
+    pub fn is_bare(&self) -> bool {
+        self.socket().is_some()
     }
 
     /// The stream below.

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::super::pipe::Pipe;
 use super::super::sys;
 use super::{Wire, tracker};
 
@@ -104,6 +105,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ) -> Poll<io::Result<usize>> {
         let most = most.min(self.handle.piece());
         sys::read_more(self, cx, there, most)
+    }
+
+    /// The same into an empty pipe, from a wire that is bare; no head is looked for in it.
+    ///
+    /// # Errors
+    /// Of the stream.
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        debug_assert!(self.tracker.is_none() && self.held_back.is_empty(), "nothing is skipped");
+        let most = most.min(self.handle.piece());
+        self.socket().map_or(Poll::Ready(Ok(0)), |socket| pipe.poll_fill(socket, cx, most))
     }
 
     /// Whether its peer has said something, or has ended, while it has nothing to say. What it has

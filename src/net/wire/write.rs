@@ -8,6 +8,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::clock::now;
+use super::super::pipe::Pipe;
 use super::Wire;
 use super::tracker::Tracker;
 
@@ -25,6 +26,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             text.advance(said);
         }
         hyper::rt::Write::poll_flush(Pin::new(self), cx)
+    }
+
+    /// Says what is in this pipe, on a wire that is bare. How much of it was taken.
+    ///
+    /// # Errors
+    /// Of the stream; also when its peer has kept us waiting too long.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        debug_assert!(self.handle.serves_clients() && self.frames.is_none(), "nothing is counted");
+        let Some(socket) = self.socket() else { return Poll::Ready(Ok(0)) };
+        let poll = pipe.poll_drain(socket, cx);
+        self.write_progress(cx, poll)
     }
 
     /// Says the last, and waits until a client that is still sending can have read it. hyper has

@@ -42,6 +42,22 @@ async fn a_large_download_arrives_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn large_and_small_answers_take_turns_on_one_connection() {
+    let origin = Origin::start("a");
+    let proxy = front(&origin).await;
+    let door = proxy.door();
+    let mut connection = door.connect().await;
+    for length in [2_000_000, 5, 65_536, 65_535, 300_000, 0, 1_000_000] {
+        let request = door.request("GET", &format!("/big/{length}")).body(Sent::Whole(None));
+        let answer = read(connection.open(request.unwrap()).await.unwrap()).await;
+        assert_eq!(answer.body.len() as u64, length);
+        assert_eq!(xxh3_64(&answer.body), pattern_hash(length));
+    }
+    let connections = origin.connections();
+    assert!(connections <= 1 + origin.checks(), "the backend's goes on as well: {connections}");
+}
+
+#[tokio::test]
 async fn a_large_upload_arrives_byte_for_byte() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
@@ -123,9 +139,11 @@ async fn a_backend_that_breaks_off_breaks_the_client_off() {
     let origin = Origin::start("a");
     let proxy = front(&origin).await;
     for door in doors(&proxy) {
-        let answer = door.get("/abort/5000").await;
-        assert_eq!(answer.status, 200);
-        assert!(answer.broken, "5000 of 6000 bytes passed as a whole");
+        for length in [5000, 5_000_000] {
+            let answer = door.get(&format!("/abort/{length}")).await;
+            assert_eq!(answer.status, 200);
+            assert!(answer.broken, "{length} bytes passed as a whole");
+        }
     }
     let text = proxy.raw().await.exchange("GET /abort/10 HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(!text.ends_with("0\r\n\r\n"), "no last chunk, and the connection is closed");

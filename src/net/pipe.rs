@@ -1,0 +1,218 @@
+//! Bytes on their way from one socket to another that never come into our memory (`splice(2)`).
+// What a backend sends of a large answer is copied out of the kernel and back into it otherwise,
+// which is a third of what such an answer costs.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, ready};
+
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// What a pipe takes at once (bytes). It is the kernel's memory until a client has read it.
+pub const MOST: usize = 256 * 1024;
+/// Pipes of one worker that hold something; each takes two open files. Who comes after them has
+/// their bytes copied.
+const FULL: usize = 64;
+/// Empty ones that are kept.
+const SPARE: usize = 16;
+
+/// A stream whose bytes may be those of a socket, as they are.
+pub trait Bare {
+    /// That socket.
+    fn socket(&self) -> Option<&TcpStream>;
+}
+
+impl Bare for TcpStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+impl<S> Bare for tokio_rustls::server::TlsStream<S> {
+    fn socket(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+/// A pipe that one part of a message goes through.
+#[derive(Debug)]
+pub struct Pipe {
+    ends: Option<Ends>,
+    /// What is in it.
+    holds: usize,
+}
+
+#[derive(Debug)]
+struct Ends {
+    out: OwnedFd,
+    into: OwnedFd,
+}
+
+/// The pipes of a worker.
+struct Pipes {
+    spare: Vec<Ends>,
+    /// So many are in use.
+    used: usize,
+}
+
+thread_local! {
+    static PIPES: RefCell<Pipes> = const { RefCell::new(Pipes { spare: Vec::new(), used: 0 }) };
+}
+
+impl Pipe {
+    /// An empty one; none where there are enough of them, or the system has none.
+    pub fn take() -> Option<Self> {
+        PIPES.with_borrow_mut(|pipes| {
+            if pipes.used >= FULL {
+                return None;
+            }
+            let ends = pipes.spare.pop().or_else(|| open().ok())?;
+            pipes.used += 1;
+            Some(Self { ends: Some(ends), holds: 0 })
+        })
+    }
+
+    /// How much is in it (bytes).
+    pub fn holds(&self) -> usize {
+        self.holds
+    }
+
+    /// Takes what has come on this socket into the pipe, which must be empty; so many bytes at
+    /// most. How many these are: none at the end.
+    ///
+    /// # Errors
+    /// Of the socket.
+    pub fn poll_fill(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        // A full pipe could not be told from a socket that has nothing.
+        debug_assert_eq!(self.holds, 0, "it is filled when it is empty");
+        let Some(Ends { into, .. }) = &self.ends else { return Poll::Ready(Ok(0)) };
+        loop {
+            ready!(socket.poll_read_ready(cx))?;
+            let moved = socket.try_io(Interest::READABLE, || {
+                Ok(splice(socket, None, into, None, most.min(MOST), flags())?)
+            });
+            if !would_block(&moved) {
+                self.holds = *moved.as_ref().unwrap_or(&0);
+                return Poll::Ready(moved);
+            }
+        }
+    }
+
+    /// Gives this socket what it takes of what is in the pipe. How many bytes these were.
+    ///
+    /// # Errors
+    /// Of the socket.
+    pub fn poll_drain(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let Some(Ends { out, .. }) = &self.ends else { return Poll::Ready(Ok(0)) };
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            let moved = socket.try_io(Interest::WRITABLE, || {
+                Ok(splice(out, None, socket, None, self.holds, flags())?)
+            });
+            if !would_block(&moved) {
+                self.holds = self.holds.saturating_sub(*moved.as_ref().unwrap_or(&0));
+                return Poll::Ready(moved);
+            }
+        }
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let ends = self.ends.take().filter(|_| self.holds == 0);
+        // A thread that ends has no pipes any more.
+        let _ = PIPES.try_with(|pipes| {
+            let mut pipes = pipes.borrow_mut();
+            pipes.used = pipes.used.saturating_sub(1);
+            if pipes.spare.len() < SPARE {
+                pipes.spare.extend(ends);
+            }
+        });
+    }
+}
+
+fn open() -> io::Result<Ends> {
+    let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    // A user may have so many pages in pipes; behind that they are small, and serve all the same.
+    let _ = fcntl_setpipe_size(&into, MOST);
+    Ok(Ends { out, into })
+}
+
+fn flags() -> SpliceFlags {
+    SpliceFlags::MOVE | SpliceFlags::NONBLOCK
+}
+
+fn would_block<T>(result: &io::Result<T>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    fn used() -> (usize, usize) {
+        PIPES.with_borrow(|pipes| (pipes.used, pipes.spare.len()))
+    }
+
+    #[tokio::test]
+    async fn bytes_go_from_socket_to_socket_and_an_end_is_told() {
+        let ((mut from, near), (to, mut far)) = (pair().await, pair().await);
+        from.write_all(b"hello").await.unwrap();
+        let mut pipe = Pipe::take().unwrap();
+        assert_eq!(poll_fn(|cx| pipe.poll_fill(&near, cx, 4)).await.unwrap(), 4, "and no more");
+        assert_eq!(poll_fn(|cx| pipe.poll_drain(&to, cx)).await.unwrap(), 4);
+        assert_eq!(poll_fn(|cx| pipe.poll_fill(&near, cx, 4)).await.unwrap(), 1);
+        assert_eq!(poll_fn(|cx| pipe.poll_drain(&to, cx)).await.unwrap(), 1);
+        drop(from);
+        assert_eq!(poll_fn(|cx| pipe.poll_fill(&near, cx, 4)).await.unwrap(), 0);
+        drop(to);
+        let mut text = String::new();
+        far.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "hello");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_has_read_is_not_the_next_ones() {
+        let (mut from, near) = pair().await;
+        from.write_all(b"secret").await.unwrap();
+        let mut pipe = Pipe::take().unwrap();
+        poll_fn(|cx| pipe.poll_fill(&near, cx, 6)).await.unwrap();
+        assert_eq!((pipe.holds(), used()), (6, (1, 0)));
+        drop(pipe);
+        assert_eq!(used(), (0, 0), "closed");
+        drop(Pipe::take());
+        assert_eq!(used(), (0, 1), "an empty one is kept");
+    }
+
+    #[test]
+    fn a_worker_has_only_so_many() {
+        let pipes: Vec<Pipe> = std::iter::from_fn(Pipe::take).collect();
+        assert_eq!(pipes.len(), FULL);
+        drop(pipes);
+        assert_eq!(used(), (0, SPARE));
+        assert!(Pipe::take().is_some());
+    }
+}
