@@ -18,7 +18,7 @@ use crate::config::{Loaded, Place, Report};
 use crate::control::{Control, Drain, Ended, ListenerSockets, Loader, Origin, Parts, StateDir};
 use crate::health::Checks;
 use crate::http::Verifier;
-use crate::net::socket;
+use crate::net::{pipe, socket};
 use crate::server::{self, Prepared, Server};
 use crate::snapshot::registry::Registry;
 use crate::snapshot::{Current, Snapshot};
@@ -123,7 +123,7 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
     let max_connections = model
         .runtime
         .max_connections
-        .unwrap_or_else(|| connections_allowed(socket::raise_open_files()));
+        .unwrap_or_else(|| connections_allowed(socket::raise_open_files(), workers));
     lock(&server).start(&server::Setup {
         current,
         counters,
@@ -203,9 +203,12 @@ fn metrics_socket(model: &Model) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(socket))
 }
 
-/// Each connection of a client may need one to a backend.
-fn connections_allowed(files: u64) -> usize {
-    usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX).max(64)
+/// Each connection of a client may need one to a backend. Where files are few, they may be as few
+/// for pipes.
+fn connections_allowed(files: u64, workers: usize) -> usize {
+    let pipes = u64::try_from(workers * pipe::FILES).unwrap_or(u64::MAX).min(files / 8);
+    let left = files.saturating_sub(OTHER_FILES).saturating_sub(pipes);
+    usize::try_from(left / 2).unwrap_or(usize::MAX).max(64)
 }
 
 fn node() -> String {

@@ -18,6 +18,8 @@ pub const MOST: usize = 256 * 1024;
 const FULL: usize = 64;
 /// Empty ones that are kept.
 const SPARE: usize = 16;
+/// Open files of one worker's pipes.
+pub const FILES: usize = 2 * (FULL + SPARE);
 
 /// A stream whose bytes may be those of a socket, as they are.
 pub trait Bare {
@@ -99,7 +101,7 @@ impl Pipe {
             let moved = socket.try_io(Interest::READABLE, || {
                 Ok(splice(socket, None, into, None, most.min(MOST), flags())?)
             });
-            if !would_block(&moved) {
+            if !again(&moved) {
                 self.holds = *moved.as_ref().unwrap_or(&0);
                 return Poll::Ready(moved);
             }
@@ -121,7 +123,7 @@ impl Pipe {
             let moved = socket.try_io(Interest::WRITABLE, || {
                 Ok(splice(out, None, socket, None, self.holds, flags())?)
             });
-            if !would_block(&moved) {
+            if !again(&moved) {
                 self.holds = self.holds.saturating_sub(*moved.as_ref().unwrap_or(&0));
                 return Poll::Ready(moved);
             }
@@ -154,8 +156,10 @@ fn flags() -> SpliceFlags {
     SpliceFlags::MOVE | SpliceFlags::NONBLOCK
 }
 
-fn would_block<T>(result: &io::Result<T>) -> bool {
-    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+/// Whether it is to be tried again, when the socket says so or at once.
+fn again<T>(result: &io::Result<T>) -> bool {
+    let again = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
+    matches!(result, Err(error) if again.contains(&error.kind()))
 }
 
 #[cfg(test)]
