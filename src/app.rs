@@ -120,16 +120,19 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
     let unix = admin::socket::Socket::bind(start.socket.as_deref(), &model.admin)
         .context("the admin socket cannot be made")?;
     let closing = unix.closing();
+    let files = socket::raise_open_files();
+    let pipes = pipe::share(files, workers);
     let max_connections = model
         .runtime
         .max_connections
-        .unwrap_or_else(|| connections_allowed(socket::raise_open_files(), workers));
+        .unwrap_or_else(|| connections_allowed(files, workers * pipes));
     lock(&server).start(&server::Setup {
         current,
         counters,
         log: log.clone(),
         verifier: Arc::new(Verifier::new()?),
         max_connections,
+        pipes,
         node: facts.node.as_str().into(),
     })?;
     let control = Control::new(Parts {
@@ -203,12 +206,10 @@ fn metrics_socket(model: &Model) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(socket))
 }
 
-/// Each connection of a client may need one to a backend. Where files are few, they may be as few
-/// for pipes.
-fn connections_allowed(files: u64, workers: usize) -> usize {
-    let pipes = u64::try_from(workers * pipe::FILES).unwrap_or(u64::MAX).min(files / 8);
-    let left = files.saturating_sub(OTHER_FILES).saturating_sub(pipes);
-    usize::try_from(left / 2).unwrap_or(usize::MAX).max(64)
+/// Each connection of a client may need one to a backend, beside the pipes.
+fn connections_allowed(files: u64, pipes: usize) -> usize {
+    let files = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    (files.saturating_sub(pipes * pipe::FILES) / 2).max(64)
 }
 
 fn node() -> String {

@@ -13,6 +13,7 @@ use crate::backend::InFlight;
 use crate::net::clock::{self, Deadline, Patience};
 use crate::net::fields;
 use crate::net::pipe::Pipe;
+use crate::net::pressure::{self, Level};
 use crate::telemetry::chain;
 use crate::telemetry::reason::Reason;
 use crate::upstream::{self, AnswerError, Answered};
@@ -21,7 +22,7 @@ use super::local::Place;
 use super::record::Record;
 use super::upload::{BrokenUpload, RequestBody};
 
-/// So many parts of a body (of 160 KiB at most) go on before others have a turn; where hyper serves
+/// So many parts of a body (of 256 KiB at most) go on before others have a turn; where hyper serves
 /// HTTP/1, it asks twice a turn.
 const STREAK: u32 = 4;
 
@@ -236,7 +237,8 @@ impl Body {
         pipe: &mut Pipe,
     ) -> Option<Poll<Result<(), BrokenBody>>> {
         let pipes = matches!(&self.kind, Kind::Backend(download) if download.loan.pipes());
-        if !pipes {
+        // What is in pipes is no memory of the process's, which could be measured and given back.
+        if !pipes || pressure::level() > Level::Calm {
             return None;
         }
         match self.poll_part(cx, |loan, _, cx| loan.poll_fill(cx, pipe)) {

@@ -25,7 +25,7 @@ const KEPT: usize = 4 * 1024;
 const SMALL: usize = 2 * 1024;
 /// So much is gathered before it is written.
 const GATHERED: usize = 8 * 1024;
-/// A body that is no shorter (bytes) goes by a pipe where it can.
+/// A body goes by a pipe, where it can, while no less of it is left (bytes).
 const PIPED: u64 = 64 * 1024;
 
 /// An error of a message's body.
@@ -39,7 +39,7 @@ pub trait Outgoing: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static 
 impl<B: Body<Data = Bytes, Error: Failure> + Send + Unpin + 'static> Outgoing for B {}
 
 /// Takes the next part of a body into an empty pipe; nothing where that has to be asked for as a
-/// frame.
+/// frame. A part has a byte at least.
 pub type Fill<B> =
     fn(&mut B, &mut Context<'_>, &mut Pipe) -> Option<Poll<Result<(), <B as Body>::Error>>>;
 
@@ -71,8 +71,6 @@ pub struct Sending<B: Outgoing> {
     body: Option<B>,
     framing: Framing,
     fill: Option<Fill<B>>,
-    /// Whether this body's next part is asked for by that.
-    fills: bool,
     /// Something was written that TLS may still hold.
     flushes: bool,
     /// It has failed. Nothing more is said: nobody must take it for whole.
@@ -91,7 +89,6 @@ impl<B: Outgoing> Default for Sending<B> {
             body: None,
             framing: Framing::Length(0),
             fill: None,
-            fills: false,
             flushes: false,
             broken: false,
         }
@@ -117,7 +114,6 @@ impl<B: Outgoing> Sending<B> {
     /// The message with that head is to be sent, and this body, if it has one.
     pub fn begin(&mut self, body: Option<B>, framing: Framing) {
         self.head = self.text.len();
-        self.fills = self.fill.is_some() && matches!(framing, Framing::Length(PIPED..));
         self.framing = framing;
         self.body = body;
     }
@@ -188,24 +184,26 @@ impl<B: Outgoing> Sending<B> {
     }
 
     fn is_written(&self) -> bool {
-        self.text_sent == self.text.len()
-            && self.data.is_empty()
-            && self.tail.is_empty()
-            && self.pipe.is_none()
+        self.text_sent == self.text.len() && self.nothing_behind()
+    }
+
+    /// Whether there is nothing but text to be written.
+    fn nothing_behind(&self) -> bool {
+        self.data.is_empty() && self.tail.is_empty() && self.pipe.is_none()
     }
 
     /// Asks for parts of the body until there is enough to write. Whether more of them may be there
     /// behind that.
     fn poll_parts(&mut self, cx: &mut Context<'_>) -> Result<bool, SendError> {
-        let nothing_behind = self.data.is_empty() && self.tail.is_empty();
-        let head_alone = nothing_behind && self.text_sent == 0 && self.text.len() == self.head;
+        let unsent = self.text_sent == 0 && self.text.len() == self.head;
+        let head_alone = unsent && self.nothing_behind();
         if !self.is_written() && !head_alone {
             return Ok(true);
         }
         // What has gone already does not count, or nothing would ever be asked of a body again
         // behind a head of this size.
         while self.data.is_empty() && self.text.len() - self.text_sent < GATHERED {
-            if self.fills && self.is_written() && self.poll_pipe(cx)? {
+            if self.is_written() && self.poll_pipe(cx)? {
                 return Ok(self.pipe.is_some());
             }
             if !self.poll_body(cx)? {
@@ -215,22 +213,22 @@ impl<B: Outgoing> Sending<B> {
         Ok(true)
     }
 
-    /// Asks for the next part of the body by a pipe, where there is one and nothing else to be
+    /// Asks for the next part of a long body by a pipe, where there is one and nothing else to be
     /// written. Whether it was asked: then there is a part in the pipe, or none yet.
     fn poll_pipe(&mut self, cx: &mut Context<'_>) -> Result<bool, SendError> {
         let (Some(fill), Some(body)) = (self.fill, &mut self.body) else { return Ok(false) };
+        if !matches!(self.framing, Framing::Length(PIPED..)) {
+            return Ok(false);
+        }
         let Some(mut pipe) = Pipe::take() else { return Ok(false) };
         match fill(body, cx, &mut pipe) {
-            None => {
-                self.fills = false;
-                return Ok(false);
-            }
+            None => return Ok(false),
             Some(Poll::Pending) => {}
             Some(Poll::Ready(Err(error))) => return Err(SendError::Body(io::Error::other(error))),
             Some(Poll::Ready(Ok(()))) => {
                 self.count(pipe.holds())?;
                 self.let_go_at_end();
-                self.pipe = Some(pipe).filter(|pipe| pipe.holds() > 0);
+                self.pipe = Some(pipe);
             }
         }
         Ok(true)

@@ -3,8 +3,9 @@
 // which is a third of what such an answer costs.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -13,13 +14,12 @@ use tokio::net::TcpStream;
 
 /// What a pipe takes at once (bytes). It is the kernel's memory until a client has read it.
 pub const MOST: usize = 256 * 1024;
-/// Pipes of one worker that hold something; each takes two open files. Who comes after them has
-/// their bytes copied.
-const FULL: usize = 64;
+/// Pipes of one worker, at most. Who comes after them has their bytes copied.
+const WORKERS: usize = 64;
 /// Empty ones that are kept.
 const SPARE: usize = 16;
-/// Open files of one worker's pipes.
-pub const FILES: usize = 2 * (FULL + SPARE);
+/// Open files that a pipe takes.
+pub const FILES: usize = 2;
 
 /// A stream whose bytes may be those of a socket, as they are.
 pub trait Bare {
@@ -58,17 +58,35 @@ struct Pipes {
     spare: Vec<Ends>,
     /// So many are in use.
     used: usize,
+    /// So many may be.
+    allowed: usize,
 }
 
 thread_local! {
-    static PIPES: RefCell<Pipes> = const { RefCell::new(Pipes { spare: Vec::new(), used: 0 }) };
+    static PIPES: RefCell<Pipes> =
+        const { RefCell::new(Pipes { spare: Vec::new(), used: 0, allowed: 0 }) };
+}
+
+/// Pipes that each of so many workers may have where the process may have so many open files: none
+/// where the system moves no bytes by them.
+pub fn share(files: u64, workers: usize) -> usize {
+    if move_a_byte().is_err() {
+        return 0;
+    }
+    let pipes = usize::try_from(files / 8).unwrap_or(usize::MAX) / FILES;
+    (pipes / workers.max(1)).min(WORKERS)
+}
+
+/// This thread may have so many pipes: none, unless it is told so.
+pub fn allow(pipes: usize) {
+    PIPES.with_borrow_mut(|it| it.allowed = pipes);
 }
 
 impl Pipe {
     /// An empty one; none where there are enough of them, or the system has none.
     pub fn take() -> Option<Self> {
         PIPES.with_borrow_mut(|pipes| {
-            if pipes.used >= FULL {
+            if pipes.used >= pipes.allowed {
                 return None;
             }
             let ends = pipes.spare.pop().or_else(|| open().ok())?;
@@ -147,9 +165,21 @@ impl Drop for Pipe {
 
 fn open() -> io::Result<Ends> {
     let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    // A user may have so many pages in pipes; behind that they are small, and serve all the same.
-    let _ = fcntl_setpipe_size(&into, MOST);
+    // A user may have so many pages in pipes. Behind that a new one has two, and to go by it would
+    // cost more than to copy.
+    fcntl_setpipe_size(&into, MOST)?;
     Ok(Ends { out, into })
+}
+
+/// A sandbox may refuse it, and some kernels have none.
+fn move_a_byte() -> io::Result<()> {
+    let Ends { out, into } = open()?;
+    let ((mut from, near), (to, mut far)) = (UnixStream::pair()?, UnixStream::pair()?);
+    far.set_nonblocking(true)?;
+    from.write_all(b"x")?;
+    splice(&near, None, &into, None, 1, flags())?;
+    splice(&out, None, &to, None, 1, flags())?;
+    far.read_exact(&mut [0])
 }
 
 fn flags() -> SpliceFlags {
@@ -177,12 +207,14 @@ mod tests {
         (near, listener.accept().await.unwrap().0)
     }
 
+    /// In use, and spare.
     fn used() -> (usize, usize) {
         PIPES.with_borrow(|pipes| (pipes.used, pipes.spare.len()))
     }
 
     #[tokio::test]
     async fn bytes_go_from_socket_to_socket_and_an_end_is_told() {
+        allow(1);
         let ((mut from, near), (to, mut far)) = (pair().await, pair().await);
         from.write_all(b"hello").await.unwrap();
         let mut pipe = Pipe::take().unwrap();
@@ -200,6 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_has_read_is_not_the_next_ones() {
+        allow(1);
         let (mut from, near) = pair().await;
         from.write_all(b"secret").await.unwrap();
         let mut pipe = Pipe::take().unwrap();
@@ -213,10 +246,24 @@ mod tests {
 
     #[test]
     fn a_worker_has_only_so_many() {
+        assert!(Pipe::take().is_none(), "a thread that was told nothing has none");
+        allow(20);
         let pipes: Vec<Pipe> = std::iter::from_fn(Pipe::take).collect();
-        assert_eq!(pipes.len(), FULL);
+        assert_eq!(pipes.len(), 20);
         drop(pipes);
         assert_eq!(used(), (0, SPARE));
         assert!(Pipe::take().is_some());
+    }
+
+    #[test]
+    fn pipes_leave_connections_most_of_the_open_files() {
+        for files in [0, 64, 1024, 4096, 20_000, u64::MAX] {
+            for workers in [0, 1, 2, 16, 128] {
+                let pipes = share(files, workers);
+                assert!(pipes <= WORKERS);
+                assert!((pipes * workers * FILES) as u64 <= files / 8, "{files} {workers}");
+            }
+        }
+        assert_eq!((share(1024, 1), share(20_000, 2), share(4096, 16)), (64, 64, 16));
     }
 }

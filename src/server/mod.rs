@@ -36,6 +36,8 @@ pub struct Setup {
     pub verifier: Arc<Verifier>,
     /// Client connections in all.
     pub max_connections: usize,
+    /// Of each worker, for long answers.
+    pub pipes: usize,
     /// Name of this node.
     pub node: Arc<str>,
 }

@@ -10,7 +10,7 @@ use http::HeaderValue;
 use tokio::sync::mpsc;
 
 use crate::http::local;
-use crate::net::clock;
+use crate::net::{clock, pipe};
 use crate::task;
 
 use super::Setup;
@@ -73,9 +73,11 @@ impl Worker {
             pseudonym: pseudonym(),
         };
         let place = Place { number, limits: Arc::clone(limits), siblings: Arc::clone(&siblings) };
+        let pipes = setup.pipes;
         let thread =
             std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 local::install(own);
+                pipe::allow(pipes);
                 runtime.block_on(run(place, orders, arriving));
                 local::end();
                 // Connections are dropped here, while what they report to is still there.

@@ -13,7 +13,7 @@ use crate::net::socket;
 use crate::net::wire::Glance;
 
 /// What is read at once of a body (bytes): a third less work for the kernel than 64 KiB, and what a
-/// client does not read of its answer is no more than twice that.
+/// client does not read of its answer is no more than twice that in our memory.
 const PIECE: usize = 160 * 1024;
 /// What TLS has at once: a record (RFC 8446 §5.1).
 const RECORD: usize = 16 * 1024;
