@@ -64,9 +64,7 @@ pub fn read_answer(
     let (mut found, mut hop) = (empty(), Hop::default());
     let from = bytes.len() - first.rest.len();
     headers.prepare();
-    let read = plain::fields(bytes, from, limits, (&mut found, &mut hop), |name, value| {
-        headers.append(name, value);
-    });
+    let read = plain::fields(bytes, from, limits, (&mut found, &mut hop), headers);
     let Some(length) = read else {
         headers.clear();
         let careful = fields(first.rest, limits, &mut empty(), |_, _| ())?;

@@ -6,6 +6,10 @@ use memchr::memmem::Finder;
 
 use super::line::{First, request_line};
 use super::scan::{control, split_at, token_length};
+use super::word::Word;
+
+const UPGRADE: Word = Word::new(b"upgrade");
+const CONTENT_LENGTH: Word = Word::new(b"content-length");
 
 /// Why a head or a body's framing is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +228,12 @@ impl<'a> Value<'a> {
 
     /// Without the white space around it.
     pub(super) fn trimmed(self) -> Self {
-        Self(self.0.trim_ascii())
+        // Nearly always there is one blank, or none.
+        let value = self.0.strip_prefix(b" ").unwrap_or(self.0);
+        match value {
+            [b' ' | b'\t', ..] | [.., b' ' | b'\t'] => Self(value.trim_ascii()),
+            _ => Self(value),
+        }
     }
 }
 
@@ -258,23 +267,33 @@ pub(super) fn value_line(bytes: &[u8]) -> Option<(Value<'_>, usize)> {
     rest.starts_with(b"\r\n").then(|| (Value(value), value.len() + 2))
 }
 
-/// What the fields of a head say about its framing.
+/// Whether a list has this token.
+pub(super) fn says(list: &[u8], token: &[u8]) -> bool {
+    let mut tokens = list.split(|byte| *byte == b',');
+    tokens.any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
+}
+
+/// What the fields of a head say about its framing, and what else is looked for in passing.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub(super) struct Found {
     pub(super) http10: bool,
     pub(super) length: Option<u64>,
     pub(super) chunked: bool,
     pub(super) websocket: bool,
+    /// Whether trailers are taken (RFC 9110 §10.1.4).
+    pub(super) trailers: bool,
 }
 
 impl Found {
     /// Another field.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
         match name.len() {
-            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+            2 if name.eq_ignore_ascii_case(b"te") => self.trailers |= says(value, b"trailers"),
+            7 if UPGRADE.is(name) => {
                 self.websocket |= value.trim_ascii().eq_ignore_ascii_case(b"websocket");
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            14 if CONTENT_LENGTH.is(name) => {
                 let before = self.length.replace(number(value.trim_ascii())?);
                 // Said twice is refused even where both agree: two parsers might not.
                 return before.map_or(Ok(()), |_| Err(Refusal::ContentLength));

@@ -23,6 +23,7 @@ mod scan;
 mod share;
 mod tracker;
 mod turns;
+mod word;
 mod write;
 
 use std::io;

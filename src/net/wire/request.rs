@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::TE;
 use http::{Method, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -14,7 +13,7 @@ use crate::net::message::RequestHead;
 use super::Wire;
 use super::head::{Found, Framing, HeadLimits};
 use super::line::{First, RequestLine, request_line};
-use super::plain::{self, Hop, says};
+use super::plain::{self, Hop};
 use super::read::{PIECE, Read};
 use super::tracker::Tracker;
 
@@ -157,14 +156,9 @@ pub(super) fn read_request(
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target)).ok()?;
     let mut found = Found { http10, ..Found::default() };
     headers.prepare();
-    let (mut hop, mut trailers) = (Hop::default(), false);
+    let mut hop = Hop::default();
     let from = bytes.len() - rest.len();
-    let end = plain::fields(bytes, from, limits, (&mut found, &mut hop), |name, value| {
-        if name == TE {
-            trailers |= says(value.as_bytes(), b"trailers");
-        }
-        headers.append(name, value);
-    });
+    let end = plain::fields(bytes, from, limits, (&mut found, &mut hop), headers);
     let alone = found.framing() == Ok(Framing::None) && !found.websocket;
     let Some(end) = end.filter(|_| alone) else {
         headers.clear();
@@ -173,5 +167,5 @@ pub(super) fn read_request(
     let version = if http10 { Version::HTTP_10 } else { Version::HTTP_11 };
     let headers = std::mem::take(headers);
     let head = RequestHead { method, uri, version, headers, ..RequestHead::default() };
-    Some((Alone { head, keeps: hop.goes_on(http10), trailers }, end))
+    Some((Alone { head, keeps: hop.goes_on(http10), trailers: found.trailers }, end))
 }
