@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, PanicHookInfo};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
-use futures_util::{FutureExt, TryFutureExt};
+use pin_project_lite::pin_project;
 use tokio::task::JoinHandle;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -46,8 +48,31 @@ pub struct Panicked;
 
 /// Runs `future` in place and turns a panic in it into a value, so that one exchange can be
 /// answered with a 500 while its connection goes on. Allocates nothing unless it panics.
-pub fn catch<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
-    AssertUnwindSafe(future).catch_unwind().map_err(|_payload| Panicked)
+// Not `futures`' own, by which an answer would be moved half a dozen times on its way out.
+pub fn catch<F: Future>(future: F) -> Catch<F> {
+    Catch { future }
+}
+
+pin_project! {
+    /// See [`catch`].
+    #[must_use = "futures do nothing unless they are polled"]
+    #[derive(Debug)]
+    pub struct Catch<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for Catch<F> {
+    type Output = Result<F::Output, Panicked>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let future = self.project().future;
+        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_payload) => Poll::Ready(Err(Panicked)),
+        }
+    }
 }
 
 /// Panics in any thread or task since the hook was installed, those caught by [`catch`] included.

@@ -148,30 +148,31 @@ impl Asked<'_> {
             record.chosen(choice.member, told);
             self.offer(&choice);
             let hedge = self.hedge(&attempts, upgrade.is_some());
-            let (sent, Try { choice, member, entry, began }) = if let Some(after) = hedge {
+            let timed = hedge.is_some() || self.pool.concurrency.is_some();
+            let began = if timed { record.elapsed() } else { Duration::ZERO };
+            let mut tried = Try { choice, member, entry, began };
+            let sent = if let Some(after) = hedge {
                 let counters = self.pool.counters.get(local::worker());
                 counters.hedges_earned.add(self.route.retry.hedge_percent.into());
-                let first = Try { choice, member, entry, began: record.elapsed() };
                 // Boxed: it is rare, and holds two attempts.
-                let race = self.raced((first, in_flight), after, &mut attempts, waits, record);
-                Box::pin(race).await
+                let race = self.raced((tried, in_flight), after, &mut attempts, waits, record);
+                let (sent, winner) = Box::pin(race).await;
+                tried = winner;
+                sent
             } else {
-                let timed = self.pool.concurrency.is_some();
-                let began = if timed { record.elapsed() } else { Duration::ZERO };
                 let ends = self.pool.send_proxy.map(|_| record.ends());
                 let (outbound, times) = (&mut self.outbound, &mut record.times);
                 let place = (member, in_flight, ends);
-                let sent =
-                    attempt::send(self.pool, place, outbound, attempts.fresh, waits, times).await;
-                (sent, Try { choice, member, entry, began })
+                attempt::send(self.pool, place, outbound, attempts.fresh, waits, times).await
             };
+            let Try { ref choice, member, entry, began } = tried;
             if self.pool.concurrency.is_some() {
                 felt(member, &sent, record.elapsed().saturating_sub(began));
             }
             let missed = match sent {
                 Ok(reply) if reply.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                     self.answered(member, entry, reply.response.status(), record);
-                    let shape = self.shape(&choice, record);
+                    let shape = self.shape(choice, record);
                     let upgrade = upgrade.take();
                     let idle = self.route.timeouts.tunnel.unwrap_or(self.listener.timeouts.tunnel);
                     let waits = tunnel::Waits { idle, write: waits.write };
@@ -180,19 +181,19 @@ impl Asked<'_> {
                 Ok(mut reply) => {
                     self.answered(member, entry, reply.response.status(), record);
                     self.offered |= self.visitor.join.is_some();
-                    if let Some(missed) = self.unwanted(&mut reply, &mut attempts, &choice) {
-                        self.moved_nobody(&choice);
+                    if let Some(missed) = self.unwanted(&mut reply, &mut attempts, choice) {
+                        self.moved_nobody(choice);
                         last = Some(missed);
                         continue;
                     }
                     if upgrade.as_ref().is_some_and(|it| !it.lets(&reply.response)) {
                         return Err(Failure::because(Reason::BadResponse, "no_101"));
                     }
-                    return respond::build(reply, &self.shape(&choice, record), record);
+                    return respond::build(reply, &self.shape(choice, record), record);
                 }
                 Err(missed) => missed,
             };
-            self.moved_nobody(&choice);
+            self.moved_nobody(choice);
             let over = waits.total.is_some_and(|limit| record.elapsed() >= limit);
             if !over {
                 self.unwell(member, entry, &missed);

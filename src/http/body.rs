@@ -45,8 +45,6 @@ pub type Loan = upstream::Loan<RequestBody, Place>;
 #[derive(Debug)]
 pub struct Body {
     kind: Kind,
-    /// What broke it, one poll before the client is told.
-    broken: Option<BrokenBody>,
     record: Option<Box<Record>>,
 }
 
@@ -96,6 +94,8 @@ pub struct Download {
     /// The end of the exchange as a whole, where the route has one.
     end: Deadline,
     ended: bool,
+    /// What broke it, one poll before the client is told.
+    broken: Option<BrokenBody>,
     /// How often the client's connection had been flushed when it was given a part.
     given: Option<u64>,
     /// Parts since somebody else had a turn.
@@ -116,7 +116,8 @@ impl Download {
             end.arm(left);
         }
         let patience = Patience::new(timeout);
-        Self { answered, loan, in_flight, patience, end, ended, given: None, streak: 0 }
+        let (broken, given, streak) = (None, None, 0);
+        Self { answered, loan, in_flight, patience, end, ended, broken, given, streak }
     }
 
     fn poll<P: Part>(
@@ -203,7 +204,7 @@ impl BrokenBody {
 impl Body {
     /// No body.
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, broken: None, record: None }
+        Self { kind: Kind::Empty, record: None }
     }
 
     /// These bytes.
@@ -253,10 +254,10 @@ impl Body {
         cx: &mut Context<'_>,
         ask: impl FnOnce(&mut Loan, &mut Answered, &mut Context<'_>) -> Asked<P, AnswerError>,
     ) -> Asked<P, BrokenBody> {
-        if let Some(broken) = self.broken.take() {
+        let Kind::Backend(download) = &mut self.kind else { return Poll::Ready(None) };
+        if let Some(broken) = download.broken.take() {
             return Poll::Ready(Some(Err(broken)));
         }
-        let Kind::Backend(download) = &mut self.kind else { return Poll::Ready(None) };
         if let Some(record) = &self.record {
             if record.poll_unblocked(download.given, cx).is_pending() {
                 return Poll::Pending;
@@ -290,14 +291,16 @@ impl Body {
                 Poll::Pending => record.waits(),
             }
         }
-        if let Poll::Ready(Some(Err(broken))) = poll {
-            // hyper drops what it has not written when a body fails: first the client gets what
-            // was there, the head above all.
-            self.broken = Some(broken);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        match (poll, &mut self.kind) {
+            (Poll::Ready(Some(Err(broken))), Kind::Backend(download)) => {
+                // hyper drops what it has not written when a body fails: first the client gets
+                // what was there, the head above all.
+                download.broken = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            (poll, _) => poll,
         }
-        poll
     }
 }
 

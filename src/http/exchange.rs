@@ -53,8 +53,7 @@ pub async fn serve(
     let accept = head.headers.get(ACCEPT).cloned();
     let head_only = head.method == Method::HEAD;
     let grpc = peer.protocol == ClientProtocol::Http2 && http2::is_grpc(&head.headers);
-    let mut record =
-        Box::new(Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head));
+    let mut record = Record::begin(Arc::clone(&snapshot), Arc::clone(&peer), index, &head);
     let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
     let refused = peer.handle.refused(number).map(Failure::from);
     let result = match (listener, refused) {
@@ -126,8 +125,7 @@ pub fn refuse(peer: &Arc<Peer>, method: &Method) -> Response<Body> {
         return stopping(peer, None);
     };
     let head = RequestHead::default();
-    let record = Record::begin(Arc::clone(&snapshot), Arc::clone(peer), index, &head);
-    let mut record = Box::new(record);
+    let mut record = Record::begin(Arc::clone(&snapshot), Arc::clone(peer), index, &head);
     let listener = snapshot.listeners.get(index).map(AsRef::as_ref);
     let refused = peer.handle.refused(number).map(Failure::from);
     let failure = refused.unwrap_or_else(|| Reason::Internal.into());
@@ -300,14 +298,14 @@ async fn run(
         return Err(Reason::OverloadedMemory.into());
     }
     let upgrade = admitted.websocket.then(|| tunnel::Upgrade::take(head, peer));
-    let mut outbound = forward::prepare(head, body.take(), way, record);
-    if let Some((granted, request)) = granted.zip(outbound.request.as_mut()) {
-        // Once more: a client may have named its fields in `Connection`.
-        granted.write(&mut request.head.headers);
-    }
+    let outbound = forward::prepare(head, body.take(), way, record);
     let waits = (route.timeouts.response_header, total);
     let (to, who) = ((target, &**pool), (visitor, alone));
     let mut asked = Asked::new(snapshot, to, sticky, way, waits, who, outbound);
+    if let Some((granted, request)) = granted.zip(asked.outbound.request.as_mut()) {
+        // Once more: a client may have named its fields in `Connection`.
+        granted.write(&mut request.head.headers);
+    }
     asked.leave_the_short(record);
     asked.answer(record, upgrade).await
 }

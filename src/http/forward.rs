@@ -295,8 +295,9 @@ pub(super) fn identity(headers: &Fields, believed: bool, seen: Seen) -> (HeaderV
         trace = value.and_then(|trace| TraceContext::parse(trace.as_bytes()));
     }
     // Both are made of it, and are the same where neither was brought: no trace is 0.
-    let random = u128::from(local::random()) << 64 | u128::from(local::random()) | 1;
-    let span = local::random() | 1;
+    let [high, low, span] = local::randoms();
+    let random = u128::from(high) << 64 | u128::from(low) | 1;
+    let span = span | 1;
     let trace = match trace {
         Some(trace) => trace.child(span),
         None => TraceContext::new(random, span, false),

@@ -13,7 +13,7 @@ use http::{HeaderValue, Version};
 use crate::balance::Cursor;
 use crate::net::pressure::{self, Level};
 use crate::net::proxy_header::Ends;
-use crate::net::{clock, heap};
+use crate::net::{clock, fields, heap};
 use crate::snapshot::{Current, Pool, Snapshot};
 use crate::telemetry::access_log::{AccessLog, Entry, LineBuffer};
 use crate::telemetry::counters::{PerWorker, WorkerCounters};
@@ -176,7 +176,16 @@ impl View {
 
 /// A random number; not for secrets.
 pub fn random() -> u64 {
-    with(|local| local.random.borrow_mut().u64(..))
+    let [random] = randoms();
+    random
+}
+
+/// So many random numbers; not for secrets.
+pub fn randoms<const N: usize>() -> [u64; N] {
+    with(|local| {
+        let mut random = local.random.borrow_mut();
+        std::array::from_fn(|_| random.u64(..))
+    })
 }
 
 /// A nonce for a token. AES-GCM-SIV forgives repetition, so speed decides.
@@ -251,7 +260,8 @@ pub fn via(version: Version) -> HeaderValue {
     with(|local| local.vias.get(index).unwrap_or(&local.pseudonym).clone())
 }
 
-/// Two texts as values of fields, cut from a buffer of the worker's: hardly ever an allocation.
+/// Two texts of visible ASCII as values of fields, cut from a buffer of the worker's: hardly ever
+/// an allocation.
 pub fn values(first: &[u8], second: &[u8]) -> (HeaderValue, HeaderValue) {
     let (first, second) = with(|local| {
         let mut values = local.values.borrow_mut();
@@ -266,10 +276,14 @@ pub fn values(first: &[u8], second: &[u8]) -> (HeaderValue, HeaderValue) {
         };
         (cut(first), cut(second))
     });
-    let value = |bytes| {
-        HeaderValue::from_maybe_shared(bytes).unwrap_or_else(|_| HeaderValue::from_static(""))
-    };
     (value(first), value(second))
+}
+
+#[inline(never)] // there are two in a request
+fn value(text: bytes::Bytes) -> HeaderValue {
+    let value = fields::visible(text);
+    debug_assert!(value.is_some(), "made of visible ASCII");
+    value.unwrap_or_else(|| HeaderValue::from_static(""))
 }
 
 /// What this process calls itself in `Via` (RFC 9110 §7.6.3).
@@ -356,13 +370,7 @@ pub struct Place {
 impl Place {
     /// The idle connections of this backend.
     pub fn new(slot: usize, pool: &Pool) -> Self {
-        let connections = &pool.connections;
-        let keep = Keep {
-            most: pool.idle_per_worker,
-            idle: connections.idle_timeout,
-            age: connections.max_age,
-        };
-        Self { slot, keep }
+        Self { slot, keep: pool.keep }
     }
 }
 

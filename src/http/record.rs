@@ -79,11 +79,13 @@ pub struct Record {
 
 impl Record {
     /// Begins with a request's head.
-    pub fn begin(snapshot: Held, peer: Arc<Peer>, listener: usize, head: &RequestHead) -> Self {
+    pub fn begin(snapshot: Held, peer: Arc<Peer>, index: usize, head: &RequestHead) -> Box<Self> {
         let times = Times::begin();
-        Self {
+        // Room first, so that the compiler may make it where it stays: it is half a kilobyte.
+        let place = Box::new_uninit();
+        let record = Self {
             snapshot,
-            listener,
+            listener: index,
             times,
             time: clock::since_epoch(times.started),
             method: head.method.clone(),
@@ -113,7 +115,8 @@ impl Record {
             complete: false,
             tunnel: false,
             issued: false,
-        }
+        };
+        Box::write(place, record)
     }
 
     /// Unix seconds at which the exchange began.

@@ -4,7 +4,7 @@
 
 use std::borrow::Borrow;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::sys;
@@ -54,13 +54,15 @@ impl Fields {
     }
 
     /// Adds one behind all others, of whatever name.
+    // Once for all who do: where it were repeated, each would have to come from memory.
+    #[inline(never)]
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.push((name, value));
     }
 
     /// Puts one in the place of all that have its name.
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
-        let Some(place) = self.0.iter().position(|(there, _)| *there == name) else {
+        let Some(place) = self.position(&name) else {
             return self.0.push((name, value));
         };
         let mut at = 0;
@@ -76,8 +78,7 @@ impl Fields {
 
     /// The first of this name.
     pub fn get(&self, name: impl Borrow<HeaderName>) -> Option<&HeaderValue> {
-        let name = name.borrow();
-        self.0.iter().find(|(there, _)| there == name).map(|(_, value)| value)
+        self.0.get(self.position(name.borrow())?).map(|(_, value)| value)
     }
 
     /// All of this name.
@@ -96,10 +97,15 @@ impl Fields {
     /// Takes out all of this name, and gives the first.
     pub fn remove(&mut self, name: impl Borrow<HeaderName>) -> Option<HeaderValue> {
         let name = name.borrow();
-        let place = self.0.iter().position(|(there, _)| there == name)?;
+        let place = self.position(name)?;
         let (_, first) = self.0.remove(place);
         self.0.retain(|(there, _)| there != name);
         Some(first)
+    }
+
+    #[inline(never)] // once for all who look, as `append`
+    fn position(&self, name: &HeaderName) -> Option<usize> {
+        self.0.iter().position(|(there, _)| there == name)
     }
 
     /// Keeps those whose name passes.
@@ -135,6 +141,11 @@ impl Fields {
 pub fn detach(trailers: &mut HeaderMap) {
     let block = block_for(trailers.values());
     detach_into(block, trailers.values_mut());
+}
+
+/// A value of visible ASCII. None where it is anything else.
+pub fn visible(text: Bytes) -> Option<HeaderValue> {
+    sys::visible_value(text)
 }
 
 /// Room for the short ones.
@@ -224,7 +235,6 @@ impl<N: Borrow<HeaderName>> std::ops::Index<N> for Fields {
 mod tests {
     use std::sync::Arc;
 
-    use bytes::Bytes;
     use proptest::collection::vec;
     use proptest::prelude::*;
 

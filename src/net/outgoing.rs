@@ -183,6 +183,7 @@ impl<B: Outgoing> Sending<B> {
         }
     }
 
+    #[inline(never)] // asked in many places
     fn is_written(&self) -> bool {
         self.text_sent == self.text.len() && self.nothing_behind()
     }
@@ -307,7 +308,7 @@ impl<B: Outgoing> Sending<B> {
             Framing::Length(0) | Framing::Close => Ok(()),
             Framing::Length(_) => Err(SendError::Length),
             Framing::Chunked(announced) => {
-                encode::last_chunk(self.text(), &announced, trailers);
+                encode::last_chunk(self.text(), announced.as_deref(), trailers);
                 Ok(())
             }
         }

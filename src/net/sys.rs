@@ -1,5 +1,5 @@
 //! The only unsafe code: reading from a stream straight into buffers that nobody has cleared,
-//! values that were checked already, and a word to the allocator.
+//! values of fields that are known to be some, and a word to the allocator.
 
 #![expect(unsafe_code, reason = "hyper's read cursor hands out uninitialised memory; see below")]
 
@@ -57,6 +57,14 @@ pub(super) fn field_value(head: &Bytes, value: Value<'_>) -> HeaderValue {
     // SAFETY: a `Value` has no control but tabs in it, as a `HeaderValue` wants it: see
     // `wire::scan::control`, which is compared with the `http` crate for every byte.
     unsafe { HeaderValue::from_maybe_shared_unchecked(value) }
+}
+
+/// A value of visible ASCII. None where it is anything else.
+pub(super) fn visible_value(text: Bytes) -> Option<HeaderValue> {
+    // Without an early exit, so that the compiler makes it wide.
+    let odd = text.iter().fold(false, |odd, byte| odd | !(b'!'..=b'~').contains(byte));
+    // SAFETY: what is visible is no control, and ASCII.
+    (!odd).then(|| unsafe { HeaderValue::from_maybe_shared_unchecked(text) })
 }
 
 /// The same value, cut from this block, which has room for it or gets some.

@@ -21,6 +21,7 @@ use crate::sticky::{Presented, Stickiness};
 use crate::telemetry::counters::{BackendCounters, PerWorker, PoolCounters};
 use crate::telemetry::reason::Reason;
 use crate::tls::client::ClientTls;
+use crate::upstream::idle::Keep;
 
 /// A named set of backends, compiled.
 #[derive(Debug)]
@@ -75,8 +76,8 @@ pub struct Pool {
     pub http2: bool,
     /// Connections to each backend.
     pub connections: PoolConnections,
-    /// Idle connections that one worker keeps to one backend.
-    pub idle_per_worker: usize,
+    /// What one worker keeps of idle connections to one backend.
+    pub keep: Keep,
     /// Present: backends are checked.
     pub health: Option<Health>,
     /// Kept across generations.

@@ -15,8 +15,8 @@ pub enum Answered {
         /// Bytes, where the head tells.
         length: Option<u64>,
     },
-    /// A stream.
-    Http2(Incoming),
+    /// A stream. Boxed: all that an answer moves through is as large as the larger one.
+    Http2(Box<Incoming>),
 }
 
 impl Answered {

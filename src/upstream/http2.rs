@@ -70,7 +70,7 @@ impl<B: Outgoing> Shared<B> {
     }
 
     fn old(&self, keep: Keep, now: u64) -> bool {
-        keep.age.is_some_and(|age| Duration::from_millis(now.saturating_sub(self.opened)) >= age)
+        keep.is_old(now.saturating_sub(self.opened))
     }
 
     fn streams(&self) -> usize {
@@ -109,7 +109,9 @@ impl<B: Outgoing> Stream<B> {
     ) -> impl Future<Output = Answer> + use<B> {
         request.head.headers.detach();
         self.sender.try_send_request(request.into()).map(|answer| match answer {
-            Ok(response) => Ok(Response::from(response).map(Answered::Http2)),
+            Ok(response) => {
+                Ok(Response::from(response).map(|body| Answered::Http2(Box::new(body))))
+            }
             Err(mut error) => {
                 let unsent = error.take_message().is_some();
                 Err(Unanswered { error: error.into_error().into(), unsent })
@@ -233,7 +235,7 @@ impl<B: Outgoing> Streams<B> {
     pub fn sweep(&mut self, now: u64) {
         for line in &mut self.slots {
             line.open.retain(|(shared, keep)| {
-                shared.alive() && !shared.old(*keep, now) && !shared.idled(keep.idle, now)
+                shared.alive() && !shared.old(*keep, now) && !shared.idled(keep.idle(), now)
             });
         }
     }

@@ -9,14 +9,38 @@ use super::habit::Habit;
 use crate::net::outgoing::Outgoing;
 
 /// What a pool says about its idle connections.
+// Small, for each loan and each idle connection has one.
 #[derive(Debug, Clone, Copy)]
 pub struct Keep {
-    /// So many per worker and backend.
-    pub most: usize,
-    /// Longest idleness, unless the backend has said its own.
-    pub idle: Duration,
-    /// Oldest that is reused.
-    pub age: Option<Duration>,
+    most: u32,
+    /// Milliseconds.
+    idle: u32,
+    /// Milliseconds, or [`NO_AGE`].
+    age: u32,
+}
+
+/// No age is too old.
+const NO_AGE: u32 = u32::MAX;
+
+impl Keep {
+    /// `most`: per worker and backend. `idle`: longest idleness, unless the backend has said its
+    /// own. `age`: oldest that is used again. Both are seven weeks where they are longer.
+    pub fn new(most: usize, idle: Duration, age: Option<Duration>) -> Self {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        let oldest = |age| millis(age).min(NO_AGE - 1);
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        Self { most, idle: millis(idle), age: age.map_or(NO_AGE, oldest) }
+    }
+
+    /// Longest idleness.
+    pub(super) fn idle(self) -> Duration {
+        Duration::from_millis(self.idle.into())
+    }
+
+    /// Whether a connection of this age (ms) is not used again.
+    pub(super) fn is_old(self, age: u64) -> bool {
+        age >= self.age.into() && self.age != NO_AGE
+    }
 }
 
 /// A backend's own idle time is undercut by this much, so that it does not close while a request
@@ -62,10 +86,11 @@ impl<B: Outgoing> Default for Idle<B> {
 impl<B: Outgoing> Resting<B> {
     /// `now`: the worker's clock, milliseconds.
     fn fresh(&self, now: u64) -> bool {
-        let connection = &self.connection;
-        let idle = connection.keep_for.map_or(self.keep.idle, undercut);
-        let age = Duration::from_millis(now.saturating_sub(connection.opened));
-        Duration::from_millis(self.idled(now)) < idle && self.keep.age.is_none_or(|most| age < most)
+        let rests = match self.connection.keep_for {
+            None => self.idled(now) < self.keep.idle.into(),
+            Some(own) => Duration::from_millis(self.idled(now)) < undercut(own),
+        };
+        rests && !self.keep.is_old(now.saturating_sub(self.connection.opened))
     }
 
     /// Milliseconds.
@@ -155,7 +180,7 @@ impl<B: Outgoing> Idle<B> {
         if !candidate.fresh(now) {
             return false;
         }
-        if resting.len() >= keep.most {
+        if resting.len() >= keep.most as usize {
             let Some(oldest) = resting.first() else { return false };
             // The oldest is of a client that has not come back for longest; or it is about to be
             // closed, and the one above it goes, for how long the oldest lasts is what the habit
@@ -212,7 +237,7 @@ mod tests {
     use super::*;
     use crate::net::message::{Request, RequestHead};
 
-    const KEEP: Keep = Keep { most: 8, idle: Duration::from_mins(1), age: None };
+    const KEEP: Keep = Keep { most: 8, idle: 60_000, age: NO_AGE };
     const HEAD: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
 
     fn request() -> Request<Empty<Bytes>> {
@@ -239,6 +264,17 @@ mod tests {
         connection.rest();
         assert!(backend.read(&mut [0; 1024]).unwrap() > 0);
         (connection, backend)
+    }
+
+    #[test]
+    fn an_age_is_too_old_from_its_limit_on_and_none_is_without_one() {
+        let limited = |age| Keep::new(8, Duration::from_secs(1), age);
+        let minute = limited(Some(Duration::from_mins(1)));
+        assert!(minute.is_old(60_000) && !minute.is_old(59_999));
+        let years = limited(Some(Duration::from_hours(24 * 365 * 100)));
+        assert!(years.is_old(u64::from(u32::MAX)) && !years.is_old(u64::from(u32::MAX) / 2));
+        assert!(!limited(None).is_old(u64::MAX));
+        assert_eq!(minute.idle(), Duration::from_secs(1));
     }
 
     #[tokio::test]

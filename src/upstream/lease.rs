@@ -91,7 +91,9 @@ impl<B: Outgoing, H: Home<B>> Loan<B, H> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match (self, body) {
-            (_, Answered::Http2(body)) => Pin::new(body).poll_frame(cx).map_err(AnswerError::from),
+            (_, Answered::Http2(body)) => {
+                Pin::new(&mut **body).poll_frame(cx).map_err(AnswerError::from)
+            }
             (Self::Connection(Lease { connection: Some(connection), .. }), _) => {
                 connection.poll_body(cx)
             }

@@ -12,13 +12,16 @@ use http::header::{
 
 use crate::net::fields::Fields;
 
+/// Names of trailers; none where there are none.
+pub(super) type Announced = Option<Box<HashSet<HeaderName>>>;
+
 /// How the body of a message is told from what comes behind it (RFC 9112 §6).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framing {
     /// So many bytes are to come.
     Length(u64),
     /// Chunks, and trailers of these names behind them.
-    Chunked(HashSet<HeaderName>),
+    Chunked(Announced),
     /// Whatever comes until the connection is closed: an answer's alone.
     Close,
 }
@@ -40,10 +43,12 @@ pub fn length(to: &mut Vec<u8>, bytes: u64) {
 }
 
 /// Names of the trailers that a head announces (RFC 9110 §6.6.2).
-pub fn announced(headers: &Fields) -> HashSet<HeaderName> {
+pub fn announced(headers: &Fields) -> Announced {
     let lists = headers.get_all(TRAILER).filter_map(|list| list.to_str().ok());
     let names = lists.flat_map(|list| list.split(','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
+    let names = names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok());
+    let names: HashSet<_> = names.collect();
+    (!names.is_empty()).then(|| Box::new(names))
 }
 
 /// What goes before a chunk's data; a line end goes behind it.
@@ -55,12 +60,12 @@ pub(super) fn chunk(to: &mut Vec<u8>, data: &Bytes) {
 /// The last chunk, and the trailers of these that were announced (RFC 9110 §6.5.1) and may be one.
 pub(super) fn last_chunk(
     to: &mut Vec<u8>,
-    announced: &HashSet<HeaderName>,
+    announced: Option<&HashSet<HeaderName>>,
     trailers: Option<&HeaderMap>,
 ) {
     to.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
-        if announced.contains(name) && !belongs_in_head(name) {
+        if announced.is_some_and(|names| names.contains(name)) && !belongs_in_head(name) {
             field(to, name, value);
         }
     }
@@ -97,11 +102,13 @@ mod tests {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
         let announced = announced(&Fields::of(&[("trailer", "X-Sum, Host, x-sum"), ("a", "b")]));
-        assert_eq!(announced, HashSet::from(["host", "x-sum"].map(HeaderName::from_static)));
+        let announced = announced.as_deref();
+        let names = HashSet::from(["host", "x-sum"].map(HeaderName::from_static));
+        assert_eq!(announced, Some(&names));
         let mut to = Vec::new();
         chunk(&mut to, &Bytes::from_static(&[b'x'; 26]));
-        last_chunk(&mut to, &announced, Some(&trailers));
-        last_chunk(&mut to, &announced, None);
+        last_chunk(&mut to, announced, Some(&trailers));
+        last_chunk(&mut to, announced, None);
         assert_eq!(to, b"1a\r\n0\r\nx-sum: 1\r\n\r\n0\r\n\r\n");
     }
 }

@@ -13,6 +13,7 @@ use crate::route::action::RespondPlan;
 use crate::snapshot::pool::WhenAllDown;
 use crate::snapshot::{Member, Pool};
 use crate::tls::client::ClientTls;
+use crate::upstream::idle::Keep;
 
 impl Compiler<'_> {
     pub(super) fn pool(&mut self, index: usize, pool: &model::Pool) -> Option<Arc<Pool>> {
@@ -61,7 +62,7 @@ impl Compiler<'_> {
             state,
             tls,
             http2: pool.http2,
-            idle_per_worker: idle_per_worker(&pool.connections, self.registry.workers()),
+            keep: keep(&pool.connections, self.registry.workers()),
             send_proxy: pool.send_proxy,
             connections: pool.connections,
             health: pool.health.clone(),
@@ -127,6 +128,7 @@ fn terms(ejection: &model::Ejection) -> Terms {
 }
 
 /// The file's limit is for the process: each worker keeps its share, rounded up.
-fn idle_per_worker(connections: &PoolConnections, workers: usize) -> usize {
-    connections.idle.div_ceil(workers.max(1))
+fn keep(connections: &PoolConnections, workers: usize) -> Keep {
+    let share = connections.idle.div_ceil(workers.max(1));
+    Keep::new(share, connections.idle_timeout, connections.max_age)
 }

@@ -77,60 +77,43 @@ impl Entry<'_> {
     pub(super) fn format(&self, query: QueryPolicy, stamp: &mut Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"time\":\"");
         stamp.write(self.time, out);
-        key_safe(out, b"\",\"request_id\":\"", self.request_id);
-        key_safe(out, b"\",\"trace_id\":\"", self.trace_id);
-        key_text(out, b"\",\"node\":\"", self.node.as_bytes());
-        out.extend_from_slice(b"\",\"listener\":\"");
-        out.extend_from_slice(self.listener.as_bytes());
-        out.extend_from_slice(b"\",\"client\":\"");
+        safe(out, b"\",\"request_id\":\"", self.request_id);
+        safe(out, b"\",\"trace_id\":\"", self.trace_id);
+        text(out, b"\",\"node\":\"", self.node.as_bytes());
+        safe(out, b"\",\"listener\":\"", self.listener.as_bytes());
         match self.client {
-            Some(client) => address::ip(out, client),
-            None => out.extend_from_slice(address(self.peer).as_bytes()),
+            Some(client) => {
+                out.extend_from_slice(b"\",\"client\":\"");
+                address::ip(out, client);
+            }
+            None => safe(out, b"\",\"client\":\"", address(self.peer).as_bytes()),
         }
-        out.extend_from_slice(b"\",\"peer\":\"");
-        out.extend_from_slice(self.peer.as_bytes());
-        out.extend_from_slice(b"\",\"protocol\":\"");
-        out.extend_from_slice(self.protocol.as_bytes());
-        out.extend_from_slice(b"\",\"tls\":");
-        json::name(out, self.tls);
-        key_text(out, b",\"method\":\"", self.method.as_bytes());
-        key_text(out, b"\",\"host\":\"", self.host);
-        key_text(out, b"\",\"path\":\"", self.path);
+        safe(out, b"\",\"peer\":\"", self.peer.as_bytes());
+        safe(out, b"\",\"protocol\":\"", self.protocol.as_bytes());
+        name(out, b"\",\"tls\":", self.tls);
+        text(out, b",\"method\":\"", self.method.as_bytes());
+        text(out, b"\",\"host\":\"", self.host);
+        text(out, b"\",\"path\":\"", self.path);
         out.extend_from_slice(b"\",\"query\":");
         write_query(out, self.query, query);
-        out.extend_from_slice(b",\"status\":");
-        json::number(out, self.status);
-        out.extend_from_slice(b",\"reason\":\"");
-        out.extend_from_slice(self.reason.as_str().as_bytes());
-        out.extend_from_slice(b"\",\"source\":\"");
-        out.extend_from_slice(self.reason.source().as_str().as_bytes());
+        number(out, b",\"status\":", self.status.into());
+        safe(out, b",\"reason\":\"", self.reason.as_str().as_bytes());
+        safe(out, b"\",\"source\":\"", self.reason.source().as_str().as_bytes());
         out.extend_from_slice(b"\",\"cause\":");
         json::optional(out, self.cause);
-        out.extend_from_slice(b",\"route\":");
-        json::name(out, self.route);
-        out.extend_from_slice(b",\"pool\":");
-        json::name(out, self.pool);
-        out.extend_from_slice(b",\"backend\":");
-        json::name(out, self.backend);
-        out.extend_from_slice(b",\"attempts\":");
-        json::number(out, self.attempts);
-        out.extend_from_slice(b",\"session\":\"");
-        out.extend_from_slice(self.session.as_bytes());
-        out.extend_from_slice(b"\",\"token\":\"");
-        out.extend_from_slice(self.token.as_bytes());
-        out.extend_from_slice(b"\",\"bytes_in\":");
-        json::number(out, self.bytes_in);
-        out.extend_from_slice(b",\"bytes_out\":");
-        json::number(out, self.bytes_out);
-        out.extend_from_slice(b",\"t_queue\":");
+        name(out, b",\"route\":", self.route);
+        name(out, b",\"pool\":", self.pool);
+        name(out, b",\"backend\":", self.backend);
+        number(out, b",\"attempts\":", self.attempts.into());
+        safe(out, b",\"session\":\"", self.session.as_bytes());
+        safe(out, b"\",\"token\":\"", self.token.as_bytes());
+        number(out, b"\",\"bytes_in\":", self.bytes_in);
+        number(out, b",\"bytes_out\":", self.bytes_out);
         let queued = self.attempts > 0 || !self.t_queue.is_zero();
-        json::millis(out, queued.then_some(self.t_queue));
-        out.extend_from_slice(b",\"t_connect\":");
-        json::millis(out, self.t_connect);
-        out.extend_from_slice(b",\"t_first_byte\":");
-        json::millis(out, self.t_first_byte);
-        out.extend_from_slice(b",\"t_total\":");
-        json::millis(out, self.t_total);
+        millis(out, b",\"t_queue\":", queued.then_some(self.t_queue));
+        millis(out, b",\"t_connect\":", self.t_connect);
+        millis(out, b",\"t_first_byte\":", self.t_first_byte);
+        millis(out, b",\"t_total\":", self.t_total);
         out.extend_from_slice(if self.upstream_reused {
             b",\"upstream_reused\":true}\n"
         } else {
@@ -141,23 +124,49 @@ impl Entry<'_> {
 
 /// Without port, brackets and scope.
 fn address(peer: &str) -> &str {
-    let address = peer.rsplit_once(':').map_or(peer, |(address, _)| address);
+    // The port is short: to look for its colon by bytes needs no search of a library's.
+    let colon = peer.bytes().rposition(|byte| byte == b':');
+    let address = colon.and_then(|colon| peer.get(..colon)).unwrap_or(peer);
     match address.strip_prefix('[') {
         Some(v6) => v6.trim_end_matches(']').split('%').next().unwrap_or(v6),
         None => address,
     }
 }
 
-/// Of a value that can have nothing to escape: a valid id.
-fn key_safe(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+// The five that follow are called for each value of a line, and not repeated where they are called:
+// the code of a line is carried out once a request, and is mostly waited for.
+
+/// A key, and a value that can have nothing to escape, as valid ids have not.
+#[inline(never)]
+fn safe(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     debug_assert!(!json::needs_escape(value), "{value:?}");
     out.extend_from_slice(key);
     out.extend_from_slice(value);
 }
 
-fn key_text(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+#[inline(never)]
+fn text(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     out.extend_from_slice(key);
     json::text(out, value);
+}
+
+/// A configured name.
+#[inline(never)]
+fn name(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
+    out.extend_from_slice(key);
+    json::name(out, value);
+}
+
+#[inline(never)]
+fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
+    out.extend_from_slice(key);
+    json::number(out, value);
+}
+
+#[inline(never)]
+fn millis(out: &mut Vec<u8>, key: &[u8], value: Option<Duration>) {
+    out.extend_from_slice(key);
+    json::millis(out, value);
 }
 
 fn write_query(out: &mut Vec<u8>, query: Option<&[u8]>, policy: QueryPolicy) {

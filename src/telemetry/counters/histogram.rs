@@ -26,6 +26,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// Counts one duration; only ever from the one thread that owns this histogram.
+    #[inline(never)] // its bounds are unrolled, and there are four of it in an exchange
     pub fn observe(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         // Most exchanges are short: the scan from below ends after one or two comparisons.

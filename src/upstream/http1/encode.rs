@@ -77,7 +77,7 @@ mod tests {
         let rest = "trailer: X-Sum, b\"d, host\r\ntransfer-encoding: chunked\r\n\r\n";
         assert_eq!(text, format!("PUT /a?b HTTP/1.1\r\n{rest}"));
         let names = ["host", "x-sum"].map(HeaderName::from_static);
-        assert_eq!(framing, Framing::Chunked(names.into()));
+        assert_eq!(framing, Framing::Chunked(Some(Box::new(names.into()))));
     }
 
     #[test]
