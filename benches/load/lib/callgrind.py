@@ -43,13 +43,15 @@ class Profile:
     inclusive: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     edges: Counter[tuple[Context, Site, Context]] = field(default_factory=Counter)
+    # How often each instruction was carried out, where that was asked for.
+    places: Counter[tuple[str, Site]] = field(default_factory=Counter)
 
     def add(self, other: Profile, sign: int = 1) -> Profile:
         """This and another one, or this less another one when the sign is -1."""
         result = Profile(total=self.total + sign * other.total,
                          code_misses=self.code_misses + sign * other.code_misses,
                          data_misses=self.data_misses + sign * other.data_misses)
-        for name in ("own", "inclusive", "calls", "edges"):
+        for name in ("own", "inclusive", "calls", "edges", "places"):
             counts: Counter[Any] = Counter(getattr(self, name))
             for key, value in getattr(other, name).items():
                 counts[key] += sign * value
@@ -80,16 +82,17 @@ class Callgrind:
     """A program under callgrind; it counts from its first instruction on."""
 
     def __init__(self, command: list[str], folder: Path, chains: bool = False,
-                 caches: bool = False) -> None:
+                 caches: bool = False, places: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.dumps, self.chains = folder, 0, chains
+        self.folder, self.dumps, self.chains, self.places = folder, 0, chains, places
         self.log = folder / "log"
         # Callgrind counts each byte that `rep movsb` moves as an instruction, a CPU the whole of it
         # as one; and from which size on libc uses it depends on the machine.
         never = 1 << 40
         env = os.environ | {"GLIBC_TUNABLES": f"glibc.cpu.x86_rep_movsb_threshold={never}:"
                                               f"glibc.cpu.x86_rep_stosb_threshold={never}"}
-        options = ["--separate-callers=12", "--dump-instr=yes"] if chains else ["--dump-instr=no"]
+        options = [f"--dump-instr={'yes' if chains or places else 'no'}"]
+        options += ["--separate-callers=12"] if chains else []
         options += CACHES if caches else []
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -112,7 +115,7 @@ class Callgrind:
         """What was counted since the last dump or zero; the counts begin anew."""
         self.ask("dump")
         self.dumps += 1
-        return read(self.folder / f"dump.{self.dumps}", self.chains)
+        return read(self.folder / f"dump.{self.dumps}", self.chains, self.places)
 
     def measure(self, load: Callable[[int], None], warm: int, short: int, long: int) -> Cost:
         """Warms up, then counts a long and a short run, each within the same length of time.
@@ -144,8 +147,9 @@ class Callgrind:
         self.process.wait()
 
 
-def read(path: Path, chains: bool) -> Profile:
-    """Reads one dump; calls are kept with their places when chains are asked for."""
+def read(path: Path, chains: bool, places: bool) -> Profile:
+    """Reads one dump; calls are kept with their places when chains are asked for, and how often each
+    instruction was carried out when places are."""
     profile = Profile()
     functions: dict[str, str] = {}
     objects: dict[str, str] = {}
@@ -179,6 +183,9 @@ def read(path: Path, chains: bool) -> Profile:
                 cost = int(parts[columns]) if len(parts) > columns else 0
                 if called is None:
                     profile.own[title(current)] += cost
+                    if places:
+                        site = (within, int(parts[0], 16))
+                        profile.places[title(current), site] += cost
                     continue
                 profile.inclusive[title(callee)] += cost
                 profile.calls[title(callee)] += called
@@ -214,6 +221,23 @@ def costliest(cost: Cost, count: int) -> list[str]:
         calls = cost.profile.calls[name] / cost.requests
         lines.append(f"{own / cost.requests:9,.0f} {inclusive:10,.0f} {calls:8.2f}  {name[:130]}")
     return lines
+
+
+def widest(cost: Cost, count: int) -> list[str]:
+    """The functions of which a request touches most lines of memory (64 bytes), as a table's lines."""
+    # What is carried out in fewer than two requests of five belongs to something else.
+    usual = {place for place, times in cost.profile.places.items() if 5 * times > 2 * cost.requests}
+    lines, instructions = defaultdict[str, set[Site]](set), Counter[str]()
+    for name, (within, address) in usual:
+        lines[name].add((within, address // 64))
+        instructions[name] += 1
+    all_lines = set().union(*lines.values())
+    table = [f"{len(all_lines):,} lines of code, {len(usual):,} different instructions",
+             f"{'lines':>7} {'different':>9} {'self':>9}  function"]
+    for name, its in sorted(lines.items(), key=lambda item: -len(item[1]))[:count]:
+        own = cost.profile.own[name] / cost.requests
+        table.append(f"{len(its):>7} {instructions[name]:9,} {own:9,.0f}  {name[:130]}")
+    return table
 
 
 # What hands out memory: mimalloc, jemalloc, libc, and Rust's own names for the global allocator.
