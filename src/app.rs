@@ -121,11 +121,14 @@ pub fn serve(start: Start) -> anyhow::Result<ExitCode> {
         .context("the admin socket cannot be made")?;
     let closing = unix.closing();
     let files = socket::raise_open_files();
-    let pipes = pipe::share(files, workers);
-    let max_connections = model
-        .runtime
-        .max_connections
-        .unwrap_or_else(|| connections_allowed(files, workers * pipes));
+    let wanted = model.runtime.max_connections;
+    let pipes = if pipe::moves_bytes() {
+        pipe::share(files_for_pipes(files, wanted), pipe::pages(), workers)
+    } else {
+        tracing::info!("long answers are copied: the system refuses to move bytes by pipes");
+        0
+    };
+    let max_connections = wanted.unwrap_or_else(|| connections_allowed(files, workers * pipes));
     lock(&server).start(&server::Setup {
         current,
         counters,
@@ -204,6 +207,12 @@ fn metrics_socket(model: &Model) -> anyhow::Result<Option<TcpListener>> {
     })?;
     socket.set_nonblocking(true)?;
     Ok(Some(socket))
+}
+
+/// An eighth of the open files, unless the connections that the operator wants need it.
+fn files_for_pipes(files: u64, wanted: Option<usize>) -> u64 {
+    let theirs = u64::try_from(wanted.unwrap_or(0)).unwrap_or(u64::MAX).saturating_mul(2);
+    files.saturating_sub(OTHER_FILES).saturating_sub(theirs).min(files / 8)
 }
 
 /// Each connection of a client may need one to a backend, beside the pipes.
@@ -303,5 +312,24 @@ impl Drain for Draining {
 
     fn open(&self) -> usize {
         lock(&self.0).busy()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pipes_take_no_open_files_that_connections_were_promised() {
+        for (files, wanted) in [(0, None), (900, Some(100)), (4096, Some(1792)), (5000, None)] {
+            let pipes = usize::try_from(files_for_pipes(files, wanted)).unwrap() / pipe::FILES;
+            let connections = wanted.unwrap_or_else(|| connections_allowed(files, pipes));
+            let rest = files.saturating_sub(OTHER_FILES);
+            let all = u64::try_from(2 * connections + pipe::FILES * pipes).unwrap();
+            assert!(all <= rest.max(128), "{files} {wanted:?}: {all}");
+        }
+        assert_eq!(files_for_pipes(4096, Some(1792)), 0);
+        assert_eq!(files_for_pipes(4096, Some(1700)), 184);
+        assert_eq!(files_for_pipes(1 << 20, None), 1 << 17);
     }
 }

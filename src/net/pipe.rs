@@ -3,7 +3,7 @@
 // which is a third of what such an answer costs.
 
 use std::cell::RefCell;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
@@ -12,14 +12,20 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::clock;
+
 /// What a pipe takes at once (bytes). It is the kernel's memory until a client has read it.
 pub const MOST: usize = 256 * 1024;
 /// Pipes of one worker, at most. Who comes after them has their bytes copied.
 const WORKERS: usize = 64;
-/// Empty ones that are kept.
-const SPARE: usize = 16;
+/// Empty ones that are kept. They have their pages all the while.
+const SPARE: usize = 4;
 /// Open files that a pipe takes.
 pub const FILES: usize = 2;
+/// Pages that a pipe takes, where they are as small as they usually are.
+const PAGES: usize = MOST / 4096;
+/// After the system had none, nobody asks it for so long (milliseconds).
+const PAUSE: u64 = 1000;
 
 /// A stream whose bytes may be those of a socket, as they are.
 pub trait Bare {
@@ -60,21 +66,44 @@ struct Pipes {
     used: usize,
     /// So many may be.
     allowed: usize,
+    /// When the system is asked for more, on the worker's clock.
+    from: u64,
 }
 
 thread_local! {
     static PIPES: RefCell<Pipes> =
-        const { RefCell::new(Pipes { spare: Vec::new(), used: 0, allowed: 0 }) };
+        const { RefCell::new(Pipes { spare: Vec::new(), used: 0, allowed: 0, from: 0 }) };
 }
 
-/// Pipes that each of so many workers may have where the process may have so many open files: none
-/// where the system moves no bytes by them.
-pub fn share(files: u64, workers: usize) -> usize {
-    if move_a_byte().is_err() {
-        return 0;
-    }
-    let pipes = usize::try_from(files / 8).unwrap_or(usize::MAX) / FILES;
-    (pipes / workers.max(1)).min(WORKERS)
+/// Pipes that each of so many workers may have where all of them may take so many open files. They
+/// leave half of the pages that a user may have in pipes to whatever else that user runs.
+pub fn share(files: u64, pages: Option<u64>, workers: usize) -> usize {
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let by_files = count(files) / FILES;
+    let by_pages = pages.map_or(usize::MAX, |pages| count(pages / 2) / PAGES);
+    (by_files.min(by_pages) / workers.max(1)).min(WORKERS)
+}
+
+/// Pages that a user's pipes may have before new ones are made small; none where that is not
+/// limited.
+pub fn pages() -> Option<u64> {
+    let limit = std::fs::read_to_string("/proc/sys/fs/pipe-user-pages-soft").ok()?;
+    limit.trim().parse().ok().filter(|pages| *pages > 0)
+}
+
+/// Whether the system moves bytes by pipes: a sandbox may refuse it, and some kernels cannot. That
+/// there are no files for a trial says nothing.
+pub fn moves_bytes() -> bool {
+    let ends = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK);
+    let (Ok((out, into)), Ok((mut from, near)), Ok((to, _far))) =
+        (ends, UnixStream::pair(), UnixStream::pair())
+    else {
+        return true;
+    };
+    let moved = |result| matches!(result, Ok(1));
+    from.write_all(b"x").is_err()
+        || moved(splice(&near, None, &into, None, 1, flags()))
+            && moved(splice(&out, None, &to, None, 1, flags()))
 }
 
 /// This thread may have so many pipes: none, unless it is told so.
@@ -89,7 +118,16 @@ impl Pipe {
             if pipes.used >= pipes.allowed {
                 return None;
             }
-            let ends = pipes.spare.pop().or_else(|| open().ok())?;
+            let ends = if let Some(ends) = pipes.spare.pop() {
+                ends
+            } else if clock::now() < pipes.from {
+                return None;
+            } else if let Ok(ends) = open() {
+                ends
+            } else {
+                pipes.from = clock::now() + PAUSE;
+                return None;
+            };
             pipes.used += 1;
             Some(Self { ends: Some(ends), holds: 0 })
         })
@@ -171,17 +209,6 @@ fn open() -> io::Result<Ends> {
     Ok(Ends { out, into })
 }
 
-/// A sandbox may refuse it, and some kernels have none.
-fn move_a_byte() -> io::Result<()> {
-    let Ends { out, into } = open()?;
-    let ((mut from, near), (to, mut far)) = (UnixStream::pair()?, UnixStream::pair()?);
-    far.set_nonblocking(true)?;
-    from.write_all(b"x")?;
-    splice(&near, None, &into, None, 1, flags())?;
-    splice(&out, None, &to, None, 1, flags())?;
-    far.read_exact(&mut [0])
-}
-
 fn flags() -> SpliceFlags {
     SpliceFlags::MOVE | SpliceFlags::NONBLOCK
 }
@@ -256,14 +283,32 @@ mod tests {
     }
 
     #[test]
-    fn pipes_leave_connections_most_of_the_open_files() {
+    fn workers_share_the_files_and_pages_that_pipes_may_take() {
         for files in [0, 64, 1024, 4096, 20_000, u64::MAX] {
-            for workers in [0, 1, 2, 16, 128] {
-                let pipes = share(files, workers);
-                assert!(pipes <= WORKERS);
-                assert!((pipes * workers * FILES) as u64 <= files / 8, "{files} {workers}");
+            for pages in [0, 64, 16_384, u64::MAX] {
+                for workers in [0, 1, 2, 16, 128] {
+                    let pipes = share(files, Some(pages), workers);
+                    assert!(pipes <= WORKERS && pipes <= share(files, None, workers));
+                    let all = (pipes * workers) as u64;
+                    assert!(2 * all <= files && 64 * all <= pages / 2, "{files} {pages} {workers}");
+                }
             }
         }
-        assert_eq!((share(1024, 1), share(20_000, 2), share(4096, 16)), (64, 64, 16));
+        assert_eq!((share(128, None, 1), share(2500, None, 2), share(512, None, 16)), (64, 64, 16));
+        assert_eq!(share(u64::MAX, Some(16_384), 4), 32);
+    }
+
+    #[test]
+    fn this_system_moves_bytes() {
+        assert!(moves_bytes());
+    }
+
+    #[test]
+    fn a_system_that_had_none_is_not_asked_again_at_once() {
+        allow(1);
+        PIPES.with_borrow_mut(|pipes| pipes.from = clock::now() + PAUSE);
+        assert!(Pipe::take().is_none());
+        PIPES.with_borrow_mut(|pipes| pipes.from = clock::now());
+        assert!(Pipe::take().is_some());
     }
 }
