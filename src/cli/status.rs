@@ -53,22 +53,27 @@ fn verdict(status: &Status) -> (u8, String) {
         .map(|problem| problem.text.as_str())
         .collect();
     let what = if told.is_empty() {
-        format!("{} for {}, no problems", status.phase, span(status.uptime_seconds))
+        format!("{}, no problems", phase(status))
     } else {
         told.join("; ")
     };
     (code, format!("{word}: {what}"))
 }
 
+/// What it does, and for how long it has been up.
+fn phase(status: &Status) -> String {
+    let between = if status.phase == "stopping" { ", up" } else { "" };
+    format!("{}{between} for {}", status.phase, span(status.uptime_seconds))
+}
+
 /// The whole page.
 fn page(status: &Status, now: Timestamp) -> String {
     let mut text = format!(
-        "ostler {} on {}, pid {}, {} for {}\n",
+        "ostler {} on {}, pid {}, {}\n",
         status.version,
         status.node,
         status.pid,
-        status.phase,
-        span(status.uptime_seconds)
+        phase(status)
     );
     let file = status.file.as_deref().map_or_else(String::new, |file| format!(" of {file}"));
     let differs = if status.file_differs { ", which differs on disk" } else { "" };

@@ -154,6 +154,7 @@ impl<S: ListenerSockets> Control<S> {
             *lock(&self.facts.loaded) = Arc::new(loaded);
         }
         self.facts.current.publish(Arc::clone(&snapshot));
+        self.replaced.push(old);
         super::Keeper::rename(&snapshot);
         // Anew, by the file that holds now.
         self.marks.apply(None, &snapshot);

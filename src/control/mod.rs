@@ -41,6 +41,7 @@ use crate::admin::facts::{Facts, Phase, lock};
 use crate::config::Loaded;
 use crate::event::{Event, Refusal, Sender};
 use crate::health::Supervisor;
+use crate::snapshot::Snapshot;
 use audit::Audit;
 use certificates::Certificates;
 use change::Shapes;
@@ -99,6 +100,9 @@ pub struct Control<S: ListenerSockets> {
     events: Sender,
     /// Until the listeners open.
     first: Option<S::Prepared>,
+    /// Snapshots that were in force, until nobody else holds them. Whoever lets go of one last has
+    /// all of it to free, ten thousand routes it may be, and that is to be no worker.
+    replaced: Vec<Arc<Snapshot>>,
     shapes: Shapes,
     /// What the process has started with: some keys hold as they were then.
     started: Arc<Loaded>,
@@ -153,6 +157,7 @@ impl<S: ListenerSockets> Control<S> {
             drain,
             events,
             first: Some(prepared),
+            replaced: Vec::new(),
             shapes,
             started,
             tried: None,
@@ -309,6 +314,7 @@ impl<S: ListenerSockets> Control<S> {
 
     /// Sessions, ghosts, names, and the folder of maintenance.
     async fn beat(&mut self) {
+        self.replaced.retain(|replaced| Arc::strong_count(replaced) > 1);
         let (snapshot, now) = (self.facts.current.load(), unix());
         self.sessions.tick(&snapshot, now);
         self.outliers.tick(&snapshot);

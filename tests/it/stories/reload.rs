@@ -70,6 +70,19 @@ async fn every_mistake_is_reported_at_once() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_was_replaced_is_let_go_of() {
+    let config = Config::new(format!("{PLAIN}{}", respond("one")));
+    let mut proxy = Proxy::start(config.clone()).await;
+    for body in ["two", "three"] {
+        assert_eq!(proxy.door().get("/").await.status(), 200);
+        proxy.rewrite(config.body(format!("{PLAIN}{}", respond(body))));
+        proxy.reload().await.expect(0);
+    }
+    let alone = async || proxy.metric("ostler_snapshots_live", &[]).await < 1.5;
+    assert!(within(SOON, alone).await, "somebody keeps it");
+}
+
+#[tokio::test]
 async fn the_next_request_on_the_same_connection_sees_the_change() {
     let config = Config::new(format!("{PLAIN}{}", respond("one")));
     let mut proxy = Proxy::start(config.clone()).await;
