@@ -52,11 +52,8 @@ fn verdict(status: &Status) -> (u8, String) {
         .filter(|problem| problem.severity > Severity::Info)
         .map(|problem| problem.text.as_str())
         .collect();
-    let what = if told.is_empty() {
-        format!("{}, no problems", phase(status))
-    } else {
-        told.join("; ")
-    };
+    let what =
+        if told.is_empty() { format!("{}, no problems", phase(status)) } else { told.join("; ") };
     (code, format!("{word}: {what}"))
 }
 
