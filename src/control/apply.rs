@@ -78,6 +78,7 @@ impl<S: ListenerSockets> Control<S> {
             self.succeeded(actor, false);
             return Ok(self.told(None, &loaded));
         }
+        self.let_go();
         // What is being started is committed before anything else is.
         self.open();
         // New names are known before they are to serve.

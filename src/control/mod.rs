@@ -312,9 +312,9 @@ impl<S: ListenerSockets> Control<S> {
         systemd::ready();
     }
 
-    /// Sessions, ghosts, names, and the folder of maintenance.
+    /// Sessions, ghosts, names, the folder of maintenance, and what is not in force any more.
     async fn beat(&mut self) {
-        self.replaced.retain(|replaced| Arc::strong_count(replaced) > 1);
+        self.let_go();
         let (snapshot, now) = (self.facts.current.load(), unix());
         self.sessions.tick(&snapshot, now);
         self.outliers.tick(&snapshot);
@@ -331,6 +331,11 @@ impl<S: ListenerSockets> Control<S> {
             self.go_on_without_ghosts().await;
         }
         self.rediscover().await;
+    }
+
+    /// Frees what was in force, where nobody reads it any more.
+    fn let_go(&mut self) {
+        self.replaced.retain(|replaced| Arc::strong_count(replaced) > 1);
     }
 
     /// What has to be done now and then, whatever happens.

@@ -34,8 +34,8 @@ const TICKS_PER_RELIEF: u32 = 5;
 /// and not much more than its own values is kept by an exchange that lasts.
 const VALUES: usize = 2048;
 
-/// How long requests of a listener that has left are still served.
-const LINGER: Duration = Duration::from_secs(30);
+/// How long requests of a listener that has left are still served (milliseconds).
+const LINGER: u64 = 30_000;
 
 /// A hold on a snapshot for one exchange. The outer count is the worker's own, so that workers do
 /// not fight over one cache line at every request.
@@ -66,8 +66,9 @@ struct Local {
 struct View {
     cache: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     held: Held,
-    /// The one before, while requests of listeners that left may still come in.
-    previous: Option<Held>,
+    /// The one before, while requests of listeners that left may still come in; and since when it
+    /// is (milliseconds on the worker's clock).
+    previous: Option<(Held, u64)>,
 }
 
 /// What a worker is made of.
@@ -146,16 +147,17 @@ pub fn snapshot_for(listener: usize) -> Option<(Held, usize)> {
         if let Some(index) = place(&latest) {
             return Some((latest, index));
         }
-        let previous = view.previous.clone()?;
-        let index = place(&previous)?;
-        Some((previous, index))
+        let (previous, _) = view.previous.as_ref()?;
+        let index = place(previous)?;
+        Some((Arc::clone(previous), index))
     })
 }
 
 impl View {
     /// Lets go of the previous snapshot a while after the swap.
-    fn forget(&mut self, latest: &Snapshot) {
-        if latest.made_at.elapsed().is_ok_and(|since| since > LINGER) {
+    fn forget(&mut self) {
+        let since = self.previous.as_ref().map(|(_, since)| *since);
+        if since.is_some_and(|since| clock::now().saturating_sub(since) > LINGER) {
             self.previous = None;
         }
     }
@@ -167,7 +169,7 @@ impl View {
             let previous = std::mem::replace(&mut self.held, latest);
             let left = previous.listeners.iter().any(|one| self.held.listener(one.slot).is_none());
             if left {
-                self.previous = Some(previous);
+                self.previous = Some((previous, clock::now()));
             }
         }
         Arc::clone(&self.held)
@@ -346,7 +348,7 @@ fn sweep() {
     heap::give_back();
     let snapshot = snapshot();
     with(|local| {
-        local.snapshot.borrow_mut().forget(&snapshot);
+        local.snapshot.borrow_mut().forget();
         let mut idle = local.idle.borrow_mut();
         idle.sweep(clock::now());
         let mut streams = local.streams.borrow_mut();

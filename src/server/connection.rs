@@ -22,7 +22,7 @@ use crate::snapshot::Listener;
 use crate::task;
 use crate::telemetry::chain;
 use crate::telemetry::counters::{
-    ClientProtocol, HandshakeResult, HandshakeVersion, ListenerCounters, RefuseCause,
+    ClientProtocol, HandshakeResult, HandshakeVersion, ListenerCounters, PerWorker, RefuseCause,
 };
 use crate::tls::client_auth;
 
@@ -251,25 +251,26 @@ async fn encrypted(
     Some(arrived.serve(stream, protocol, Some(facts)))
 }
 
-/// Counts an open connection.
+/// Counts an open connection. It holds nothing else of its listener, whose routes would stay for as
+/// long as it lasts.
 struct Open {
-    listener: Arc<Listener>,
+    counters: Arc<PerWorker<ListenerCounters>>,
     protocol: ClientProtocol,
 }
 
 impl Open {
-    fn new(listener: &Arc<Listener>, protocol: ClientProtocol) -> Self {
+    fn new(listener: &Listener, protocol: ClientProtocol) -> Self {
         let worker = local::worker();
         listener.counters.get(worker).connection_opened(protocol);
         local::counters(|counters| counters.connections.add(1));
-        Self { listener: Arc::clone(listener), protocol }
+        Self { counters: Arc::clone(&listener.counters), protocol }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         let worker = local::worker();
-        self.listener.counters.get(worker).connection_closed(self.protocol);
+        self.counters.get(worker).connection_closed(self.protocol);
         local::counters(|counters| counters.connections.sub(1));
     }
 }

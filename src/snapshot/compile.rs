@@ -6,7 +6,6 @@ mod pools;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::backend::name_hash;
 use crate::config::model::{self, Model, SecretKey, TlsVersion, UnknownName};
@@ -79,7 +78,6 @@ pub fn compile(
     let certificates = compiler.certificates;
     let snapshot = Snapshot {
         generation: inputs.generation,
-        made_at: SystemTime::now(),
         listeners: listeners.into_iter().collect::<Option<_>>()?,
         routes: routes.into_iter().collect::<Option<_>>()?,
         pools: pools.into_iter().collect::<Option<_>>()?,

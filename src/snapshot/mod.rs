@@ -18,7 +18,6 @@ mod select;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
@@ -45,8 +44,6 @@ pub use rate_limit::RateLimit;
 pub struct Snapshot {
     /// Counts the configurations that were applied, from 1.
     pub generation: u64,
-    /// When it was compiled.
-    pub made_at: SystemTime,
     /// In file order.
     pub listeners: Box<[Arc<Listener>]>,
     /// In file order.
@@ -152,7 +149,7 @@ impl Current {
 
 static ALIVE: AtomicI64 = AtomicI64::new(0);
 
-/// Snapshots that some request, tunnel or worker still holds (`ostler_snapshots_live`).
+/// Snapshots that some request, worker or the control thread still holds (`ostler_snapshots_live`).
 pub fn alive() -> i64 {
     ALIVE.load(Ordering::Relaxed)
 }
