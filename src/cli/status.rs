@@ -271,6 +271,14 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_stops_has_not_been_stopping_since_it_started() {
+        let stopping = Status { phase: "stopping".into(), problems: Vec::new(), ..example() };
+        let text = page(&stopping, "2026-11-24T10:00:02Z".parse().unwrap());
+        assert!(text.contains(", stopping, up for 2h 2m\n"), "{text}");
+        assert_eq!(verdict(&stopping), (0, "OK: stopping, up for 2h 2m, no problems".into()));
+    }
+
+    #[test]
     fn problems_come_before_every_table_and_lines_fit_a_terminal() {
         let text = page(&example(), "2026-11-24T10:00:02Z".parse().unwrap());
         let at = |words: &str| text.find(words).unwrap_or_else(|| panic!("{words} in\n{text}"));

@@ -91,19 +91,20 @@ pub fn pages() -> Option<u64> {
     limit.trim().parse().ok().filter(|pages| *pages > 0)
 }
 
-/// Whether the system moves bytes by pipes: a sandbox may refuse it, and some kernels cannot. That
-/// there are no files for a trial says nothing.
+/// Whether the system moves bytes by pipes: a sandbox may refuse it, and some kernels cannot. What
+/// could not be tried counts as refused, for an answer that breaks off is worse than a copied one.
 pub fn moves_bytes() -> bool {
-    let ends = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK);
-    let (Ok((out, into)), Ok((mut from, near)), Ok((to, _far))) =
-        (ends, UnixStream::pair(), UnixStream::pair())
-    else {
-        return true;
-    };
-    let moved = |result| matches!(result, Ok(1));
-    from.write_all(b"x").is_err()
-        || moved(splice(&near, None, &into, None, 1, flags()))
-            && moved(splice(&out, None, &to, None, 1, flags()))
+    move_a_byte().is_ok()
+}
+
+/// By a pipe of the usual size: that there are no pages for a larger one just now says nothing.
+fn move_a_byte() -> io::Result<()> {
+    let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let ((mut from, near), (to, _far)) = (UnixStream::pair()?, UnixStream::pair()?);
+    from.write_all(b"x")?;
+    splice(&near, None, &into, None, 1, flags())?;
+    splice(&out, None, &to, None, 1, flags())?;
+    Ok(())
 }
 
 /// This thread may have so many pipes: none, unless it is told so.
@@ -111,26 +112,30 @@ pub fn allow(pipes: usize) {
     PIPES.with_borrow_mut(|it| it.allowed = pipes);
 }
 
+impl Pipes {
+    /// A spare one, or a new one. `now`: on the worker's clock.
+    fn take(&mut self, now: u64, open: impl FnOnce() -> io::Result<Ends>) -> Option<Ends> {
+        if self.used >= self.allowed {
+            return None;
+        }
+        let spare = self.spare.pop();
+        if spare.is_none() && now < self.from {
+            return None;
+        }
+        let Ok(ends) = spare.map_or_else(open, Ok) else {
+            self.from = now + PAUSE;
+            return None;
+        };
+        self.used += 1;
+        Some(ends)
+    }
+}
+
 impl Pipe {
     /// An empty one; none where there are enough of them, or the system has none.
     pub fn take() -> Option<Self> {
-        PIPES.with_borrow_mut(|pipes| {
-            if pipes.used >= pipes.allowed {
-                return None;
-            }
-            let ends = if let Some(ends) = pipes.spare.pop() {
-                ends
-            } else if clock::now() < pipes.from {
-                return None;
-            } else if let Ok(ends) = open() {
-                ends
-            } else {
-                pipes.from = clock::now() + PAUSE;
-                return None;
-            };
-            pipes.used += 1;
-            Some(Self { ends: Some(ends), holds: 0 })
-        })
+        let ends = PIPES.with_borrow_mut(|pipes| pipes.take(clock::now(), open))?;
+        Some(Self { ends: Some(ends), holds: 0 })
     }
 
     /// How much is in it (bytes).
@@ -305,10 +310,10 @@ mod tests {
 
     #[test]
     fn a_system_that_had_none_is_not_asked_again_at_once() {
-        allow(1);
-        PIPES.with_borrow_mut(|pipes| pipes.from = clock::now() + PAUSE);
-        assert!(Pipe::take().is_none());
-        PIPES.with_borrow_mut(|pipes| pipes.from = clock::now());
-        assert!(Pipe::take().is_some());
+        let mut pipes = Pipes { spare: Vec::new(), used: 0, allowed: 1, from: 0 };
+        assert!(pipes.take(5, || Err(io::ErrorKind::Other.into())).is_none());
+        assert!(pipes.take(5 + PAUSE - 1, || panic!("asked")).is_none());
+        assert!(pipes.take(5 + PAUSE, open).is_some());
+        assert!(pipes.take(5 + PAUSE, || panic!("one is allowed")).is_none());
     }
 }
