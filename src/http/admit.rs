@@ -17,6 +17,7 @@ use super::header::hop;
 use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
+use super::recent;
 use super::websocket;
 
 /// What an admitted head asks for.
@@ -66,8 +67,8 @@ pub fn check(
     let authority = authority(head, seen)?;
     let host = match &authority {
         None => None,
-        // Nearly always the same one on a connection.
-        Some(value) => Some(peer.host(value, || parse(value).map(|it| fold(&it)))?),
+        // Nearly always one of a few.
+        Some(value) => Some(recent::host(value, || parse(value).map(|it| fold(&it)))?),
     };
     if let (Some(tls), Some(listener_tls), Some(host)) = (&peer.tls, &listener.tls, &host)
         && let Some(server_name) = &tls.server_name

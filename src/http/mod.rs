@@ -13,6 +13,7 @@ pub mod header;
 pub mod local;
 pub mod peer;
 mod rate_limit;
+mod recent;
 pub mod record;
 pub mod respond;
 pub mod retry;

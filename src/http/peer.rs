@@ -43,8 +43,6 @@ pub struct Peer {
     // Never contended: all exchanges of a connection run on its worker's thread.
     memo: Mutex<Memo>,
     joins: Mutex<Vec<Join>>,
-    /// The authority that last came here, and its host as routes have it.
-    host: Mutex<Option<(HeaderValue, Arc<str>)>>,
 }
 
 /// What was agreed in the handshake.
@@ -76,14 +74,18 @@ impl Peer {
         place: Place,
     ) -> Self {
         let Ends { source: address, destination } = ends;
-        let text = address::ip_text(address.ip().to_canonical());
-        let address_value =
-            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let text = address::socket_text(address);
+        // Before the port; of IPv6 it is not that simple.
+        let end = memchr::memchr(b':', text.as_bytes()).filter(|_| address.is_ipv4());
+        let host = match end.and_then(|end| text.get(..end)) {
+            Some(host) => HeaderValue::from_str(host),
+            None => HeaderValue::try_from(address::ip_text(address.ip().to_canonical())),
+        };
         Self {
             address,
             destination,
-            address_text: address::socket_text(address).into(),
-            address_value,
+            address_text: text.into(),
+            address_value: host.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             listener,
             protocol,
             tls,
@@ -92,7 +94,6 @@ impl Peer {
             _place: place,
             memo: Mutex::default(),
             joins: Mutex::default(),
-            host: Mutex::default(),
         }
     }
 
@@ -101,29 +102,6 @@ impl Peer {
         let head = self.heads.load(Ordering::Relaxed);
         self.heads.store(head + 1, Ordering::Relaxed);
         head
-    }
-
-    /// The host of an authority: read again only when another one comes than last time.
-    ///
-    /// # Errors
-    /// Of `read`, which are not remembered.
-    pub(super) fn host<E>(
-        &self,
-        authority: &HeaderValue,
-        read: impl FnOnce() -> Result<Arc<str>, E>,
-    ) -> Result<Arc<str>, E> {
-        let mut last = self.host.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, host)) = &*last
-            && known == authority
-        {
-            return Ok(Arc::clone(host));
-        }
-        let host = read()?;
-        // A copy of its own: the value is a part of the buffer that the whole head came in.
-        if let Ok(own) = HeaderValue::from_bytes(authority.as_bytes()) {
-            *last = Some((own, Arc::clone(&host)));
-        }
-        Ok(host)
     }
 
     /// The token that last came here.

@@ -15,6 +15,7 @@ use super::header::forwarded::Client;
 use super::header::seen::Seen;
 use super::local;
 use super::peer::Peer;
+use super::recent;
 
 /// Reads the session, and takes our cookies out of the backend's sight. `now`: Unix seconds.
 /// `alone`: the connection carries one client's requests only.
@@ -49,7 +50,10 @@ pub(super) fn read(
     if *sticky.by() == By::Cookie {
         if cookies && let Some(cookie) = head.headers.get(COOKIE) {
             let field = cookie.as_bytes();
-            let (presented, alone) = sticky.read_field(field, client.https, now, &mut peer.memo());
+            let (presented, alone) = recent::tokens(|recent| {
+                let memory = &mut (&mut *peer.memo(), recent);
+                sticky.read_field(field, client.https, now, memory)
+            });
             visitor.presented = presented;
             if alone && !sticky.pass() {
                 head.headers.remove(COOKIE);

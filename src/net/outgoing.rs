@@ -16,8 +16,8 @@ use super::pipe::Pipe;
 use super::wire::Wire;
 pub use encode::{Framing, announced, field, length};
 
-/// Room for most heads (bytes).
-const USUAL: usize = 1024;
+/// Room for most heads, and a short body behind one (bytes).
+const USUAL: usize = 2 * 1024;
 /// The buffer for what is written as text is kept if it is no larger than this (bytes).
 const KEPT: usize = 4 * 1024;
 /// A part of a body that is no larger (bytes) is copied behind what is written already: to say it

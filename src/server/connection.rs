@@ -81,24 +81,14 @@ impl Arrival {
             }
             let place: Place = Box::new(permit);
             let arrived = Arrived { ends, listener, place, ending };
+            // Boxed but for the usual one: what is large and over before the first request, or on its
+            // way, would be moved with each task.
             let serving = match &arrived.listener.tls {
                 None if arrived.listener.protocols.http2 => {
                     Box::pin(unencrypted(stream, arrived)).await
                 }
                 None => Some(arrived.serve(stream, ClientProtocol::Http1, None)),
-                // Boxed: a handshake is large, and over before the first request.
-                Some(tls) => match hello(&stream, &arrived.listener).await {
-                    Ok(_) if is_too_much(&arrived.listener) => {
-                        // It has become so while it was silent.
-                        refused(&arrived.listener, RefuseCause::Memory);
-                        None
-                    }
-                    Ok(left) => {
-                        let acceptor = TlsAcceptor::from(Arc::clone(&tls.server.terms().config));
-                        Box::pin(encrypted(stream, acceptor, arrived, left)).await
-                    }
-                    Err(NotInTime) => None,
-                },
+                Some(_) => Box::pin(greeted(stream, arrived)).await,
             };
             if let Some((_open, serving)) = serving {
                 serving.await;
@@ -152,6 +142,20 @@ async fn begins_as_http2(stream: &TcpStream) -> bool {
     })
     .await;
     looked.is_ok() && begins
+}
+
+/// With TLS: a client says who it is, and then shakes hands.
+async fn greeted(stream: TcpStream, arrived: Arrived) -> Option<(Open, Serving)> {
+    let listener = &arrived.listener;
+    let Ok(left) = hello(&stream, listener).await else { return None };
+    if is_too_much(listener) {
+        // It has become so while it was silent.
+        refused(listener, RefuseCause::Memory);
+        return None;
+    }
+    let config = Arc::clone(&listener.tls.as_ref()?.server.terms().config);
+    // Boxed: it is larger than what a silent client is to cost.
+    Box::pin(encrypted(stream, TlsAcceptor::from(config), arrived, left)).await
 }
 
 /// A client did not say in time who it is.

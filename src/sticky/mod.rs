@@ -6,6 +6,7 @@ mod cacheable;
 pub mod cookie;
 pub mod count;
 mod keys;
+mod memory;
 mod render;
 mod token;
 mod value;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use cacheable::{explicit_freshness, is_publicly_cacheable};
 pub use cookie::Stripped;
 pub use keys::{KeyError, KeyRing};
+pub use memory::{Memo, Memory, Recent};
 pub use token::{OpenError, SEALED_LENGTH, Sealed, Token};
 pub use value::{prefix_hash, query_value, value_hash};
 
@@ -34,7 +36,7 @@ pub struct Stickiness {
     by: By,
     keys: Arc<KeyRing>,
     scope: Arc<str>,
-    /// Scope and key ring in one number, for `Memo`.
+    /// Scope and key ring in one number, for [`Memory`].
     domain: u64,
     shared: Shared,
     https: SetCookie,
@@ -103,20 +105,6 @@ impl Issue {
             Self::Bind(token) | Self::Refresh(token) | Self::Move(token) => Some(token),
         }
     }
-}
-
-/// The token that last came on a connection, so that the same bytes are opened once. One for each
-/// connection: it knows by itself when another scope or key ring asks.
-#[derive(Debug, Clone, Default)]
-pub struct Memo {
-    known: Option<Known>,
-}
-
-#[derive(Debug, Clone)]
-struct Known {
-    domain: u64,
-    value: [u8; SEALED_LENGTH],
-    token: Token,
 }
 
 impl Stickiness {
@@ -189,15 +177,15 @@ impl Stickiness {
 
     /// Finds the visitor's token in the fields of `Cookie`. Over https both names are read, the
     /// https one first; of several cookies the first that opens wins. At most two are opened, and
-    /// none where the memo has the bytes. `now`: Unix seconds.
+    /// none that is remembered by its bytes. `now`: Unix seconds.
     pub fn read<'a>(
         &self,
         cookies: impl IntoIterator<Item = &'a [u8]>,
         https: bool,
         now: u32,
-        memo: &mut Memo,
+        memory: &mut impl Memory,
     ) -> Presented {
-        let mut search = Search { sticky: self, memo, opens: 0, seen: false };
+        let mut search = Search { sticky: self, memory, opens: 0, seen: false };
         let preferred = self.name(https).as_bytes();
         let other = self.name(false).as_bytes();
         // Plain-named candidates of an https request wait until no better one has opened.
@@ -230,19 +218,17 @@ impl Stickiness {
         field: &[u8],
         https: bool,
         now: u32,
-        memo: &mut Memo,
+        memory: &mut impl Memory,
     ) -> (Presented, bool) {
-        let domain = self.domain;
         // The usual visitor brings one cookie, the same as last time: nothing has to be parsed.
-        if let Some(known) = &memo.known
-            && known.domain == domain
-            && let Some(value) = field.strip_prefix(self.name(https).as_bytes())
+        if let Some(value) = field.strip_prefix(self.name(https).as_bytes())
             && let Some(value) = value.strip_prefix(b"=")
-            && known.value == value
+            && let Ok(value) = value.try_into()
+            && let Some(token) = memory.find(self.domain, value)
         {
-            return (self.judge(known.token, now), true);
+            return (self.judge(token, now), true);
         }
-        (self.read([field], https, now, memo), false)
+        (self.read([field], https, now, memory), false)
     }
 
     /// Whether this pool (a hash of its name) has written a token, as far as can be known: the only
@@ -340,30 +326,27 @@ fn tolerance(limit: u32) -> u32 {
 }
 
 /// One exchange's search for a token that opens.
-struct Search<'s> {
+struct Search<'s, M> {
     sticky: &'s Stickiness,
-    memo: &'s mut Memo,
+    memory: &'s mut M,
     opens: u32,
     seen: bool,
 }
 
-impl Search<'_> {
+impl<M: Memory> Search<'_, M> {
     fn open(&mut self, value: &[u8]) -> Option<Token> {
         self.seen = true;
+        let sealed = value.try_into().ok()?;
         let domain = self.sticky.domain;
-        if let Some(known) = &self.memo.known
-            && known.domain == domain
-            && known.value == value
-        {
-            return Some(known.token);
+        if let Some(token) = self.memory.find(domain, sealed) {
+            return Some(token);
         }
         if self.opens >= MOST_OPENS {
             return None;
         }
         match self.sticky.keys.open(self.sticky.scope.as_bytes(), value) {
             Ok(token) => {
-                let value = value.try_into().ok();
-                self.memo.known = value.map(|value| Known { domain, value, token });
+                self.memory.keep(domain, sealed, token);
                 Some(token)
             }
             Err(OpenError::Forged) => {

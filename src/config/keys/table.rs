@@ -148,7 +148,7 @@ pub const KEYS: &[Key] = &[
     key("runtime.blind_guard", Value("false"), "verdicts are frozen where all checks fail at once"),
     key("runtime.resolvers", Note("those of /etc/resolv.conf"),
         "name servers that are asked: IP or IP:PORT"),
-    key("log.level", Value(r#""info""#), "error, warn, info, debug, trace, or a filter by module"),
+    key("log.level", Value(r#""info""#), "error, warn, info, debug, off, or a filter by module"),
     key("log.access", Value(r#""json""#), "json or off"),
     key("log.to", Value(r#""stdout""#), "stdout, stderr, or a file that SIGUSR1 reopens"),
     key("log.query", Value(r#""redact""#), "what of a query string is logged: keep, redact, drop"),

@@ -137,6 +137,7 @@ pub(super) fn log(text: &LogText, check: &mut Check<'_>) -> Log {
 
 /// A filter takes any word for a module's name, so a misspelt level must be found here.
 fn level(at: &At<String>, check: &mut Check<'_>) {
+    // A release build says no more at `trace` than at `debug` (Cargo.toml), which is no mistake.
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let word = at.value.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let known = LEVELS.contains(&at.value.to_ascii_lowercase().as_str());
@@ -145,5 +146,5 @@ fn level(at: &At<String>, check: &mut Check<'_>) {
     }
     check
         .error(format!("level = \"{}\" is no level", at.value), &at.place())
-        .hint("error, warn, info, debug, trace or off, also by module: \"info,ostler::tls=debug\"");
+        .hint("error, warn, info, debug or off, also by module: \"info,ostler::tls=debug\"");
 }

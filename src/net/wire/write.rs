@@ -45,6 +45,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// # Errors
     /// Of the stream.
     pub fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_bare() && !self.unread() {
+            // The kernel says it when the socket is closed, which is next: one call less.
+            return Poll::Ready(Ok(()));
+        }
         ready!(hyper::rt::Write::poll_shutdown(Pin::new(self), cx))?;
         if self.unread() {
             ready!(self.linger.poll(&mut self.stream, cx));
