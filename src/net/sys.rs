@@ -1,8 +1,10 @@
 //! The only unsafe code: reading from a stream straight into buffers that nobody has cleared,
-//! values of fields that are known to be some, and a word to the allocator.
+//! values of fields that are known to be some, and the allocator.
 
 #![expect(unsafe_code, reason = "hyper's read cursor hands out uninitialised memory; see below")]
 
+use std::alloc::{GlobalAlloc, Layout};
+use std::ffi::c_void;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,17 +12,71 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use hyper::rt::ReadBufCursor;
+use mimalloc::MiMalloc;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::wire::head::Value;
 
-// The program's allocator, which has the function below.
-use mimalloc as _;
-
+// `mimalloc.h`; the crate of that name has them linked.
 unsafe extern "C" {
-    // SAFETY: any thread may call it at any time, with or without memory of its own
-    // (`mimalloc.h`: `void mi_collect(bool force)`).
+    // SAFETY: any thread may call these at any time, with or without memory of its own.
     safe fn mi_collect(force: bool);
+    safe fn mi_malloc(size: usize) -> *mut c_void;
+    safe fn mi_zalloc(size: usize) -> *mut c_void;
+    fn mi_realloc(memory: *mut c_void, size: usize) -> *mut c_void;
+}
+
+/// What mimalloc aligns everything to that is no smaller (bytes; `MI_MAX_ALIGN_SIZE`), and what is
+/// smaller to 8.
+const ALIGNED: usize = 16;
+
+/// See [`super::heap::Allocator`].
+#[derive(Debug)]
+pub struct Allocator;
+
+impl Allocator {
+    /// Whether it is aligned as it is asked to be without being told.
+    fn is_aligned(align: usize, size: usize) -> bool {
+        align <= ALIGNED && align <= size
+    }
+}
+
+// SAFETY: all of it is mimalloc's, which takes memory back and resizes it by whichever function it
+// was given out; nothing here panics.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if Self::is_aligned(layout.align(), layout.size()) {
+            return mi_malloc(layout.size()).cast();
+        }
+        // SAFETY: as the caller has promised, here and below.
+        unsafe { MiMalloc.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if Self::is_aligned(layout.align(), layout.size()) {
+            return mi_zalloc(layout.size()).cast();
+        }
+        // SAFETY: see `alloc`.
+        unsafe { MiMalloc.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: see `alloc`.
+        unsafe { MiMalloc.dealloc(memory, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if Self::is_aligned(layout.align(), size) {
+            // SAFETY: see `alloc`. What stays where it is was aligned so when it was given out.
+            return unsafe { mi_realloc(memory.cast(), size) }.cast();
+        }
+        // SAFETY: see `alloc`.
+        unsafe { MiMalloc.realloc(memory, layout, size) }
+    }
 }
 
 /// See [`super::heap::give_back`].
@@ -112,4 +168,35 @@ pub(super) fn read_more<R: hyper::rt::Read + Unpin>(
     // initialised.
     unsafe { there.set_len(before + read) };
     Poll::Ready(Ok(read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_aligned_as_it_is_asked_to_be_and_keeps_what_is_in_it() {
+        for align in (0..9).map(|power| 1_usize << power) {
+            for size in (1..200).chain([511, 1000, 1024, 1025, 1440, 4095, 8192, 20_000, 300_000]) {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                // SAFETY: what is given out is used within its size, and given back once.
+                unsafe {
+                    let memory = Allocator.alloc(layout);
+                    let zeroed = Allocator.alloc_zeroed(layout);
+                    assert!((0..size).all(|at| *zeroed.add(at) == 0));
+                    memory.write_bytes(7, size);
+                    let larger = Allocator.realloc(memory, layout, 3 * size);
+                    assert!((0..size).all(|at| *larger.add(at) == 7), "{size}, {align}");
+                    for memory in [zeroed, larger] {
+                        assert_eq!(memory.addr() % align, 0, "{size}, {align}");
+                    }
+                    let grown = Layout::from_size_align(3 * size, align).unwrap();
+                    let smaller = Allocator.realloc(larger, grown, 1);
+                    assert_eq!((*smaller, smaller.addr() % align), (7, 0), "{size}, {align}");
+                    Allocator.dealloc(smaller, Layout::from_size_align(1, align).unwrap());
+                    Allocator.dealloc(zeroed, layout);
+                }
+            }
+        }
+    }
 }

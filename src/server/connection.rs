@@ -81,8 +81,8 @@ impl Arrival {
             }
             let place: Place = Box::new(permit);
             let arrived = Arrived { ends, listener, place, ending };
-            // Boxed but for the usual one: what is large and over before the first request, or on its
-            // way, would be moved with each task.
+            // Boxed but for the usual one: what is large, and over before the first request, would
+            // be moved with each task.
             let serving = match &arrived.listener.tls {
                 None if arrived.listener.protocols.http2 => {
                     Box::pin(unencrypted(stream, arrived)).await

@@ -81,7 +81,7 @@ impl Future for Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
-        // Dropped outside the lock: it may be the last of its task. None are there once it has begun.
+        // Dropped outside the lock: it may be its task's last. None is there once it has begun.
         let waker = self.shared.waiting().try_remove(place);
         drop(waker);
     }

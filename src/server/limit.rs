@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::quality::RandomState;
+
 /// Connections by client are counted in so many parts, so that workers seldom meet.
 const SHARDS: usize = 16;
 
@@ -15,12 +17,16 @@ pub struct Limits {
     total: AtomicUsize,
     /// Connections that a worker has or is about to get.
     loads: Box<[Load]>,
-    clients: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
+    clients: [Mutex<Clients>; SHARDS],
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Load(AtomicUsize);
+
+/// Hashed by a number that only the process knows. Whoever found addresses all the same that meet
+/// in one place would need as many connections as he wants them to be.
+type Clients = HashMap<IpAddr, u32, RandomState>;
 
 /// One connection's place. Dropped, it is free again.
 #[derive(Debug)]
@@ -93,7 +99,7 @@ impl Limits {
         }
     }
 
-    fn shard(&self, client: IpAddr) -> std::sync::MutexGuard<'_, HashMap<IpAddr, u32>> {
+    fn shard(&self, client: IpAddr) -> std::sync::MutexGuard<'_, Clients> {
         let last = match client {
             IpAddr::V4(address) => address.octets()[3],
             IpAddr::V6(address) => address.octets()[7] ^ address.octets()[15],
