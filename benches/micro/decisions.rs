@@ -13,10 +13,11 @@ mod sessions;
 mod world;
 
 use criterion::{criterion_group, criterion_main};
+use ostler::net::heap::Allocator;
 
 /// The allocator of the program, without which allocations would cost something else here.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 criterion_group!(
     decisions,

@@ -12,10 +12,11 @@ use std::io::Write as _;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
+use ostler::net::heap::Allocator;
 
 /// The allocator of the program, without which memory would cost something else here.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 const USAGE: &str = "\
 cargo bench --bench sessions -- touch [SESSIONS [ROUNDS]]

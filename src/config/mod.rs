@@ -6,6 +6,7 @@ mod document;
 mod effective;
 mod expand;
 pub mod keys;
+pub mod level;
 mod load;
 pub mod model;
 mod report;

@@ -179,22 +179,34 @@ mod tests {
         for align in (0..9).map(|power| 1_usize << power) {
             for size in (1..200).chain([511, 1000, 1024, 1025, 1440, 4095, 8192, 20_000, 300_000]) {
                 let layout = Layout::from_size_align(size, align).unwrap();
-                // SAFETY: what is given out is used within its size, and given back once.
-                unsafe {
-                    let memory = Allocator.alloc(layout);
-                    let zeroed = Allocator.alloc_zeroed(layout);
-                    assert!((0..size).all(|at| *zeroed.add(at) == 0));
-                    memory.write_bytes(7, size);
-                    let larger = Allocator.realloc(memory, layout, 3 * size);
-                    assert!((0..size).all(|at| *larger.add(at) == 7), "{size}, {align}");
-                    for memory in [zeroed, larger] {
-                        assert_eq!(memory.addr() % align, 0, "{size}, {align}");
+                let grown = Layout::from_size_align(3 * size, align).unwrap();
+                let small = Layout::from_size_align(1, align).unwrap();
+                let is_aligned =
+                    |memory: *mut u8| !memory.is_null() && memory.addr().is_multiple_of(align);
+                // Several at once: the first of a page of them is aligned by its page.
+                let mut held = Vec::new();
+                for _ in 0..5 {
+                    // SAFETY: what is given out is used within its size, and given back once.
+                    unsafe {
+                        let (memory, zeroed) =
+                            (Allocator.alloc(layout), Allocator.alloc_zeroed(layout));
+                        assert!(is_aligned(memory) && is_aligned(zeroed), "{size}, {align}");
+                        assert!((0..size).all(|at| *zeroed.add(at) == 0));
+                        memory.write_bytes(7, size);
+                        let larger = Allocator.realloc(memory, layout, 3 * size);
+                        assert!(is_aligned(larger), "{size}, {align}");
+                        assert!((0..size).all(|at| *larger.add(at) == 7), "{size}, {align}");
+                        held.push((larger, zeroed));
                     }
-                    let grown = Layout::from_size_align(3 * size, align).unwrap();
-                    let smaller = Allocator.realloc(larger, grown, 1);
-                    assert_eq!((*smaller, smaller.addr() % align), (7, 0), "{size}, {align}");
-                    Allocator.dealloc(smaller, Layout::from_size_align(1, align).unwrap());
-                    Allocator.dealloc(zeroed, layout);
+                }
+                for (larger, zeroed) in held {
+                    // SAFETY: see above.
+                    unsafe {
+                        let smaller = Allocator.realloc(larger, grown, 1);
+                        assert!(is_aligned(smaller) && *smaller == 7, "{size}, {align}");
+                        Allocator.dealloc(smaller, small);
+                        Allocator.dealloc(zeroed, layout);
+                    }
                 }
             }
         }

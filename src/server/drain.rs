@@ -7,6 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+/// Room for so many who wait is kept while there are none.
+const KEPT: usize = 1024;
+
 /// The end of a listener or of the process, for those who must go.
 // Not tokio-util's `CancellationToken`: each connection waits for its end, and to wait for a token
 // takes an allocation, and its lock four times.
@@ -81,9 +84,14 @@ impl Future for Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
-        // Dropped outside the lock: it may be its task's last. None is there once it has begun.
-        let waker = self.shared.waiting().try_remove(place);
-        drop(waker);
+        let mut waiting = self.shared.waiting();
+        // None is there once it has begun.
+        let waker = waiting.try_remove(place);
+        let room = waiting.is_empty() && waiting.capacity() > KEPT;
+        // What a crowd has left need not be kept for hours.
+        let room = room.then(|| std::mem::take(&mut *waiting));
+        // Outside the lock: it may be its task's last.
+        drop((waiting, waker, room));
     }
 }
 
@@ -125,6 +133,19 @@ mod tests {
         assert!(poll(&mut ending.wait(), &woken), "who comes later goes at once");
         ending.begin();
         assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_crowd_leaves_no_room_behind() {
+        let (ending, woken) = (Ending::new(), Arc::<Woken>::default());
+        let mut crowd: Vec<_> = (0..3 * KEPT).map(|_| ending.wait()).collect();
+        assert!(crowd.iter_mut().all(|waiting| !poll(waiting, &woken)));
+        assert!(ending.shared.waiting().capacity() > KEPT);
+        let mut last = crowd.pop();
+        drop(crowd);
+        assert!(last.as_mut().is_some_and(|last| !poll(last, &woken)), "it still waits");
+        drop(last);
+        assert_eq!(ending.shared.waiting().capacity(), 0);
     }
 
     #[test]

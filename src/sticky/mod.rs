@@ -145,7 +145,7 @@ impl Stickiness {
         matches!(self.by, By::LearnHeader(_) | By::LearnCookie(_))
     }
 
-    /// Scope and key ring in one number: what tokens of one connection are told apart by.
+    /// Scope and key ring in one number: what remembered tokens are told apart by.
     pub fn domain(&self) -> u64 {
         self.domain
     }

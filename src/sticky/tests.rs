@@ -170,6 +170,25 @@ fn the_same_bytes_are_opened_once_for_each_scope_and_ring() {
 }
 
 #[test]
+fn what_a_worker_remembers_is_no_token_for_another_ring_or_scope() {
+    let sticky = sticky(&model());
+    let cookies = pair(&sticky, &token(1), true);
+    let mut recent = Recent::default();
+    let mut ask = |sticky: &Stickiness, now| {
+        // Each on a new connection.
+        sticky.read_field(cookies.as_bytes(), true, now, &mut (&mut Memo::default(), &mut recent))
+    };
+    assert_eq!(ask(&sticky, NOW), (Presented::Valid(token(1)), false), "opened");
+    assert_eq!(ask(&sticky, NOW), (Presented::Valid(token(1)), true), "remembered");
+    assert_eq!(ask(&sticky, NOW + 10_000), (Presented::Expired(token(1)), true));
+    let rotated = Stickiness::new(&model(), ring(2), Shared::Not);
+    assert_eq!(ask(&rotated, NOW).0, Presented::Invalid);
+    let elsewhere = Sticky { scope: Located::nowhere(Arc::from("other")), ..model() };
+    assert_eq!(ask(&Stickiness::new(&elsewhere, ring(1), Shared::Not), NOW).0, Presented::None);
+    assert_eq!(ask(&sticky, NOW), (Presented::Valid(token(1)), true), "and still is");
+}
+
+#[test]
 fn a_session_ends_when_idle_or_old() {
     let model = Sticky { lifetime: Some(Duration::from_hours(24)), ..model() };
     let sticky = sticky(&model);

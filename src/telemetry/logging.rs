@@ -2,12 +2,10 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use crate::config::level::filter;
 
-/// Starts logging at `level`: `off`, `error`, `warn`, `info`, `debug` or `trace`, or a filter such
-/// as `info,ostler::health=debug`. A terminal gets text for people (without colours where
-/// `NO_COLOR` is set), anything else one JSON object a line.
+/// Starts logging at `level`, which [`filter`] reads. A terminal gets text for people (without
+/// colours where `NO_COLOR` is set), anything else one JSON object a line.
 ///
 /// # Errors
 /// When the level is not one, or when logging has been started before.
@@ -25,32 +23,4 @@ pub fn init(level: &str) -> Result<(), String> {
         builder.json().flatten_event(true).with_ansi(false).try_init()
     }
     .map_err(|error| error.to_string())
-}
-
-/// Whether [`init`] would take this level.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    // The library takes a bare word for the name of a target: a typing mistake would log nothing.
-    for part in level.split(',').map(str::trim).filter(|part| !part.contains('=')) {
-        if part.is_empty() || part.parse::<LevelFilter>().is_err() {
-            return Err(format!("unknown log level {part:?}"));
-        }
-    }
-    EnvFilter::try_new(level).map_err(|error| format!("log level {level:?}: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_misspelt_level_is_refused() {
-        assert!(filter("info").is_ok());
-        assert!(filter("warn,ostler::health=debug").is_ok());
-        assert!(filter("infoo").is_err());
-        assert!(filter("").is_err());
-        assert!(filter("info,ostler=loud").is_err());
-    }
 }

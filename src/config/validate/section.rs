@@ -4,11 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
 use super::Object;
 use super::check::{Check, Names};
 use crate::config::defaults as d;
+use crate::config::level;
 use crate::config::model::{
     Located, Log, LogTarget, Metrics, Place, QueryPolicy, Runtime, Sessions,
 };
@@ -135,13 +134,8 @@ pub(super) fn log(text: &LogText, check: &mut Check<'_>) -> Log {
     }
 }
 
-/// A filter takes any word for a module's name, so a misspelt level must be found here.
 fn level(at: &At<String>, check: &mut Check<'_>) {
-    // A release build says no more at `trace` than at `debug` (Cargo.toml), which is no mistake.
-    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let word = at.value.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let known = LEVELS.contains(&at.value.to_ascii_lowercase().as_str());
-    if known || (!word && EnvFilter::try_new(&at.value).is_ok()) {
+    if level::filter(&at.value).is_ok() {
         return;
     }
     check

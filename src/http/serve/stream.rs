@@ -37,30 +37,29 @@ where
         }
         let (handle, limit) = (Arc::clone(&self.handle), self.patience);
         let patience = Patience::new(limit);
-        drop(task::spawn("http2", Stream { future: Some(future), handle, limit, patience }));
+        // Boxed: a task is moved three times before it runs, and three times when it has.
+        let future = Some(Box::pin(future));
+        drop(task::spawn("http2", Stream { future, handle, limit, patience }));
     }
 }
 
-pin_project! {
-    struct Stream<F> {
-        // Gone when it was given up: `h2` resets a stream that is dropped.
-        #[pin]
-        future: Option<F>,
-        handle: Arc<Handle>,
-        limit: Option<Duration>,
-        patience: Patience,
-    }
+struct Stream<F> {
+    /// Gone when it was given up: `h2` resets a stream that is dropped.
+    future: Option<Pin<Box<F>>>,
+    handle: Arc<Handle>,
+    limit: Option<Duration>,
+    patience: Patience,
 }
 
 impl<F: Future<Output = ()>> Future for Stream<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let this = self.get_mut();
+        let Some(future) = &mut this.future else { return Poll::Ready(()) };
         let turns = this.handle.turns();
         turns.begin();
-        let poll = future.poll(cx);
+        let poll = future.as_mut().poll(cx);
         // One that hyper did not begin after all is not the next stream's.
         drop(turns.take_tunnel());
         if poll.is_ready() {
@@ -82,7 +81,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         }
         if pressed {
             this.handle.press(true);
-            turns.give_up(|| this.future.set(None));
+            turns.give_up(|| this.future = None);
             this.handle.press(false);
             return Poll::Ready(());
         }
@@ -90,7 +89,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             this.patience.moved();
             return this.patience.poll_lost(cx);
         }
-        turns.give_up(|| this.future.set(None));
+        turns.give_up(|| this.future = None);
         Poll::Ready(())
     }
 }
