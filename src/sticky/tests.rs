@@ -184,7 +184,7 @@ fn what_a_worker_remembers_is_no_token_for_another_ring_or_scope() {
     let rotated = Stickiness::new(&model(), ring(2), Shared::Not);
     assert_eq!(ask(&rotated, NOW).0, Presented::Invalid);
     let elsewhere = Sticky { scope: Located::nowhere(Arc::from("other")), ..model() };
-    assert_eq!(ask(&Stickiness::new(&elsewhere, ring(1), Shared::Not), NOW).0, Presented::None);
+    assert_eq!(ask(&Stickiness::new(&elsewhere, ring(1), Shared::Not), NOW).0, Presented::Invalid);
     assert_eq!(ask(&sticky, NOW), (Presented::Valid(token(1)), true), "and still is");
 }
 
