@@ -32,8 +32,7 @@ pub fn ip_text(address: IpAddr) -> String {
 pub fn socket_text(address: SocketAddr) -> String {
     match address {
         SocketAddr::V4(address) => {
-            let mut out = String::with_capacity(LONGEST);
-            v4(*address.ip(), |text| out.push_str(text));
+            let mut out = ip_text(IpAddr::V4(*address.ip()));
             out.push(':');
             out.push_str(itoa::Buffer::new().format(address.port()));
             out

@@ -333,7 +333,7 @@ def frame(name: str, place: str) -> Frame:
         return Frame(name, f"{crate}/{rest}", "std" if allocator else crate)
     if re.search(r"/rustc/|/rustlib/src/", place) or GENERIC.fullmatch(name):
         return Frame(name, "", "std")
-    if "/src/net/sys.rs:" in place:  # the program's allocator, which is everybody's
+    if "/src/net/sys.rs:" in place:  # the allocator, and what reads for others
         return Frame(name, "", "std")
     return Frame(name, "src/" + place.rpartition("/src/")[2], "")
 
